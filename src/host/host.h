@@ -1,0 +1,103 @@
+/* host.h: the contract between vmwire and an operating system: observe it, apply one operation, open nics, look after
+ * processes.  linux/ and freebsd/ implement it; the build picks one for host_open.  fake/ wraps one to make it fail.
+ *
+ * Rendering is apart (render.h): pure, and compiled everywhere for every host. */
+#ifndef VMWIRE_HOST_HOST_H
+#define VMWIRE_HOST_HOST_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "model/model.h"
+#include "model/state.h"
+#include "plan/op.h"
+
+struct host;
+
+enum host_apply_flags {
+    /* What is already so is success: for rolling back, where nobody knows whether the last operation was done.
+     * Adding what is there, removing what is not, writing what is written. */
+    HOST_APPLY_TOLERANT = 1 << 0,
+};
+
+/* What to look at; the cost of a command is what it observes. */
+enum host_observe_flags {
+    HOST_OBSERVE_LINKS = 1 << 0,
+    HOST_OBSERVE_ADDRESSES = 1 << 1,
+    HOST_OBSERVE_ROUTES = 1 << 2,
+    HOST_OBSERVE_FORWARDING = 1 << 3,
+    HOST_OBSERVE_FIREWALL = 1 << 4,
+    HOST_OBSERVE_SERVICES = 1 << 5,
+    HOST_OBSERVE_FILES = 1 << 6,
+    HOST_OBSERVE_ALL = (1 << 7) - 1,
+};
+
+/* A nic to be opened: a tap that lives as long as its descriptors. */
+struct nic_request {
+    const char *network;
+    const char *bridge;
+    const char *machine; /* "-" for `exec` */
+    unsigned index;
+    struct mac mac;  /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
+    unsigned queues; /* 1 to NIC_QUEUES_MAX */
+    bool vnet_header; /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
+    bool vhost;       /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
+};
+
+struct nic_open {
+    char tap[NAME_MAX_LENGTH + 1];
+    int fds[NIC_QUEUES_MAX];       /* -1 beyond `queues`; close-on-exec */
+    int vhost_fds[NIC_QUEUES_MAX]; /* -1 where there is no vhost */
+    unsigned queues;
+};
+
+/* A process that listens on a port. */
+struct listener {
+    pid_t pid;           /* 0: not known */
+    const char *program; /* its name; "" when not known */
+    struct ip address;   /* where it listens; the unspecified address for every one */
+};
+
+/* The table that a backend fills.  Every function returns 0 or a negative errno with `err` set. */
+struct host_backend {
+    const char *name; /* "linux", "freebsd" */
+    const char *run_dir;
+    void (*close)(struct host *host);
+    /* Fill the parts of `observed` that `what` (enum host_observe_flags) asks for. */
+    int (*observe)(struct host *host, struct arena *arena, unsigned what, struct observed *observed, struct err *err);
+    int (*apply)(struct host *host, const struct op *op, unsigned flags, struct err *err);
+    /* One bridge, without a dump: -ENODEV when it is not there, -EEXIST when it is there and not vmwire's for this
+     * network.  `link` is filled on success. */
+    int (*bridge_get)(struct host *host, struct arena *arena, const char *network, struct link *link,
+                      struct err *err);
+    /* Make a tap, tag it, give it the bridge's MTU, make it a port, set it up.  Nothing stays behind on failure.
+     * -EADDRINUSE when the MAC was seen on another port of the bridge. */
+    int (*nic_open)(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
+    /* Can the hypervisor use hardware virtualisation here?  `why_not` (may be NULL) gets a sentence when not. */
+    bool (*accelerated)(struct host *host, struct arena *arena, const char **why_not);
+    /* Stable identity of this installation (/etc/machine-id), "" when it has none. */
+    const char *(*identity)(struct host *host, struct arena *arena);
+    /* Who listens on this port (protocol IPPROTO_UDP or IPPROTO_TCP) at this address or every one?
+     * -ENOENT when nobody does. */
+    int (*listener_find)(struct host *host, struct arena *arena, int protocol, const struct ip *address, uint16_t port,
+                         struct listener *listener, struct err *err);
+    /* The address and route that a DHCP client won for `ifname`: replaces those that it won before.  `gateway` unset: no
+     * default route.  Lifetime in seconds.  `prefix` unset: take them away. */
+    int (*lease_apply)(struct host *host, const char *ifname, const struct prefix *prefix, const struct ip *gateway,
+                       uint32_t lifetime_s, struct err *err);
+};
+
+struct host {
+    const struct host_backend *backend;
+};
+
+/* The host that this program was built for.  -EPERM when the caller may not change networks here (no CAP_NET_ADMIN) is
+ * not checked: observing works without. */
+int host_open(struct host **host, struct err *err);
+void host_close(struct host **host); /* accepts a pointer to NULL */
+
+#define _cleanup_host_ __attribute__((cleanup(host_close)))
+
+#endif

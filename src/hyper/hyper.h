@@ -1,0 +1,32 @@
+/* hyper.h: a machine entry as a hypervisor's command line.  Pure: no process is started here.
+ *
+ * A command line carries placeholders where the nics go, the same that `vmwire exec` knows: {tap0} the tap's name, {mac0}
+ * the guest's MAC, {fd0} the first descriptor of nic 0, {fds0} all of its descriptors joined by ':', {vhostfds0} likewise
+ * for vhost.  nic_substitute (engine) fills them in, so that `run`, `args` and `exec` are one mechanism. */
+#ifndef VMWIRE_HYPER_HYPER_H
+#define VMWIRE_HYPER_HYPER_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "model/model.h"
+
+/* What the machine entry does not say. */
+struct hyper_options {
+    bool accelerated;     /* hardware virtualisation can be used */
+    bool vhost;           /* the host has /dev/vhost-net */
+    bool background;      /* `start`: daemonize, serial on a socket */
+    const char *qmp_path; /* control socket; NULL: none (`args`) */
+    const char *pid_path; /* NULL: none */
+    const char *serial_path; /* socket for the serial console, with SERIAL_SOCKET or in the background; NULL: none */
+    const char *directory;   /* where relative paths start; NULL: left as they are */
+};
+
+/* The command line, NULL-terminated, in the arena; argv[0] is the program's name, to be found by program_find.
+ * Errors: -EINVAL for what this hypervisor cannot do, naming the machine and the key; -ENOENT for firmware that is not
+ * installed, naming the package. */
+int qemu_argv(struct arena *arena, const struct machine *machine, const struct hyper_options *options,
+              const char *const **argv, struct err *err);
+
+#endif

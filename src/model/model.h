@@ -1,0 +1,143 @@
+/* model.h: what the file asks for: networks, machines and their nics, as plain data, and the checks that need no host. */
+#ifndef VMWIRE_MODEL_MODEL_H
+#define VMWIRE_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "model/address.h"
+#include "model/problem.h"
+
+/* An interface name has 1 to 15 bytes (IFNAMSIZ - 1, <net/if.h>). */
+enum { NAME_MAX_LENGTH = 15, NIC_QUEUES_MAX = 16 };
+
+enum network_mode {
+    NETWORK_BRIDGED = 1, /* guests sit on the uplink's own segment */
+    NETWORK_NAT,         /* guests sit behind the host on a private subnet */
+    NETWORK_PASSTHROUGH, /* the guest owns a PCI NIC */
+};
+
+/* What address the host itself has on a bridged network. */
+enum address_mode {
+    ADDRESS_DEFAULT = 0, /* keep where the uplink carries addresses, else none */
+    ADDRESS_KEEP,        /* the uplink's own addresses and routes move to the bridge */
+    ADDRESS_DHCP,        /* a DHCP client runs on the bridge */
+    ADDRESS_NONE,
+    ADDRESS_STATIC, /* struct network's address_prefix */
+};
+
+/* How a passthrough network names its device. */
+enum device_kind {
+    DEVICE_NONE = 0,
+    DEVICE_INTERFACE, /* text is an interface name: re1 */
+    DEVICE_PCI,       /* 0000:03:00.0 */
+    DEVICE_SELECTOR,  /* FreeBSD's bus/slot/function: 3/0/0 */
+};
+
+struct device_ref {
+    enum device_kind kind;
+    const char *text; /* as written */
+    unsigned domain, bus, slot, function; /* for DEVICE_PCI and DEVICE_SELECTOR */
+};
+
+struct network {
+    const char *name; /* its bridge's name too */
+    enum network_mode mode;
+    const char *uplink; /* NULL: not named (nat: follow the default route) */
+
+    /* bridged */
+    enum address_mode address;
+    struct prefix address_prefix; /* with ADDRESS_STATIC */
+    bool mac_shared;              /* `mac: shared`: one MAC on the wire */
+
+    /* nat */
+    struct prefix subnet; /* host bits clear */
+    bool dhcp;
+    struct ip dhcp_first, dhcp_last; /* the range, inclusive */
+
+    /* passthrough */
+    struct device_ref device;
+
+    /* where it stands in the file */
+    struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos;
+};
+
+enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };
+
+struct nic {
+    const char *network; /* its name; network_find gives the entry */
+    struct mac mac;      /* always set once model_check has run */
+    bool mac_given;      /* written in the file, not derived */
+    unsigned queues;     /* 1 to NIC_QUEUES_MAX; 0: not given */
+    enum nic_model model;
+    struct pos pos, network_pos, mac_pos;
+};
+
+enum firmware_kind { FIRMWARE_DEFAULT = 0, FIRMWARE_UEFI, FIRMWARE_BIOS, FIRMWARE_PATH };
+enum serial_kind { SERIAL_DEFAULT = 0, SERIAL_STDIO, SERIAL_SOCKET, SERIAL_OFF };
+enum disk_format { DISK_RAW = 0, DISK_QCOW2 };
+
+struct disk {
+    const char *path;
+    enum disk_format format; /* the file's `format:`, else by the ending .qcow2, else raw */
+    bool read_only;
+    struct pos pos;
+};
+
+struct display {
+    bool on;
+    struct ip vnc_ip;  /* where VNC listens */
+    uint16_t vnc_port; /* TCP port, 5900 and up */
+    unsigned width, height; /* pixels */
+    bool wait;              /* the guest starts when a viewer connects */
+};
+
+struct machine {
+    const char *name;
+    unsigned cpus;
+    uint64_t memory_bytes;
+    enum firmware_kind firmware;
+    const char *firmware_path; /* with FIRMWARE_PATH */
+    const char *kernel, *initrd, *cmdline; /* direct kernel boot; NULL: not used */
+    const char *cdrom;
+    VEC(struct disk) disks;
+    struct display display;
+    bool tablet; /* a USB tablet as pointer; default: with a display */
+    enum serial_kind serial;
+    VEC(struct nic) nics;
+    VEC(const char *) extra; /* arguments appended to the hypervisor's command line */
+    struct pos pos;
+};
+
+struct model {
+    VEC(struct network) networks;
+    VEC(struct machine) machines;
+    const char *directory; /* absolute path of the file's directory; relative paths in the file start here */
+};
+
+/* The entry by name, or NULL. */
+struct network *network_find(const struct model *model, const char *name);
+struct machine *machine_find(const struct model *model, const char *name);
+
+/* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
+struct prefix network_host_address(const struct network *network);
+
+const char *network_mode_name(enum network_mode mode);   /* "bridged", "nat", "passthrough" */
+const char *address_mode_name(enum address_mode mode);   /* "keep", "dhcp", "none", "static"; default: "default" */
+
+/* NULL when `name` can be an interface's name and a directory's on both hosts: 1-15 bytes of letters, digits, '.', '_',
+ * '-'; no leading '-' or '.'; not "all" or "default" (directories of net.ipv4.conf), "lo"; else what is wrong, as the
+ * end of a sentence ("has 16 characters, one more than an interface name can have (15)"). */
+const char *name_fault(struct arena *arena, const char *name);
+
+/* The derived MAC of nic `index` of a machine: 02: and 40 bits of SHA-like hash (FNV-1a 64) over seed, machine, index.
+ * Locally administered, unicast (IEEE 802-2014, 8.4).  `seed` keeps two hosts with the same file on one segment apart:
+ * the host's machine-id, or "". */
+struct mac nic_mac_derive(const char *seed, const char *machine, unsigned index);
+
+/* All checks across entries: overlapping subnets, a NIC on two networks, duplicate MACs, nics of unknown networks,
+ * one VNC port twice.  Fills in derived values: MACs, DHCP ranges, queue counts.  Problems are added to `problems`. */
+void model_check(struct model *model, struct arena *arena, const char *mac_seed, struct problems *problems);
+
+#endif

@@ -1,0 +1,150 @@
+/* state.h: what a host has: links, addresses, routes, rules, services, files.  The same types say what is observed and
+ * what an operation makes. */
+#ifndef VMWIRE_MODEL_STATE_H
+#define VMWIRE_MODEL_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "model/address.h"
+
+/* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
+ * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's). */
+#define OWNER_PREFIX "vmwire:"
+
+/* Which members of struct link mean something in LINK_CREATE and LINK_SET; observed links have all of them. */
+enum link_field {
+    LINK_MAC = 1 << 0,
+    LINK_MTU = 1 << 1,
+    LINK_UP = 1 << 2,
+    LINK_ALIAS = 1 << 3,
+    LINK_STP = 1 << 4,
+    LINK_FORWARD_DELAY = 1 << 5,
+    LINK_IPV6 = 1 << 6,
+};
+
+struct link {
+    const char *name;
+    const char *kind; /* the kernel's: "bridge", "tun", "veth", "bond", "vlan", …; "" for hardware */
+    unsigned fields;  /* enum link_field bits */
+    struct mac mac;
+    uint32_t mtu;           /* bytes */
+    bool up;                /* administratively (IFF_UP) */
+    const char *alias;      /* "" when none */
+    bool stp;               /* a bridge's spanning tree */
+    uint32_t forward_delay; /* a bridge's, in hundredths of a second (IFLA_BR_FORWARD_DELAY) */
+    bool ipv6;              /* makes itself a link-local address (addrgenmode is not none) */
+
+    /* observed only */
+    int index;
+    bool carrier; /* IFF_LOWER_UP */
+    bool loopback;
+    const char *master; /* the bridge or bond that it is a port of; "" when none */
+};
+
+/* An address on an interface.  Every attribute that the kernel lets one set is here, so that it can be put back. */
+struct address {
+    const char *ifname;
+    struct prefix prefix;
+    struct ip peer;      /* the other end of a point-to-point link; unset: none */
+    struct ip broadcast; /* unset: none */
+    const char *label;   /* IPv4 label when it is not the name; "" else */
+    uint8_t scope;       /* RT_SCOPE_* of <linux/rtnetlink.h>: 0 global, 253 link, 254 host */
+    uint32_t flags;      /* IFA_F_* that can be set: NODAD 0x2, NOPREFIXROUTE 0x200, MANAGETEMPADDR 0x100, HOMEADDRESS 0x10 */
+    uint32_t metric;     /* of its prefix route; 0: the kernel's default */
+    uint32_t valid_s, preferred_s; /* lifetimes in seconds; UINT32_MAX: for ever; 0: unset, for ever */
+    bool kernel;         /* observed only: the kernel made it (link-local, SLAAC) */
+};
+
+struct route {
+    uint32_t table;        /* 254 main */
+    struct prefix to;      /* length 0: the default route; family always set */
+    uint8_t tos, scope, type, protocol; /* rtm_* of <linux/rtnetlink.h>; protocol 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp */
+    uint32_t metric;       /* 0: none given */
+    struct ip gateway;     /* unset: on the link */
+    const char *ifname;    /* "" for blackhole and the like */
+    struct ip source;      /* preferred source address; unset: none */
+    bool onlink;
+    uint32_t mtu, advmss;  /* RTAX_MTU, RTAX_ADVMSS; 0: not set */
+    uint8_t preference;    /* IPv6 router preference: 0 medium, 1 high, 3 low (RTA_PREF) */
+    bool unmovable;        /* observed only: it has attributes that are not here (several next hops, encapsulation, …) */
+};
+
+struct sysctl {
+    const char *name;  /* with dots: net.ipv4.ip_forward; a dot inside an interface name is written '/' as sysctl(8) does */
+    const char *value; /* without the newline */
+};
+
+/* One of the sysctls that IPv4 forwarding touches.  The host lists all that switching it on changes. */
+struct forwarding_sysctl {
+    const char *name;
+    const char *now;
+    const char *wanted; /* NULL: not to be set, but its value is disturbed by the others and must be put back after them */
+};
+
+/* The firewall rules of one nat network. */
+struct firewall {
+    const char *network;
+    const char *bridge;
+    const char *uplink;   /* "" : whatever way the routes go */
+    struct prefix subnet; /* host bits clear */
+};
+
+/* A program that should run, or runs, for a network. */
+struct service {
+    const char *network;
+    const char *kind;        /* "dnsmasq", "dhcp-client": also the name of its pid file, KIND.pid */
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up by program_find.  It daemonizes once it is ready */
+    const char *pid_path;    /* the pid file that it writes */
+    int timeout_ms;          /* how long it may take to get ready */
+    pid_t pid;               /* observed only: the running process, 0 when none */
+};
+
+struct file {
+    const char *path;
+    const char *content; /* text */
+    uint32_t mode;       /* permission bits */
+};
+
+/* One nic that is wired now: a tap with an owner tag.  Read from its alias. */
+struct wired_nic {
+    const char *tap, *network, *machine; /* machine "-": made by `exec` */
+    unsigned index;
+    struct mac mac; /* the guest's */
+};
+
+/* What host_observe saw.  All of it lives in the caller's arena. */
+struct observed {
+    const char *run_dir; /* "/run/vmwire" */
+    VEC(struct link) links;
+    VEC(struct address) addresses;
+    VEC(struct route) routes; /* unicast and blackhole-like, all tables but local */
+    VEC(struct forwarding_sysctl) forwarding;
+    bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
+    VEC(struct firewall) firewalls; /* networks whose elements are all there and right */
+    VEC(const char *) firewall_traces; /* networks of which anything at all is in the table (also half of it) */
+    VEC(struct service) services; /* running ones, by their pid files */
+    VEC(struct file) files;       /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
+};
+
+const struct link *link_find(const struct observed *observed, const char *name);
+const struct link *link_by_index(const struct observed *observed, int index);
+const struct file *file_find(const struct observed *observed, const char *path);
+
+/* The network of an owner tag, in the arena, or NULL when the alias is not vmwire's. */
+const char *owner_network(struct arena *arena, const char *alias);
+/* A tap's tag parsed.  False when the alias is not a tap's tag. */
+bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *nic);
+/* The tags. */
+const char *owner_tag(struct arena *arena, const char *network);
+const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
+                          const struct mac *mac);
+
+bool address_equal(const struct address *a, const struct address *b); /* interface, prefix, peer: what makes it the same one */
+bool route_equal(const struct route *a, const struct route *b);       /* every settable member */
+/* What makes two routes one in the kernel's table: table, to, tos, metric (and for IPv6 the interface and gateway). */
+bool route_same_slot(const struct route *a, const struct route *b);
+
+#endif

@@ -1,0 +1,67 @@
+/* op.h: operations: one change to the host each, as data; their text form for the journal and the records. */
+#ifndef VMWIRE_PLAN_OP_H
+#define VMWIRE_PLAN_OP_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "model/state.h"
+
+enum op_kind {
+    OP_NONE = 0,
+    OP_LINK_CREATE, /* link: a bridge, with the attributes in link.fields */
+    OP_LINK_DELETE, /* link.name */
+    OP_LINK_SET,    /* link.name and the attributes in link.fields */
+    OP_PORT_ADD,    /* port */
+    OP_PORT_REMOVE, /* port */
+    OP_ADDRESS_ADD,
+    OP_ADDRESS_REMOVE,
+    OP_ROUTE_ADD,
+    OP_ROUTE_REMOVE,
+    OP_ROUTE_REPLACE, /* takes the place of the route in the same slot: no moment without one */
+    OP_SYSCTL_SET,
+    OP_FIREWALL_SET, /* one network's rules; makes the table when it is not there */
+    OP_FIREWALL_REMOVE, /* one network's rules; takes the table away with the last */
+    OP_SERVICE_START,
+    OP_SERVICE_STOP,
+    OP_FILE_WRITE, /* under the run directory; makes parent directories */
+    OP_FILE_REMOVE, /* and parent directories that are empty then, up to the run directory */
+    OP_KIND_COUNT
+};
+
+struct port {
+    const char *ifname;
+    const char *bridge;
+};
+
+struct op {
+    enum op_kind kind;
+    const char *network; /* the network that it is done for; "" for the host's own */
+    union {
+        struct link link;
+        struct port port;
+        struct address address;
+        struct route route;
+        struct sysctl sysctl;
+        struct firewall firewall;
+        struct service service;
+        struct file file;
+    };
+};
+
+/* "link-create", "port-add", …: the names used in the journal, in JSON and in messages. */
+const char *op_kind_name(enum op_kind kind);
+
+/* One line of text, without a newline, that op_parse reads back: "port-add network=brext ifname=re1 bridge=brext".
+ * Values are percent-encoded where they hold a space, '%', '=', or a control character. */
+const char *op_format(struct arena *arena, const struct op *op);
+/* The reverse.  -EINVAL, with what is wrong, for anything that op_format does not write. */
+int op_parse(struct arena *arena, const char *line, struct op *op, struct err *err);
+
+/* What it does, for people: "adding port 're1' to bridge 'brext'". */
+const char *op_describe(struct arena *arena, const struct op *op);
+
+/* As members of the open JSON object: kind, network and the kind's own. */
+void op_json(struct json *json, const struct op *op);
+
+#endif

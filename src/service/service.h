@@ -1,0 +1,43 @@
+/* service.h: the helper programs of a network: their configuration files, and which process should run.  Pure. */
+#ifndef VMWIRE_SERVICE_SERVICE_H
+#define VMWIRE_SERVICE_SERVICE_H
+
+#include "base/arena.h"
+#include "model/model.h"
+#include "model/state.h"
+
+/* What a service's configuration needs beyond the network's entry. */
+struct service_options {
+    const char *run_dir; /* "/run/vmwire" */
+    uint32_t mtu;        /* of the bridge, bytes, for DHCP's option 26 (RFC 2132, 5.1) */
+    const char *user;    /* the user that dnsmasq becomes; NULL: stay who it is */
+    const char *program; /* absolute path of vmwire itself, which the DHCP client calls with its events */
+};
+
+/* dnsmasq for a nat network: DHCP and DNS on its bridge alone.  Source: dnsmasq(8). */
+void dnsmasq_service(struct arena *arena, const struct network *network, const struct service_options *options,
+                     struct service *service, struct file *config);
+/* The file in which dnsmasq keeps its leases. */
+const char *dnsmasq_lease_path(struct arena *arena, const char *run_dir, const char *network);
+
+/* One DHCP lease of dnsmasq's file. */
+struct lease {
+    int64_t expires; /* seconds since 1970, 0: never */
+    struct mac mac;
+    struct ip ip;
+    const char *hostname; /* "" when the guest gave none */
+};
+
+struct leases {
+    VEC(struct lease) list;
+};
+
+/* Read dnsmasq's lease file (lines "EXPIRY MAC ADDRESS NAME CLIENT-ID"); lines that do not parse, DHCPv6's among them,
+ * are passed over. */
+void dnsmasq_leases_parse(struct arena *arena, const char *text, struct leases *leases);
+
+/* The DHCP client for `address: dhcp` on a bridge: busybox udhcpc, which calls vmwire for its events. */
+void dhcp_client_service(struct arena *arena, const struct network *network, const struct service_options *options,
+                         struct service *service);
+
+#endif
