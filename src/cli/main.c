@@ -1,0 +1,7 @@
+/* main.c: the program's entry: hands over to the command table. */
+#include <stdio.h>
+
+int main(void)
+{
+    return 0;
+}
