@@ -53,8 +53,15 @@ int err_wrap(struct err *err, const char *format, ...)
     memcpy(old, err->text, sizeof(old));
     /* What does not fit is cut at the end: the outermost context is what a reader needs first. */
     size_t length = strnlen(context, sizeof(context) - 1);
-    memcpy(err->text, context, length);
-    snprintf(err->text + length, sizeof(err->text) - length, ": %s", old);
+    memcpy(err->text, context, length + 1);
+    const char *parts[] = {": ", old};
+    for (size_t i = 0; i < 2; i++) {
+        size_t room = sizeof(err->text) - length - 1, size = strnlen(parts[i], sizeof(old));
+        size = size < room ? size : room;
+        memcpy(err->text + length, parts[i], size);
+        length += size;
+        err->text[length] = '\0';
+    }
     return err->code;
 }
 
