@@ -1,0 +1,443 @@
+/* op.c: operations as text, driven by one table of members a kind: op.h. */
+#include "plan/op.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum field_type { F_TEXT, F_BOOL, F_U8, F_U32, F_MAC, F_IP, F_PREFIX, F_ARGV };
+
+struct field {
+    const char *name;
+    enum field_type type;
+    size_t offset;
+    unsigned link_field; /* written only when this bit of link.fields is set; 0: always */
+};
+
+#define FIELD(name, type, member)                                                                            \
+    {                                                                                                        \
+        name, type, offsetof(struct op, member), 0                                                           \
+    }
+#define LINK_FIELD(name, type, member, bit)                                                                  \
+    {                                                                                                        \
+        name, type, offsetof(struct op, member), bit                                                         \
+    }
+#define END                                                                                                  \
+    {                                                                                                        \
+        NULL, F_TEXT, 0, 0                                                                                   \
+    }
+
+static const struct field link_fields[] = {FIELD("ifname", F_TEXT, link.name),
+                                           FIELD("kind", F_TEXT, link.kind),
+                                           LINK_FIELD("mac", F_MAC, link.mac, LINK_MAC),
+                                           LINK_FIELD("mtu", F_U32, link.mtu, LINK_MTU),
+                                           LINK_FIELD("up", F_BOOL, link.up, LINK_UP),
+                                           LINK_FIELD("alias", F_TEXT, link.alias, LINK_ALIAS),
+                                           LINK_FIELD("stp", F_BOOL, link.stp, LINK_STP),
+                                           LINK_FIELD("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
+                                           LINK_FIELD("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
+                                           END};
+
+static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
+                                           FIELD("bridge", F_TEXT, port.bridge), END};
+
+static const struct field address_fields[] = {FIELD("ifname", F_TEXT, address.ifname),
+                                              FIELD("address", F_PREFIX, address.prefix),
+                                              FIELD("peer", F_IP, address.peer),
+                                              FIELD("broadcast", F_IP, address.broadcast),
+                                              FIELD("label", F_TEXT, address.label),
+                                              FIELD("scope", F_U8, address.scope),
+                                              FIELD("flags", F_U32, address.flags),
+                                              FIELD("metric", F_U32, address.metric),
+                                              FIELD("valid", F_U32, address.valid_s),
+                                              FIELD("preferred", F_U32, address.preferred_s),
+                                              END};
+
+static const struct field route_fields[] = {FIELD("table", F_U32, route.table),
+                                            FIELD("to", F_PREFIX, route.to),
+                                            FIELD("tos", F_U8, route.tos),
+                                            FIELD("scope", F_U8, route.scope),
+                                            FIELD("type", F_U8, route.type),
+                                            FIELD("protocol", F_U8, route.protocol),
+                                            FIELD("metric", F_U32, route.metric),
+                                            FIELD("gateway", F_IP, route.gateway),
+                                            FIELD("ifname", F_TEXT, route.ifname),
+                                            FIELD("source", F_IP, route.source),
+                                            FIELD("onlink", F_BOOL, route.onlink),
+                                            FIELD("mtu", F_U32, route.mtu),
+                                            FIELD("advmss", F_U32, route.advmss),
+                                            FIELD("preference", F_U8, route.preference),
+                                            END};
+
+static const struct field sysctl_fields[] = {FIELD("name", F_TEXT, sysctl.name),
+                                             FIELD("value", F_TEXT, sysctl.value), END};
+
+static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.bridge),
+                                               FIELD("uplink", F_TEXT, firewall.uplink),
+                                               FIELD("subnet", F_PREFIX, firewall.subnet), END};
+
+static const struct field service_fields[] = {FIELD("kind", F_TEXT, service.kind),
+                                              FIELD("argv", F_ARGV, service.argv),
+                                              FIELD("pid_path", F_TEXT, service.pid_path),
+                                              FIELD("timeout_ms", F_U32, service.timeout_ms), END};
+
+static const struct field file_fields[] = {FIELD("path", F_TEXT, file.path),
+                                           FIELD("content", F_TEXT, file.content),
+                                           FIELD("mode", F_U32, file.mode), END};
+
+static const struct {
+    const char *name;
+    const struct field *fields;
+} kinds[OP_KIND_COUNT] = {
+    [OP_LINK_CREATE] = {"link-create", link_fields},
+    [OP_LINK_DELETE] = {"link-delete", link_fields},
+    [OP_LINK_SET] = {"link-set", link_fields},
+    [OP_PORT_ADD] = {"port-add", port_fields},
+    [OP_PORT_REMOVE] = {"port-remove", port_fields},
+    [OP_ADDRESS_ADD] = {"address-add", address_fields},
+    [OP_ADDRESS_REMOVE] = {"address-remove", address_fields},
+    [OP_ROUTE_ADD] = {"route-add", route_fields},
+    [OP_ROUTE_REMOVE] = {"route-remove", route_fields},
+    [OP_ROUTE_REPLACE] = {"route-replace", route_fields},
+    [OP_SYSCTL_SET] = {"sysctl-set", sysctl_fields},
+    [OP_FIREWALL_SET] = {"firewall-set", firewall_fields},
+    [OP_FIREWALL_REMOVE] = {"firewall-remove", firewall_fields},
+    [OP_SERVICE_START] = {"service-start", service_fields},
+    [OP_SERVICE_STOP] = {"service-stop", service_fields},
+    [OP_FILE_WRITE] = {"file-write", file_fields},
+    [OP_FILE_REMOVE] = {"file-remove", file_fields},
+};
+
+const char *op_kind_name(enum op_kind kind)
+{
+    return kind > OP_NONE && kind < OP_KIND_COUNT ? kinds[kind].name : "none";
+}
+
+/* Percent-encoding.  ',' is encoded too, since it separates the words of an argv. */
+static void encode(struct text *out, const char *value)
+{
+    for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
+        if (*c <= ' ' || *c == '%' || *c == '=' || *c == ',' || *c == 0x7f)
+            text_add(out, "%%%02x", *c);
+        else
+            text_add_bytes(out, (const char *)c, 1);
+    }
+}
+
+static int hex(char c)
+{
+    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* The decoded value, or NULL when it is not what encode writes. */
+static char *decode(struct arena *arena, const char *value, size_t length)
+{
+    char *out = arena_alloc(arena, length + 1);
+    size_t used = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (value[i] != '%') {
+            out[used++] = value[i];
+            continue;
+        }
+        if (length - i < 3)
+            return NULL;
+        int high = hex(value[i + 1]), low = hex(value[i + 2]);
+        if (high < 0 || low < 0 || (high == 0 && low == 0))
+            return NULL;
+        out[used++] = (char)(high << 4 | low);
+        i += 2;
+    }
+    return out;
+}
+
+static const void *at(const struct op *op, const struct field *field)
+{
+    return (const char *)op + field->offset;
+}
+
+/* The member as text, NULL when it is unset and need not be written. */
+static const char *member_text(struct arena *arena, const struct op *op, const struct field *field)
+{
+    const void *member = at(op, field);
+    switch (field->type) {
+    case F_TEXT: {
+        const char *text = *(const char *const *)member;
+        return text && (*text || field->link_field) ? text : NULL;
+    }
+    case F_BOOL:
+        return *(const bool *)member ? "1" : field->link_field ? "0" : NULL;
+    case F_U8:
+        return *(const uint8_t *)member ? arena_printf(arena, "%u", *(const uint8_t *)member) : NULL;
+    case F_U32:
+        return *(const uint32_t *)member || field->link_field
+                   ? arena_printf(arena, "%" PRIu32, *(const uint32_t *)member)
+                   : NULL;
+    case F_MAC:
+        return arena_strdup(arena, MAC_TEXT((const struct mac *)member));
+    case F_IP:
+        return ip_is_set(member) ? arena_strdup(arena, IP_TEXT((const struct ip *)member)) : NULL;
+    case F_PREFIX: {
+        const struct prefix *prefix = member;
+        return ip_is_set(&prefix->ip) ? arena_strdup(arena, PREFIX_TEXT(prefix)) : NULL;
+    }
+    case F_ARGV:
+        break;
+    }
+    return NULL;
+}
+
+static bool is_link(const struct op *op)
+{
+    return op->kind == OP_LINK_CREATE || op->kind == OP_LINK_DELETE || op->kind == OP_LINK_SET;
+}
+
+static bool wanted(const struct op *op, const struct field *field)
+{
+    return !field->link_field || (is_link(op) && (op->link.fields & field->link_field));
+}
+
+static void argv_format(struct text *out, const char *const *argv)
+{
+    for (size_t i = 0; argv && argv[i]; i++) {
+        if (i)
+            text_add(out, ",");
+        encode(out, argv[i]);
+    }
+}
+
+const char *op_format(struct arena *arena, const struct op *op)
+{
+    struct text out = {.arena = arena};
+    text_add(&out, "%s", op_kind_name(op->kind));
+    if (op->network && *op->network) {
+        text_add(&out, " network=");
+        encode(&out, op->network);
+    }
+    for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
+        if (!wanted(op, field))
+            continue;
+        if (field->type == F_ARGV) {
+            text_add(&out, " %s=", field->name);
+            argv_format(&out, *(const char *const *const *)at(op, field));
+            continue;
+        }
+        const char *value = member_text(arena, op, field);
+        if (value) {
+            text_add(&out, " %s=", field->name);
+            encode(&out, value);
+        }
+    }
+    return text_get(&out);
+}
+
+static int number_parse(const char *text, unsigned long max, unsigned long *number)
+{
+    if (!*text || text[strspn(text, "0123456789")] || strlen(text) > 10)
+        return -EINVAL;
+    *number = strtoul(text, NULL, 10);
+    return *number > max ? -EINVAL : 0;
+}
+
+static const char *const *argv_parse(struct arena *arena, const char *text)
+{
+    VEC(const char *) words = {0};
+    for (const char *rest = text; *rest;) {
+        size_t length = strcspn(rest, ",");
+        const char *word = decode(arena, rest, length);
+        if (!word)
+            return NULL;
+        *vec_push(arena, &words) = word;
+        rest += length + (rest[length] == ',');
+    }
+    *vec_push(arena, &words) = NULL;
+    return words.items;
+}
+
+static int member_parse(struct arena *arena, struct op *op, const struct field *field, const char *raw, size_t length)
+{
+    void *member = (char *)op + field->offset;
+    unsigned long number = 0;
+    int rc = 0;
+    if (field->type == F_ARGV) {
+        const char *const *argv = argv_parse(arena, arena_strndup(arena, raw, length));
+        *(const char *const **)member = argv;
+        return argv ? 0 : -EINVAL;
+    }
+    const char *text = decode(arena, raw, length);
+    if (!text)
+        return -EINVAL;
+    switch (field->type) {
+    case F_TEXT:
+        *(const char **)member = text;
+        break;
+    case F_BOOL:
+        rc = number_parse(text, 1, &number);
+        *(bool *)member = number != 0;
+        break;
+    case F_U8:
+        rc = number_parse(text, UINT8_MAX, &number);
+        *(uint8_t *)member = (uint8_t)number;
+        break;
+    case F_U32:
+        rc = number_parse(text, UINT32_MAX, &number);
+        *(uint32_t *)member = (uint32_t)number;
+        break;
+    case F_MAC:
+        rc = mac_parse(text, member);
+        break;
+    case F_IP:
+        rc = ip_parse(text, member);
+        break;
+    case F_PREFIX:
+        rc = prefix_parse(text, member);
+        break;
+    case F_ARGV:
+        break;
+    }
+    if (rc == 0 && field->link_field)
+        op->link.fields |= field->link_field;
+    return rc;
+}
+
+/* Texts that a line left out are "", never NULL. */
+static void fill_texts(struct op *op)
+{
+    for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
+        if (field->type == F_TEXT) {
+            const char **member = (const char **)(void *)((char *)op + field->offset);
+            if (!*member)
+                *member = "";
+        }
+    }
+    if (op->kind == OP_FIREWALL_SET || op->kind == OP_FIREWALL_REMOVE)
+        op->firewall.network = op->network;
+    if (op->kind == OP_SERVICE_START || op->kind == OP_SERVICE_STOP)
+        op->service.network = op->network;
+}
+
+static int pair_parse(struct arena *arena, struct op *op, const char *pair, size_t length, struct err *err)
+{
+    const char *equals = memchr(pair, '=', length);
+    if (!equals)
+        return err_set(err, EINVAL, "'%.*s' is not KEY=VALUE", (int)length, pair);
+    size_t name_length = (size_t)(equals - pair), value_length = length - name_length - 1;
+    if (name_length == 7 && memcmp(pair, "network", 7) == 0) {
+        op->network = decode(arena, equals + 1, value_length);
+        return op->network ? 0 : err_set(err, EINVAL, "'%.*s' is not well encoded", (int)length, pair);
+    }
+    for (const struct field *field = kinds[op->kind].fields; field->name; field++) {
+        if (strlen(field->name) != name_length || memcmp(field->name, pair, name_length) != 0)
+            continue;
+        if (member_parse(arena, op, field, equals + 1, value_length) < 0)
+            return err_set(err, EINVAL, "'%.*s' has a bad value", (int)length, pair);
+        return 0;
+    }
+    return err_set(err, EINVAL, "'%.*s' does not belong to %s", (int)length, pair, op_kind_name(op->kind));
+}
+
+int op_parse(struct arena *arena, const char *line, struct op *op, struct err *err)
+{
+    *op = (struct op){.network = ""};
+    size_t length = strcspn(line, " ");
+    for (int kind = OP_NONE + 1; kind < OP_KIND_COUNT; kind++) {
+        if (strlen(kinds[kind].name) == length && memcmp(kinds[kind].name, line, length) == 0)
+            op->kind = (enum op_kind)kind;
+    }
+    if (op->kind == OP_NONE)
+        return err_set(err, EINVAL, "'%.*s' is not an operation", (int)length, line);
+    for (const char *rest = line + length; *rest;) {
+        rest++;
+        size_t pair = strcspn(rest, " ");
+        int rc = pair_parse(arena, op, rest, pair, err);
+        if (rc < 0)
+            return rc;
+        rest += pair;
+    }
+    fill_texts(op);
+    return 0;
+}
+
+void op_json(struct json *json, const struct op *op)
+{
+    struct arena *arena = json->out->arena;
+    json_string(json, "kind", op_kind_name(op->kind));
+    json_string(json, "network", op->network && *op->network ? op->network : NULL);
+    for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
+        if (!wanted(op, field))
+            continue;
+        if (field->type == F_ARGV) {
+            json_array_open(json, field->name);
+            const char *const *argv = *(const char *const *const *)at(op, field);
+            for (size_t i = 0; argv && argv[i]; i++)
+                json_string(json, NULL, argv[i]);
+            json_array_close(json);
+        } else if (field->type == F_BOOL) {
+            json_bool(json, field->name, *(const bool *)at(op, field));
+        } else if (field->type == F_U32) {
+            json_integer(json, field->name, *(const uint32_t *)at(op, field));
+        } else if (field->type == F_U8) {
+            json_integer(json, field->name, *(const uint8_t *)at(op, field));
+        } else {
+            const char *value = member_text(arena, op, field);
+            if (value)
+                json_string(json, field->name, value);
+        }
+    }
+}
+
+static const char *route_text(struct arena *arena, const struct route *route)
+{
+    struct text out = {.arena = arena};
+    text_add(&out, "%s", route->to.length ? PREFIX_TEXT(&route->to) : "default");
+    if (ip_is_set(&route->gateway))
+        text_add(&out, " via %s", IP_TEXT(&route->gateway));
+    return text_get(&out);
+}
+
+const char *op_describe(struct arena *arena, const struct op *op)
+{
+    switch (op->kind) {
+    case OP_LINK_CREATE:
+        return arena_printf(arena, "creating bridge '%s'", op->link.name);
+    case OP_LINK_DELETE:
+        return arena_printf(arena, "deleting bridge '%s'", op->link.name);
+    case OP_LINK_SET:
+        return arena_printf(arena, "setting interface '%s'%s", op->link.name,
+                            op->link.fields & LINK_UP ? op->link.up ? " up" : " down" : "");
+    case OP_PORT_ADD:
+        return arena_printf(arena, "adding port '%s' to bridge '%s'", op->port.ifname, op->port.bridge);
+    case OP_PORT_REMOVE:
+        return arena_printf(arena, "removing port '%s' from bridge '%s'", op->port.ifname, op->port.bridge);
+    case OP_ADDRESS_ADD:
+        return arena_printf(arena, "adding address %s to '%s'", PREFIX_TEXT(&op->address.prefix), op->address.ifname);
+    case OP_ADDRESS_REMOVE:
+        return arena_printf(arena, "removing address %s from '%s'", PREFIX_TEXT(&op->address.prefix),
+                            op->address.ifname);
+    case OP_ROUTE_ADD:
+        return arena_printf(arena, "adding route %s on '%s'", route_text(arena, &op->route), op->route.ifname);
+    case OP_ROUTE_REMOVE:
+        return arena_printf(arena, "removing route %s from '%s'", route_text(arena, &op->route), op->route.ifname);
+    case OP_ROUTE_REPLACE:
+        return arena_printf(arena, "moving route %s to '%s'", route_text(arena, &op->route), op->route.ifname);
+    case OP_SYSCTL_SET:
+        return arena_printf(arena, "setting sysctl %s to '%s'", op->sysctl.name, op->sysctl.value);
+    case OP_FIREWALL_SET:
+        return arena_printf(arena, "setting the firewall rules of '%s'", op->network);
+    case OP_FIREWALL_REMOVE:
+        return arena_printf(arena, "removing the firewall rules of '%s'", op->network);
+    case OP_SERVICE_START:
+        return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
+    case OP_SERVICE_STOP:
+        return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
+    case OP_FILE_WRITE:
+        return arena_printf(arena, "writing '%s'", op->file.path);
+    case OP_FILE_REMOVE:
+        return arena_printf(arena, "removing '%s'", op->file.path);
+    case OP_NONE:
+    case OP_KIND_COUNT:
+        break;
+    }
+    return "doing nothing";
+}
