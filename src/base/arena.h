@@ -1,4 +1,5 @@
-/* arena.h: memory with one owner and one end.  Everything read, planned or rendered for one command lives in an arena. */
+/* arena.h: memory with one owner and one end.  Everything read, planned or rendered for one command lives in
+ * an arena. */
 #ifndef VMWIRE_BASE_ARENA_H
 #define VMWIRE_BASE_ARENA_H
 
@@ -10,8 +11,9 @@ struct arena {
     struct arena_block *head;
 };
 
-/* Zeroed memory of `size` bytes, aligned for any type; lives until arena_free.  Never returns NULL: running out of
- * memory for a few kilobytes of configuration leaves nothing sensible to do, and the journal makes abort() safe. */
+/* Zeroed memory of `size` bytes, aligned for any type; lives until arena_free.  Never returns NULL: running
+ * out of memory for a few kilobytes of configuration leaves nothing sensible to do, and the journal makes
+ * abort() safe. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((malloc, returns_nonnull));
 char *arena_strdup(struct arena *arena, const char *text) __attribute__((returns_nonnull));
 char *arena_strndup(struct arena *arena, const char *text, size_t length) __attribute__((returns_nonnull));

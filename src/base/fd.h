@@ -29,14 +29,14 @@ static inline void cleanup_file(FILE **file)
 /* Hand a descriptor over: returns *fd and sets it to -1. */
 int fd_steal(int *fd);
 
-/* The whole of file `path` below directory `dirfd` (or AT_FDCWD), NUL-terminated, in the arena.  At most `limit` bytes,
- * else -EFBIG.  Does not follow a symbolic link in the last component.  `length` (may be NULL) gets the bytes read.
- * Errors: open(2)'s and read(2)'s. */
+/* The whole of file `path` below directory `dirfd` (or AT_FDCWD), NUL-terminated, in the arena.  At most
+ * `limit` bytes, else -EFBIG.  Does not follow a symbolic link in the last component.  `length` (may be NULL)
+ * gets the bytes read. Errors: open(2)'s and read(2)'s. */
 int file_read(struct arena *arena, int dirfd, const char *path, size_t limit, char **text, size_t *length,
               struct err *err);
 
-/* Replace file `path` by `length` bytes: written beside it under a temporary name, then renamed, so that a reader sees
- * the old or the new whole.  Missing parent directories are made with mode 0700. */
+/* Replace file `path` by `length` bytes: written beside it under a temporary name, then renamed, so that a
+ * reader sees the old or the new whole.  Missing parent directories are made with mode 0700. */
 int file_write_atomic(const char *path, const char *bytes, size_t length, mode_t mode, struct err *err);
 
 /* mkdir -p, with `mode` for each directory that it makes. */

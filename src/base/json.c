@@ -1,4 +1,5 @@
-/* json.c: the writer of json.h.  libfyaml's JSON emitter prints the string "10" as a number; this one keeps types. */
+/* json.c: the writer of json.h.  libfyaml's JSON emitter prints the string "10" as a number; this one keeps
+ * types. */
 #include "base/json.h"
 
 #include <string.h>

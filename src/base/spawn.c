@@ -41,8 +41,10 @@ static long long now_ms(void)
     return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* In the child: standard descriptors in place, everything above closed, signals as a fresh program expects them. */
-static _Noreturn void child(const char *path, const char *const argv[], int in, int out, int errors, int report)
+/* In the child: standard descriptors in place, everything above closed, signals as a fresh program expects
+ * them. */
+static _Noreturn void child(const char *path, const char *const argv[], int in, int out, int errors,
+                            int report)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -80,9 +82,10 @@ static void stream_read(struct stream *stream)
         text_add_bytes(&stream->text, buffer, (size_t)got);
 }
 
-/* Feed the input and read both outputs until the child closed them or the time is over.  A daemon that keeps a copy of
- * stderr would hold us: the caller's child has exited by then, which `pid` tells. */
-static int converse(struct spawn *spawn, pid_t pid, int in, struct stream *out, struct stream *errors, int *status)
+/* Feed the input and read both outputs until the child closed them or the time is over.  A daemon that keeps
+ * a copy of stderr would hold us: the caller's child has exited by then, which `pid` tells. */
+static int converse(struct spawn *spawn, pid_t pid, int in, struct stream *out, struct stream *errors,
+                    int *status)
 {
     const char *rest = spawn->input ? spawn->input : "";
     size_t left = strlen(rest);

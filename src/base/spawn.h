@@ -10,24 +10,25 @@
 
 /* What a program gets and gave.  Unset members: no input, output thrown away. */
 struct spawn {
-    const char *const *argv;  /* argv[0] is an absolute path, or a name that program_find found */
-    const char *input;        /* its standard input, NUL-terminated; NULL: /dev/null */
-    int timeout_ms;           /* killed after this long; 0: no bound */
-    struct arena *arena;      /* where `output` and `errors` live; NULL: not kept */
-    char *output, *errors;    /* out: stdout and stderr, NUL-terminated, at most 1 MiB each */
-    int status;               /* out: exit status, or 128 + signal */
+    const char *const *argv; /* argv[0] is an absolute path, or a name that program_find found */
+    const char *input;       /* its standard input, NUL-terminated; NULL: /dev/null */
+    int timeout_ms;          /* killed after this long; 0: no bound */
+    struct arena *arena;     /* where `output` and `errors` live; NULL: not kept */
+    char *output, *errors;   /* out: stdout and stderr, NUL-terminated, at most 1 MiB each */
+    int status;              /* out: exit status, or 128 + signal */
 };
 
-/* Run a program to its end.  The environment is PATH, LC_ALL=C and nothing else; descriptors above 2 are closed.
- * Returns 0 when it was started and ended (look at spawn->status), else a negative errno: -ENOENT no such program,
- * -ETIMEDOUT killed for its time. */
+/* Run a program to its end.  The environment is PATH, LC_ALL=C and nothing else; descriptors above 2 are
+ * closed. Returns 0 when it was started and ended (look at spawn->status), else a negative errno: -ENOENT no
+ * such program, -ETIMEDOUT killed for its time. */
 int spawn_run(struct spawn *spawn, struct err *err);
 
-/* As spawn_run; a status other than 0 becomes -EIO with what the program printed on stderr (its last lines). */
+/* As spawn_run; a status other than 0 becomes -EIO with what the program printed on stderr (its last lines).
+ */
 int spawn_check(struct spawn *spawn, struct err *err);
 
-/* The absolute path of program `name` in the fixed search path (/usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin,
- * /sbin, /bin), or NULL.  A name with a slash is returned when it can be executed. */
+/* The absolute path of program `name` in the fixed search path (/usr/local/sbin, /usr/local/bin, /usr/sbin,
+ * /usr/bin, /sbin, /bin), or NULL.  A name with a slash is returned when it can be executed. */
 const char *program_find(struct arena *arena, const char *name);
 
 /* The environment of every program that vmwire starts: PATH=…, LC_ALL=C, NULL. */

@@ -7,7 +7,8 @@
 
 #include "base/arena.h"
 
-/* A text that grows.  Start with {0} and an arena: struct text t = {.arena = a}; `data` is NUL-terminated, "" at first use. */
+/* A text that grows.  Start with {0} and an arena: struct text t = {.arena = a}; `data` is NUL-terminated, ""
+ * at first use. */
 struct text {
     struct arena *arena;
     char *data;

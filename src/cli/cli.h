@@ -15,14 +15,14 @@
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_DRIFT = 3 };
 
 struct cli {
-    struct arena arena;       /* lives as long as the command */
-    const char *program;      /* "vmwire" */
-    const char *config_path;  /* -c FILE, or NULL: the search path */
+    struct arena arena;      /* lives as long as the command */
+    const char *program;     /* "vmwire" */
+    const char *config_path; /* -c FILE, or NULL: the search path */
     const struct command *command;
-    bool verbose;             /* -v: show each operation as it runs */
-    bool color;               /* standard output is a terminal and NO_COLOR is unset */
-    struct host *host;        /* opened by cli_host */
-    struct model model;       /* read by cli_config */
+    bool verbose;       /* -v: show each operation as it runs */
+    bool color;         /* standard output is a terminal and NO_COLOR is unset */
+    struct host *host;  /* opened by cli_host */
+    struct model model; /* read by cli_config */
     struct problems problems;
 };
 
@@ -32,8 +32,10 @@ struct command {
     const char *arguments; /* "[NET…] [--confirm SECONDS]" */
     const char *summary;   /* one line, no capital, no full stop */
     const char *options;   /* space-separated long options for completion: "--json --exit-code" */
-    const char *words;     /* what its positional arguments are: "networks", "machines", "both", "none", "command" */
-    int (*run)(struct cli *cli, int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+    const char
+        *words; /* what its positional arguments are: "networks", "machines", "both", "none", "command" */
+    int (*run)(struct cli *cli, int argc,
+               char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 
 extern const struct command commands[]; /* ends with a NULL name; hidden commands have a NULL summary */
@@ -42,16 +44,19 @@ extern const struct command commands[]; /* ends with a NULL name; hidden command
 int cli_fail(struct cli *cli, const struct err *err);
 /* The same for a wrong command line, followed by the command's usage line; returns EXIT_USAGE. */
 int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Print all problems (file:line:column: text) to standard error.  EXIT_USAGE when one is not a warning, else EXIT_DONE. */
+/* Print all problems (file:line:column: text) to standard error.  EXIT_USAGE when one is not a warning, else
+ * EXIT_DONE. */
 int cli_problems(struct cli *cli);
 
 /* Open the host into cli->host (once).  EXIT_DONE, or what cli_fail returned. */
 int cli_host(struct cli *cli);
-/* Find, read and check the file into cli->model; prints its problems.  Opens the host.  EXIT_DONE, or the exit status. */
+/* Find, read and check the file into cli->model; prints its problems.  Opens the host.  EXIT_DONE, or the
+ * exit status. */
 int cli_config(struct cli *cli);
 
-/* Options of a command: walks argv, taking `--name` and `--name=VALUE`/`--name VALUE`, leaving positional arguments at the
- * front of argv (argv[0] stays) and setting *argc.  `--` ends the options.  EXIT_DONE or cli_usage's status. */
+/* Options of a command: walks argv, taking `--name` and `--name=VALUE`/`--name VALUE`, leaving positional
+ * arguments at the front of argv (argv[0] stays) and setting *argc.  `--` ends the options.  EXIT_DONE or
+ * cli_usage's status. */
 struct cli_option {
     const char *name;   /* "--json", or "-w" */
     bool *flag;         /* set for an option without a value, or NULL */
@@ -69,13 +74,14 @@ struct table {
     VEC(const char *) cells;
     VEC(const char *) styles; /* an SGR sequence a cell, or NULL */
 };
-void table_row(struct table *table, ...); /* `columns` const char *, in order */
+void table_row(struct table *table, ...);                              /* `columns` const char *, in order */
 void table_style(struct table *table, size_t column, const char *sgr); /* of the last row; "31" is red */
 void table_print(struct table *table, FILE *out, bool color);
 
 #define CLI_COMMANDS(X)                                                                                      \
-    X(args) X(check) X(completion) X(console) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run)         \
-    X(start) X(status) X(stop) X(up) X(version) X(dhcp_event)
+    X(args)                                                                                                  \
+    X(check) X(completion) X(console) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start)       \
+        X(status) X(stop) X(up) X(version) X(dhcp_event)
 
 #define CLI_DECLARE(name) int cmd_##name(struct cli *cli, int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)

@@ -1,5 +1,6 @@
-/* host.h: the contract between vmwire and an operating system: observe it, apply one operation, open nics, look after
- * processes.  linux/ and freebsd/ implement it; the build picks one for host_open.  fake/ wraps one to make it fail.
+/* host.h: the contract between vmwire and an operating system: observe it, apply one operation, open nics,
+ * look after processes.  linux/ and freebsd/ implement it; the build picks one for host_open.  fake/ wraps
+ * one to make it fail.
  *
  * Rendering is apart (render.h): pure, and compiled everywhere for every host. */
 #ifndef VMWIRE_HOST_HOST_H
@@ -17,8 +18,8 @@
 struct host;
 
 enum host_apply_flags {
-    /* What is already so is success: for rolling back, where nobody knows whether the last operation was done.
-     * Adding what is there, removing what is not, writing what is written. */
+    /* What is already so is success: for rolling back, where nobody knows whether the last operation was
+     * done. Adding what is there, removing what is not, writing what is written. */
     HOST_APPLY_TOLERANT = 1 << 0,
 };
 
@@ -40,8 +41,8 @@ struct nic_request {
     const char *bridge;
     const char *machine; /* "-" for `exec` */
     unsigned index;
-    struct mac mac;  /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
-    unsigned queues; /* 1 to NIC_QUEUES_MAX */
+    struct mac mac;   /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
+    unsigned queues;  /* 1 to NIC_QUEUES_MAX */
     bool vnet_header; /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
     bool vhost;       /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
 };
@@ -66,35 +67,38 @@ struct host_backend {
     const char *run_dir;
     void (*close)(struct host *host);
     /* Fill the parts of `observed` that `what` (enum host_observe_flags) asks for. */
-    int (*observe)(struct host *host, struct arena *arena, unsigned what, struct observed *observed, struct err *err);
+    int (*observe)(struct host *host, struct arena *arena, unsigned what, struct observed *observed,
+                   struct err *err);
     int (*apply)(struct host *host, const struct op *op, unsigned flags, struct err *err);
-    /* One bridge, without a dump: -ENODEV when it is not there, -EEXIST when it is there and not vmwire's for this
-     * network.  `link` is filled on success. */
+    /* One bridge, without a dump: -ENODEV when it is not there, -EEXIST when it is there and not vmwire's for
+     * this network.  `link` is filled on success. */
     int (*bridge_get)(struct host *host, struct arena *arena, const char *network, struct link *link,
                       struct err *err);
-    /* Make a tap, tag it, give it the bridge's MTU, make it a port, set it up.  Nothing stays behind on failure.
-     * -EADDRINUSE when the MAC was seen on another port of the bridge. */
-    int (*nic_open)(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
-    /* Can the hypervisor use hardware virtualisation here?  `why_not` (may be NULL) gets a sentence when not. */
+    /* Make a tap, tag it, give it the bridge's MTU, make it a port, set it up.  Nothing stays behind on
+     * failure. -EADDRINUSE when the MAC was seen on another port of the bridge. */
+    int (*nic_open)(struct host *host, const struct nic_request *request, struct nic_open *nic,
+                    struct err *err);
+    /* Can the hypervisor use hardware virtualisation here?  `why_not` (may be NULL) gets a sentence when not.
+     */
     bool (*accelerated)(struct host *host, struct arena *arena, const char **why_not);
     /* Stable identity of this installation (/etc/machine-id), "" when it has none. */
     const char *(*identity)(struct host *host, struct arena *arena);
     /* Who listens on this port (protocol IPPROTO_UDP or IPPROTO_TCP) at this address or every one?
      * -ENOENT when nobody does. */
-    int (*listener_find)(struct host *host, struct arena *arena, int protocol, const struct ip *address, uint16_t port,
-                         struct listener *listener, struct err *err);
-    /* The address and route that a DHCP client won for `ifname`: replaces those that it won before.  `gateway` unset: no
-     * default route.  Lifetime in seconds.  `prefix` unset: take them away. */
-    int (*lease_apply)(struct host *host, const char *ifname, const struct prefix *prefix, const struct ip *gateway,
-                       uint32_t lifetime_s, struct err *err);
+    int (*listener_find)(struct host *host, struct arena *arena, int protocol, const struct ip *address,
+                         uint16_t port, struct listener *listener, struct err *err);
+    /* The address and route that a DHCP client won for `ifname`: replaces those that it won before. `gateway`
+     * unset: no default route.  Lifetime in seconds.  `prefix` unset: take them away. */
+    int (*lease_apply)(struct host *host, const char *ifname, const struct prefix *prefix,
+                       const struct ip *gateway, uint32_t lifetime_s, struct err *err);
 };
 
 struct host {
     const struct host_backend *backend;
 };
 
-/* The host that this program was built for.  -EPERM when the caller may not change networks here (no CAP_NET_ADMIN) is
- * not checked: observing works without. */
+/* The host that this program was built for.  -EPERM when the caller may not change networks here (no
+ * CAP_NET_ADMIN) is not checked: observing works without. */
 int host_open(struct host **host, struct err *err);
 void host_close(struct host **host); /* accepts a pointer to NULL */
 

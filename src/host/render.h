@@ -5,8 +5,9 @@
 #include "base/arena.h"
 #include "plan/op.h"
 
-/* The operation as one or more lines of POSIX sh, each ending in a newline, in the arena.  Any legal name is safe, also
- * one that is a keyword of ip(8), nft(8) or ifconfig(8).  Source: ip-link(8), ip-address(8), ip-route(8), nft(8). */
+/* The operation as one or more lines of POSIX sh, each ending in a newline, in the arena.  Any legal name is
+ * safe, also one that is a keyword of ip(8), nft(8) or ifconfig(8).  Source: ip-link(8), ip-address(8),
+ * ip-route(8), nft(8). */
 const char *linux_render(struct arena *arena, const struct op *op);
 
 #endif

@@ -24,8 +24,9 @@ struct prefix {
 
 enum { MAC_TEXT_SIZE = 18, IP_TEXT_SIZE = 46, PREFIX_TEXT_SIZE = 50 };
 
-/* Text forms.  Parsers take the whole string or nothing: 0, or -EINVAL.  MAC: six two-digit hexadecimal bytes with
- * colons.  IP: inet_pton(3)'s forms.  Prefix: address, '/', decimal length without sign or leading zero. */
+/* Text forms.  Parsers take the whole string or nothing: 0, or -EINVAL.  MAC: six two-digit hexadecimal bytes
+ * with colons.  IP: inet_pton(3)'s forms.  Prefix: address, '/', decimal length without sign or leading zero.
+ */
 int mac_parse(const char *text, struct mac *mac);
 int ip_parse(const char *text, struct ip *ip);
 int prefix_parse(const char *text, struct prefix *prefix);

@@ -32,7 +32,8 @@ void problem_warn(struct problems *problems, struct pos pos, const char *format,
 size_t problem_count(const struct problems *problems)
 {
     size_t count = 0;
-    vec_foreach(&problems->list, problem) count += !problem->warning;
+    vec_foreach (&problems->list, problem)
+        count += !problem->warning;
     return count;
 }
 

@@ -6,7 +6,8 @@
 
 #include "base/arena.h"
 
-/* A place in the file.  line and column count from 1; 0 means that no place is known (a default, or no file). */
+/* A place in the file.  line and column count from 1; 0 means that no place is known (a default, or no file).
+ */
 struct pos {
     int line, column;
 };

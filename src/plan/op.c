@@ -28,16 +28,17 @@ struct field {
         NULL, F_TEXT, 0, 0                                                                                   \
     }
 
-static const struct field link_fields[] = {FIELD("ifname", F_TEXT, link.name),
-                                           FIELD("kind", F_TEXT, link.kind),
-                                           LINK_FIELD("mac", F_MAC, link.mac, LINK_MAC),
-                                           LINK_FIELD("mtu", F_U32, link.mtu, LINK_MTU),
-                                           LINK_FIELD("up", F_BOOL, link.up, LINK_UP),
-                                           LINK_FIELD("alias", F_TEXT, link.alias, LINK_ALIAS),
-                                           LINK_FIELD("stp", F_BOOL, link.stp, LINK_STP),
-                                           LINK_FIELD("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
-                                           LINK_FIELD("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
-                                           END};
+static const struct field link_fields[] = {
+    FIELD("ifname", F_TEXT, link.name),
+    FIELD("kind", F_TEXT, link.kind),
+    LINK_FIELD("mac", F_MAC, link.mac, LINK_MAC),
+    LINK_FIELD("mtu", F_U32, link.mtu, LINK_MTU),
+    LINK_FIELD("up", F_BOOL, link.up, LINK_UP),
+    LINK_FIELD("alias", F_TEXT, link.alias, LINK_ALIAS),
+    LINK_FIELD("stp", F_BOOL, link.stp, LINK_STP),
+    LINK_FIELD("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
+    LINK_FIELD("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
+    END};
 
 static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
                                            FIELD("bridge", F_TEXT, port.bridge), END};
@@ -77,10 +78,9 @@ static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.
                                                FIELD("uplink", F_TEXT, firewall.uplink),
                                                FIELD("subnet", F_PREFIX, firewall.subnet), END};
 
-static const struct field service_fields[] = {FIELD("kind", F_TEXT, service.kind),
-                                              FIELD("argv", F_ARGV, service.argv),
-                                              FIELD("pid_path", F_TEXT, service.pid_path),
-                                              FIELD("timeout_ms", F_U32, service.timeout_ms), END};
+static const struct field service_fields[] = {
+    FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
+    FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
 static const struct field file_fields[] = {FIELD("path", F_TEXT, file.path),
                                            FIELD("content", F_TEXT, file.content),
@@ -255,7 +255,8 @@ static const char *const *argv_parse(struct arena *arena, const char *text)
     return words.items;
 }
 
-static int member_parse(struct arena *arena, struct op *op, const struct field *field, const char *raw, size_t length)
+static int member_parse(struct arena *arena, struct op *op, const struct field *field, const char *raw,
+                        size_t length)
 {
     void *member = (char *)op + field->offset;
     unsigned long number = 0;
@@ -411,16 +412,20 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_PORT_REMOVE:
         return arena_printf(arena, "removing port '%s' from bridge '%s'", op->port.ifname, op->port.bridge);
     case OP_ADDRESS_ADD:
-        return arena_printf(arena, "adding address %s to '%s'", PREFIX_TEXT(&op->address.prefix), op->address.ifname);
+        return arena_printf(arena, "adding address %s to '%s'", PREFIX_TEXT(&op->address.prefix),
+                            op->address.ifname);
     case OP_ADDRESS_REMOVE:
         return arena_printf(arena, "removing address %s from '%s'", PREFIX_TEXT(&op->address.prefix),
                             op->address.ifname);
     case OP_ROUTE_ADD:
-        return arena_printf(arena, "adding route %s on '%s'", route_text(arena, &op->route), op->route.ifname);
+        return arena_printf(arena, "adding route %s on '%s'", route_text(arena, &op->route),
+                            op->route.ifname);
     case OP_ROUTE_REMOVE:
-        return arena_printf(arena, "removing route %s from '%s'", route_text(arena, &op->route), op->route.ifname);
+        return arena_printf(arena, "removing route %s from '%s'", route_text(arena, &op->route),
+                            op->route.ifname);
     case OP_ROUTE_REPLACE:
-        return arena_printf(arena, "moving route %s to '%s'", route_text(arena, &op->route), op->route.ifname);
+        return arena_printf(arena, "moving route %s to '%s'", route_text(arena, &op->route),
+                            op->route.ifname);
     case OP_SYSCTL_SET:
         return arena_printf(arena, "setting sysctl %s to '%s'", op->sysctl.name, op->sysctl.value);
     case OP_FIREWALL_SET:

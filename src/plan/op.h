@@ -20,11 +20,11 @@ enum op_kind {
     OP_ROUTE_REMOVE,
     OP_ROUTE_REPLACE, /* takes the place of the route in the same slot: no moment without one */
     OP_SYSCTL_SET,
-    OP_FIREWALL_SET, /* one network's rules; makes the table when it is not there */
+    OP_FIREWALL_SET,    /* one network's rules; makes the table when it is not there */
     OP_FIREWALL_REMOVE, /* one network's rules; takes the table away with the last */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
-    OP_FILE_WRITE, /* under the run directory; makes parent directories */
+    OP_FILE_WRITE,  /* under the run directory; makes parent directories */
     OP_FILE_REMOVE, /* and parent directories that are empty then, up to the run directory */
     OP_KIND_COUNT
 };
@@ -52,8 +52,8 @@ struct op {
 /* "link-create", "port-add", …: the names used in the journal, in JSON and in messages. */
 const char *op_kind_name(enum op_kind kind);
 
-/* One line of text, without a newline, that op_parse reads back: "port-add network=brext ifname=re1 bridge=brext".
- * Values are percent-encoded where they hold a space, '%', '=', or a control character. */
+/* One line of text, without a newline, that op_parse reads back: "port-add network=brext ifname=re1
+ * bridge=brext". Values are percent-encoded where they hold a space, '%', '=', or a control character. */
 const char *op_format(struct arena *arena, const struct op *op);
 /* The reverse.  -EINVAL, with what is wrong, for anything that op_format does not write. */
 int op_parse(struct arena *arena, const char *line, struct op *op, struct err *err);

@@ -1,4 +1,5 @@
-/* service.h: the helper programs of a network: their configuration files, and which process should run.  Pure. */
+/* service.h: the helper programs of a network: their configuration files, and which process should run. Pure.
+ */
 #ifndef VMWIRE_SERVICE_SERVICE_H
 #define VMWIRE_SERVICE_SERVICE_H
 
@@ -15,8 +16,8 @@ struct service_options {
 };
 
 /* dnsmasq for a nat network: DHCP and DNS on its bridge alone.  Source: dnsmasq(8). */
-void dnsmasq_service(struct arena *arena, const struct network *network, const struct service_options *options,
-                     struct service *service, struct file *config);
+void dnsmasq_service(struct arena *arena, const struct network *network,
+                     const struct service_options *options, struct service *service, struct file *config);
 /* The file in which dnsmasq keeps its leases. */
 const char *dnsmasq_lease_path(struct arena *arena, const char *run_dir, const char *network);
 
@@ -32,12 +33,12 @@ struct leases {
     VEC(struct lease) list;
 };
 
-/* Read dnsmasq's lease file (lines "EXPIRY MAC ADDRESS NAME CLIENT-ID"); lines that do not parse, DHCPv6's among them,
- * are passed over. */
+/* Read dnsmasq's lease file (lines "EXPIRY MAC ADDRESS NAME CLIENT-ID"); lines that do not parse, DHCPv6's
+ * among them, are passed over. */
 void dnsmasq_leases_parse(struct arena *arena, const char *text, struct leases *leases);
 
 /* The DHCP client for `address: dhcp` on a bridge: busybox udhcpc, which calls vmwire for its events. */
-void dhcp_client_service(struct arena *arena, const struct network *network, const struct service_options *options,
-                         struct service *service);
+void dhcp_client_service(struct arena *arena, const struct network *network,
+                         const struct service_options *options, struct service *service);
 
 #endif

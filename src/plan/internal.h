@@ -1,0 +1,40 @@
+/* internal.h: what the files of the plan room share. */
+#ifndef VMWIRE_PLAN_INTERNAL_H
+#define VMWIRE_PLAN_INTERNAL_H
+
+#include "plan/plan.h"
+
+struct planner {
+    struct arena *arena;
+    const struct plan_request *request;
+    const struct observed *observed;
+    struct problems *problems;
+    struct plan *plan;
+};
+
+/* One network on its way from `now` to `want` (mode 0: nothing, to be taken down). */
+struct passage {
+    const char *name;
+    const struct network *network; /* its entry; NULL when it goes away */
+    const struct network_services *services;
+    struct record now, want;
+    const struct link *bridge; /* observed and vmwire's, or NULL */
+};
+
+/* check.c: what this host cannot give.  Adds to planner->problems. */
+void check_network(struct planner *planner, const struct passage *passage);
+/* record of what `network` should be. */
+void want_record(struct planner *planner, struct passage *passage);
+/* network.c: append the operations. */
+void network_steps(struct planner *planner, struct passage *passage);
+/* The addresses and routes that a takeover of this interface would move. */
+bool address_moves(const struct address *address, const char *ifname);
+bool route_moves(const struct route *route, const char *ifname);
+/* A network's address mode with the default worked out. */
+enum address_mode address_mode_of(const struct network *network, const struct observed *observed,
+                                  const struct record *now);
+
+void step_add(struct planner *planner, const struct op *op, const struct op *undo);
+void plan_note(struct planner *planner, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

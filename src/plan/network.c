@@ -1,0 +1,553 @@
+/* network.c: the operations that bring one network from what is to what should be.
+ *
+ * Theory of operation.  The order is what keeps the host reachable and every moment undoable:
+ *
+ *  1. helpers and rules that should not be there stop first, while what they stand on still exists;
+ *  2. an uplink that is given back gets its addresses before it leaves the bridge (the kernel appends their
+ * prefix routes behind the bridge's, so that there is always one), leaves, and then each route moves back in
+ * its slot;
+ *  3. the record is written before anything that it describes: from here on `down` can put back whatever was
+ * done;
+ *  4. the bridge comes up with the uplink's MAC, MTU and addresses, the uplink becomes its port, each route
+ * moves in its slot, and only then do the uplink's own addresses go.  A frame that arrives in between finds
+ * the address on one of the two;
+ *  5. rules before forwarding (plan.c), files before the service that reads them. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "plan/internal.h"
+
+enum { ROUTE_KERNEL = 2, ROUTE_RA = 9, ROUTE_DHCP = 16 };
+
+static struct op op_for(const struct passage *passage, enum op_kind kind)
+{
+    return (struct op){.kind = kind, .network = passage->name};
+}
+
+static void add_address(struct planner *planner, const struct passage *passage, const struct address *address)
+{
+    struct op op = op_for(passage, OP_ADDRESS_ADD), undo = op_for(passage, OP_ADDRESS_REMOVE);
+    op.address = undo.address = *address;
+    step_add(planner, &op, &undo);
+}
+
+static void remove_address(struct planner *planner, const struct passage *passage,
+                           const struct address *address)
+{
+    struct op op = op_for(passage, OP_ADDRESS_REMOVE), undo = op_for(passage, OP_ADDRESS_ADD);
+    op.address = undo.address = *address;
+    step_add(planner, &op, &undo);
+}
+
+static void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add)
+{
+    struct op op = op_for(passage, add ? OP_PORT_ADD : OP_PORT_REMOVE);
+    op.port = (struct port){.ifname = ifname, .bridge = passage->name};
+    struct op undo = op;
+    undo.kind = add ? OP_PORT_REMOVE : OP_PORT_ADD;
+    step_add(planner, &op, &undo);
+}
+
+static void set_up(struct planner *planner, const struct passage *passage, const char *ifname, bool up)
+{
+    struct op op = op_for(passage, OP_LINK_SET);
+    op.link = (struct link){.name = ifname, .kind = "", .alias = "", .fields = LINK_UP, .up = up};
+    struct op undo = op;
+    undo.link.up = !up;
+    step_add(planner, &op, &undo);
+}
+
+static void write_file(struct planner *planner, const struct passage *passage, const char *path,
+                       const char *content)
+{
+    const struct file *old = file_find(planner->observed, path);
+    if (old && strcmp(old->content, content) == 0)
+        return;
+    struct op op = op_for(passage, OP_FILE_WRITE);
+    op.file = (struct file){.path = path, .content = content, .mode = 0600};
+    struct op undo = op;
+    if (old)
+        undo.file = *old;
+    else
+        undo.kind = OP_FILE_REMOVE;
+    step_add(planner, &op, &undo);
+}
+
+static const struct address *address_observed(const struct planner *planner, const struct address *wanted)
+{
+    vec_foreach (&planner->observed->addresses, address) {
+        if (address_equal(address, wanted))
+            return address;
+    }
+    return NULL;
+}
+
+static const struct route *route_observed(const struct planner *planner, const struct route *wanted)
+{
+    vec_foreach (&planner->observed->routes, route) {
+        if (route_equal(route, wanted))
+            return route;
+    }
+    return NULL;
+}
+
+static bool record_makes(const struct record *record, const struct op *wanted)
+{
+    vec_foreach (&record->made, op) {
+        if (op->kind != wanted->kind)
+            continue;
+        if (op->kind == OP_ADDRESS_ADD ? address_equal(&op->address, &wanted->address)
+                                       : route_equal(&op->route, &wanted->route))
+            return true;
+    }
+    return false;
+}
+
+/* `to` takes the place of `from`, which is in its slot but for the interface. */
+static void move_route(struct planner *planner, const struct passage *passage, const struct route *from,
+                       const struct route *to)
+{
+    struct op op = op_for(passage, OP_ROUTE_REPLACE), undo = op_for(passage, OP_ROUTE_REPLACE);
+    op.route = *to;
+    undo.route = *from;
+    step_add(planner, &op, &undo);
+}
+
+static void change_route(struct planner *planner, const struct passage *passage, const struct route *route,
+                         bool add)
+{
+    struct op op = op_for(passage, add ? OP_ROUTE_ADD : OP_ROUTE_REMOVE);
+    op.route = *route;
+    struct op undo = op;
+    undo.kind = add ? OP_ROUTE_REMOVE : OP_ROUTE_ADD;
+    step_add(planner, &op, &undo);
+}
+
+/* The route of `record` that goes to the same place, on whatever interface. */
+static const struct route *counterpart(const struct record *record, const struct route *route, bool made)
+{
+    const struct op *items = made ? record->made.items : record->former.items;
+    size_t count = made ? record->made.count : record->former.count;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].kind != OP_ROUTE_ADD)
+            continue;
+        struct route other = items[i].route;
+        other.ifname = route->ifname;
+        if (route_same_slot(&other, route))
+            return &items[i].route;
+    }
+    return NULL;
+}
+
+/* --- 1. services and rules that should not be there
+ * ------------------------------------------------------------- */
+
+static const struct service *service_wanted(const struct passage *passage, const char *kind)
+{
+    if (!passage->services)
+        return NULL;
+    vec_foreach (&passage->services->services, service) {
+        if (strcmp(service->kind, kind) == 0)
+            return service;
+    }
+    return NULL;
+}
+
+/* A service must start anew when one of its files changes. */
+static bool files_changed(const struct planner *planner, const struct passage *passage)
+{
+    if (!passage->services)
+        return false;
+    vec_foreach (&passage->services->files, file) {
+        const struct file *old = file_find(planner->observed, file->path);
+        if (!old || strcmp(old->content, file->content) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* It must also start anew when the bridge that it is bound to is made anew. */
+static bool service_stays(const struct planner *planner, const struct passage *passage, const char *kind)
+{
+    return service_wanted(passage, kind) && !files_changed(planner, passage) && passage->bridge;
+}
+
+static const struct service *service_running(const struct planner *planner, const char *network,
+                                             const char *kind)
+{
+    vec_foreach (&planner->observed->services, service) {
+        if (strcmp(service->network, network) == 0 && strcmp(service->kind, kind) == 0)
+            return service;
+    }
+    return NULL;
+}
+
+static void stop_services(struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&planner->observed->services, service) {
+        if (strcmp(service->network, passage->name) != 0 || service_stays(planner, passage, service->kind))
+            continue;
+        struct op op = op_for(passage, OP_SERVICE_STOP), undo = op_for(passage, OP_SERVICE_START);
+        op.service = undo.service = *service;
+        step_add(planner, &op, &undo);
+    }
+}
+
+static void start_services(struct planner *planner, const struct passage *passage)
+{
+    if (!passage->services)
+        return;
+    vec_foreach (&passage->services->files, file)
+        write_file(planner, passage, file->path, file->content);
+    vec_foreach (&passage->services->services, service) {
+        if (service_running(planner, passage->name, service->kind) &&
+            service_stays(planner, passage, service->kind))
+            continue;
+        struct op op = op_for(passage, OP_SERVICE_START), undo = op_for(passage, OP_SERVICE_STOP);
+        op.service = undo.service = *service;
+        step_add(planner, &op, &undo);
+    }
+}
+
+static const struct firewall *firewall_observed(const struct planner *planner, const char *network)
+{
+    vec_foreach (&planner->observed->firewalls, firewall) {
+        if (strcmp(firewall->network, network) == 0)
+            return firewall;
+    }
+    return NULL;
+}
+
+static bool firewall_traced(const struct planner *planner, const char *network)
+{
+    vec_foreach (&planner->observed->firewall_traces, name) {
+        if (strcmp(*name, network) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct firewall firewall_wanted(const struct network *network)
+{
+    return (struct firewall){.network = network->name,
+                             .bridge = network->name,
+                             .uplink = network->uplink ? network->uplink : "",
+                             .subnet = network->subnet};
+}
+
+static void remove_firewall(struct planner *planner, const struct passage *passage)
+{
+    const struct firewall *now = firewall_observed(planner, passage->name);
+    if (passage->want.mode == NETWORK_NAT || (!now && !firewall_traced(planner, passage->name)))
+        return;
+    struct op op = op_for(passage, OP_FIREWALL_REMOVE), undo = op_for(passage, OP_FIREWALL_SET);
+    struct firewall rest = {.network = passage->name, .bridge = passage->name, .uplink = ""};
+    op.firewall = now ? *now : rest;
+    undo.firewall = op.firewall;
+    step_add(planner, &op, now ? &undo : &(struct op){0});
+}
+
+static void set_firewall(struct planner *planner, const struct passage *passage)
+{
+    if (passage->want.mode != NETWORK_NAT)
+        return;
+    struct firewall want = firewall_wanted(passage->network);
+    const struct firewall *now = firewall_observed(planner, passage->name);
+    if (planner->observed->firewall_base && now && strcmp(now->uplink, want.uplink) == 0 &&
+        prefix_equal(&now->subnet, &want.subnet))
+        return;
+    struct op op = op_for(passage, OP_FIREWALL_SET);
+    op.firewall = want;
+    struct op undo = op;
+    undo.kind = now ? OP_FIREWALL_SET : OP_FIREWALL_REMOVE;
+    if (now)
+        undo.firewall = *now;
+    step_add(planner, &op, &undo);
+}
+
+/* --- 2. giving an uplink back, and what the bridge loses
+ * ---------------------------------------------------------- */
+
+/* An address on the bridge that vmwire did not put there and no DHCP client or router advertisement did. */
+static bool added_by_hand(const struct planner *planner, const struct passage *passage,
+                          const struct address *address)
+{
+    struct op op = {.kind = OP_ADDRESS_ADD, .address = *address};
+    bool leased = service_running(planner, passage->name, "dhcp-client") && address->valid_s != 0 &&
+                  address->valid_s != UINT32_MAX;
+    return address_moves(address, passage->name) && !record_makes(&passage->now, &op) && !leased;
+}
+
+static void give_addresses_back(struct planner *planner, const struct passage *passage, const char *uplink)
+{
+    vec_foreach (&passage->now.former, op) {
+        if (op->kind == OP_ADDRESS_ADD && !address_observed(planner, &op->address))
+            add_address(planner, passage, &op->address);
+    }
+    if (passage->want.mode)
+        return;
+    vec_foreach (&planner->observed->addresses, address) {
+        if (!added_by_hand(planner, passage, address))
+            continue;
+        struct address moved = *address;
+        moved.ifname = uplink;
+        moved.label = "";
+        plan_note(planner, "network '%s': address %s was added to '%s' by hand: it is kept, on '%s'",
+                  passage->name, PREFIX_TEXT(&address->prefix), passage->name, uplink);
+        add_address(planner, passage, &moved);
+    }
+}
+
+static void give_routes_back(struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&passage->now.former, op) {
+        if (op->kind != OP_ROUTE_ADD || route_observed(planner, &op->route))
+            continue;
+        const struct route *made = counterpart(&passage->now, &op->route, true);
+        const struct route *there = made ? route_observed(planner, made) : NULL;
+        if (there)
+            move_route(planner, passage, there, &op->route);
+        else
+            change_route(planner, passage, &op->route, true);
+    }
+}
+
+/* Routes on the bridge that vmwire did not make: they go with the host's addresses. */
+static void give_foreign_routes_back(struct planner *planner, const struct passage *passage,
+                                     const char *uplink)
+{
+    vec_foreach (&planner->observed->routes, route) {
+        struct op op = {.kind = OP_ROUTE_ADD, .route = *route};
+        if (!route_moves(route, passage->name) || record_makes(&passage->now, &op) || route->unmovable ||
+            route->protocol == ROUTE_DHCP)
+            continue;
+        struct route moved = *route;
+        moved.ifname = uplink;
+        plan_note(planner, "network '%s': route %s was added to '%s' by hand: it is kept, on '%s'",
+                  passage->name, route->to.length ? PREFIX_TEXT(&route->to) : "default", passage->name,
+                  uplink);
+        move_route(planner, passage, route, &moved);
+    }
+}
+
+static void give_uplink_back(struct planner *planner, const struct passage *passage)
+{
+    const char *name = passage->now.uplink;
+    if (!name || text_equal(name, passage->want.uplink))
+        return;
+    const struct link *uplink = link_find(planner->observed, name);
+    if (!uplink) {
+        plan_note(planner, "network '%s': uplink '%s' is gone; its addresses cannot be put back",
+                  passage->name, name);
+        return;
+    }
+    give_addresses_back(planner, passage, name);
+    if (strcmp(uplink->master, passage->name) == 0)
+        change_port(planner, passage, name, false);
+    give_routes_back(planner, passage);
+    if (!passage->want.mode)
+        give_foreign_routes_back(planner, passage, name);
+    vec_foreach (&passage->now.former, op) {
+        if (op->kind == OP_LINK_SET && !op->link.up && uplink->up)
+            set_up(planner, passage, name, false);
+    }
+}
+
+/* What vmwire put on the bridge and does not want there any longer; all of it when the bridge goes. */
+static void strip_bridge(struct planner *planner, const struct passage *passage)
+{
+    if (!passage->bridge)
+        return;
+    vec_foreach (&passage->now.made, op) {
+        if (op->kind != OP_ROUTE_ADD || record_makes(&passage->want, op) ||
+            !route_observed(planner, &op->route))
+            continue;
+        bool moved_back = passage->now.uplink && !text_equal(passage->now.uplink, passage->want.uplink) &&
+                          link_find(planner->observed, passage->now.uplink) &&
+                          counterpart(&passage->now, &op->route, false);
+        if (!moved_back && !counterpart(&passage->want, &op->route, true))
+            change_route(planner, passage, &op->route, false);
+    }
+    for (size_t i = planner->observed->addresses.count; i-- > 0;) {
+        const struct address *address = &planner->observed->addresses.items[i];
+        struct op op = {.kind = OP_ADDRESS_ADD, .address = *address};
+        bool stale = record_makes(&passage->now, &op) && !record_makes(&passage->want, &op);
+        if (stale || (!passage->want.mode && address_moves(address, passage->name)))
+            remove_address(planner, passage, address);
+    }
+}
+
+static void delete_bridge(struct planner *planner, const struct passage *passage)
+{
+    const struct link *bridge = passage->bridge;
+    if (!bridge)
+        return;
+    vec_foreach (&planner->observed->links, port) {
+        if (strcmp(port->master, bridge->name) != 0 || text_equal(port->name, passage->now.uplink))
+            continue;
+        struct wired_nic nic;
+        if (owner_nic(planner->arena, port, &nic))
+            plan_note(planner, "network '%s': machine '%s' loses its network until the next up",
+                      passage->name, nic.machine);
+        change_port(planner, passage, port->name, false);
+    }
+    struct op op = op_for(passage, OP_LINK_DELETE), undo = op_for(passage, OP_LINK_CREATE);
+    op.link = undo.link = *bridge;
+    undo.link.fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6;
+    op.link.fields = 0;
+    step_add(planner, &op, &undo);
+}
+
+/* Everything in the network's folder goes, the record last. */
+static void remove_files(struct planner *planner, const struct passage *passage)
+{
+    const char *record = record_path(planner->arena, planner->observed->run_dir, passage->name);
+    const char *folder =
+        arena_printf(planner->arena, "%s/network/%s/", planner->observed->run_dir, passage->name);
+    for (int last = 0; last < 2; last++) {
+        vec_foreach (&planner->observed->files, file) {
+            if (strncmp(file->path, folder, strlen(folder)) != 0 || (strcmp(file->path, record) == 0) != last)
+                continue;
+            struct op op = op_for(passage, OP_FILE_REMOVE), undo = op_for(passage, OP_FILE_WRITE);
+            op.file = undo.file = *file;
+            op.file.content = "";
+            step_add(planner, &op, &undo);
+        }
+    }
+}
+
+/* --- 3. and 4. the bridge and its uplink
+ * ---------------------------------------------------------------------------- */
+
+static struct link bridge_wanted(const struct planner *planner, const struct passage *passage)
+{
+    const struct network *network = passage->network;
+    struct link link = {
+        .name = passage->name,
+        .kind = "bridge",
+        .alias = owner_tag(planner->arena, passage->name),
+        .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
+        .mac = nic_mac_derive("vmwire bridge", passage->name, 0),
+        .mtu = plan_network_mtu(network, planner->observed),
+        .up = true,
+        .ipv6 = true,
+    };
+    if (network->mode == NETWORK_BRIDGED) {
+        const struct link *uplink = link_find(planner->observed, network->uplink);
+        if (uplink)
+            link.mac = uplink->mac;
+        link.ipv6 = address_mode_of(network, planner->observed, &passage->now) != ADDRESS_NONE;
+    }
+    return link;
+}
+
+static unsigned link_differences(const struct link *want, const struct link *now)
+{
+    return (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) | (want->mtu == now->mtu ? 0 : LINK_MTU) |
+           (want->up == now->up ? 0 : LINK_UP) | (want->stp == now->stp ? 0 : LINK_STP) |
+           (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
+           (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6);
+}
+
+static void make_bridge(struct planner *planner, const struct passage *passage)
+{
+    struct op op = op_for(passage, OP_LINK_CREATE), undo = op_for(passage, OP_LINK_DELETE);
+    op.link = bridge_wanted(planner, passage);
+    undo.link = (struct link){.name = passage->name, .kind = "bridge", .alias = op.link.alias};
+    if (passage->bridge) {
+        op.kind = undo.kind = OP_LINK_SET;
+        undo.link = *passage->bridge;
+        op.link.fields = undo.link.fields = link_differences(&op.link, passage->bridge);
+        if (!op.link.fields)
+            return;
+    }
+    step_add(planner, &op, &undo);
+}
+
+static void add_made_addresses(struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&passage->want.made, op) {
+        if (op->kind == OP_ADDRESS_ADD && (!passage->bridge || !address_observed(planner, &op->address)))
+            add_address(planner, passage, &op->address);
+    }
+}
+
+static void place_made_routes(struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&passage->want.made, op) {
+        if (op->kind != OP_ROUTE_ADD || (passage->bridge && route_observed(planner, &op->route)))
+            continue;
+        const struct route *former = counterpart(&passage->want, &op->route, false);
+        const struct route *there = former ? route_observed(planner, former) : NULL;
+        if (there)
+            move_route(planner, passage, there, &op->route);
+        else
+            change_route(planner, passage, &op->route, true);
+    }
+}
+
+/* The uplink's own addresses go, the last first: a secondary address would go with its primary.  Routes that
+ * nothing took over are removed by name, so that their undo is known. */
+static void clear_uplink(struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&passage->want.former, op) {
+        if (op->kind == OP_ROUTE_ADD && route_observed(planner, &op->route) &&
+            !counterpart(&passage->want, &op->route, true))
+            change_route(planner, passage, &op->route, false);
+    }
+    for (size_t i = passage->want.former.count; i-- > 0;) {
+        const struct op *op = &passage->want.former.items[i];
+        if (op->kind == OP_ADDRESS_ADD && address_observed(planner, &op->address))
+            remove_address(planner, passage, &op->address);
+    }
+}
+
+static void attach_uplink(struct planner *planner, const struct passage *passage)
+{
+    const struct link *uplink =
+        passage->want.uplink ? link_find(planner->observed, passage->want.uplink) : NULL;
+    if (!uplink)
+        return;
+    if (!uplink->up)
+        set_up(planner, passage, uplink->name, true);
+    if (!passage->bridge || strcmp(uplink->master, passage->name) != 0)
+        change_port(planner, passage, uplink->name, true);
+}
+
+/* Taps of guests that kept running while the bridge was away. */
+static void reattach_taps(struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&planner->observed->links, link) {
+        struct wired_nic nic;
+        if (strncmp(link->alias, OWNER_PREFIX, strlen(OWNER_PREFIX)) != 0 ||
+            !owner_nic(planner->arena, link, &nic) || strcmp(nic.network, passage->name) != 0)
+            continue;
+        if (!passage->bridge || strcmp(link->master, passage->name) != 0)
+            change_port(planner, passage, link->name, true);
+    }
+}
+
+void network_steps(struct planner *planner, struct passage *passage)
+{
+    stop_services(planner, passage);
+    remove_firewall(planner, passage);
+    if (passage->want.mode)
+        write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
+                   record_format(planner->arena, &passage->want));
+    give_uplink_back(planner, passage);
+    strip_bridge(planner, passage);
+    if (!passage->want.mode) {
+        delete_bridge(planner, passage);
+        remove_files(planner, passage);
+        return;
+    }
+    make_bridge(planner, passage);
+    add_made_addresses(planner, passage);
+    attach_uplink(planner, passage);
+    place_made_routes(planner, passage);
+    clear_uplink(planner, passage);
+    reattach_taps(planner, passage);
+    set_firewall(planner, passage);
+    start_services(planner, passage);
+}

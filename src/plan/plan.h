@@ -1,0 +1,71 @@
+/* plan.h: what must change so that the host is as desired: (desired, observed) to an ordered list of
+ * operations, each with its undo.  Pure functions. */
+#ifndef VMWIRE_PLAN_PLAN_H
+#define VMWIRE_PLAN_PLAN_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "model/model.h"
+#include "model/problem.h"
+#include "model/state.h"
+#include "plan/op.h"
+
+struct step {
+    struct op op;
+    struct op undo;
+};
+
+struct plan {
+    struct arena *arena;
+    VEC(struct step) steps;
+    VEC(const char *) notes; /* what the user should know and no operation shows; one line each */
+};
+
+/* The helper programs that a network should have: made by the service room, carried here as data. */
+struct network_services {
+    const char *network;
+    VEC(struct service) services;
+    VEC(struct file) files; /* their configuration, under RUN/network/NET/ */
+};
+
+struct plan_request {
+    const struct model *model; /* NULL: `down` (nothing is desired of the selected networks) */
+    const struct observed *observed;
+    const char *const
+        *names; /* NULL-terminated networks to touch; NULL: all, also those that left the file */
+    VEC(struct network_services) services;
+};
+
+/* Fill `plan`.  What the file wants and this host cannot give goes to `problems`, with positions.  Returns 0
+ * (also with problems: the plan is then not to be applied), or -EINVAL when a record in the run directory is
+ * damaged. */
+int plan_make(struct arena *arena, const struct plan_request *request, struct problems *problems,
+              struct plan *plan, struct err *err);
+
+/* The MTU of a network's bridge, bytes: its uplink's, for a nat network without one the default route's
+ * interface's; for an existing nat bridge its own; 1500 when nothing tells. */
+uint32_t plan_network_mtu(const struct network *network, const struct observed *observed);
+
+/* The interface of the IPv4 default route with the lowest metric in table main, or NULL. */
+const char *plan_default_uplink(const struct observed *observed);
+
+/* What a network's record (RUN/network/NET/record) says: the mode it was brought up in, the operations that
+ * put its uplink back, and the operations by which vmwire gave the bridge its addresses and routes.  It is
+ * how `down` knows without the file, and how an address that somebody added by hand is told apart. */
+struct record {
+    enum network_mode mode; /* 0: no record */
+    const char *uplink;     /* of a bridged network whose uplink was taken; NULL: none */
+    VEC(struct op)
+    former; /* OP_LINK_SET first (the uplink's state), then OP_ADDRESS_ADD and OP_ROUTE_ADD on it */
+    VEC(struct op) made; /* OP_ADDRESS_ADD and OP_ROUTE_ADD on the bridge */
+};
+
+const char *record_path(struct arena *arena, const char *run_dir, const char *network);
+const char *record_format(struct arena *arena, const struct record *record);
+/* Lines "mode NAME", "former OPERATION", "made OPERATION".  -EINVAL with the line's number. */
+int record_parse(struct arena *arena, const char *text, struct record *record, struct err *err);
+/* The record that `observed` holds of a network; mode 0 when there is none. */
+int record_read(struct arena *arena, const struct observed *observed, const char *network,
+                struct record *record, struct err *err);
+
+#endif
