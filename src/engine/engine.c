@@ -1,0 +1,311 @@
+/* engine.c: locking, observing, planning and applying: engine.h. */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/spawn.h"
+#include "engine/journal.h"
+#include "service/service.h"
+
+void engine_init(struct engine *engine, struct arena *arena, struct host *host,
+                 const struct engine_listener *listener)
+{
+    *engine = (struct engine){.arena = arena, .host = host, .listener = listener, .lock_fd = -1};
+}
+
+static void note(struct engine *engine, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct engine *engine, const char *format, ...)
+{
+    if (!engine->listener || !engine->listener->note)
+        return;
+    va_list args;
+    va_start(args, format);
+    engine->listener->note(engine->listener->context, arena_vprintf(engine->arena, format, args));
+    va_end(args);
+}
+
+/* --- the lock
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* Directories that are empty go, so that a host with nothing up has no trace of vmwire.  rmdir(2) refuses the
+ * others.  The lock is on the directory itself; whoever waits for it sees below that it was removed, and
+ * makes a new one. */
+static void remove_empty(const char *run_dir)
+{
+    _cleanup_arena_ struct arena scratch = {0};
+    rmdir(arena_printf(&scratch, "%s/network", run_dir));
+    rmdir(arena_printf(&scratch, "%s/machine", run_dir));
+    rmdir(run_dir);
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine->lock_fd < 0)
+        return;
+    remove_empty(engine->host->backend->run_dir);
+    fd_close(&engine->lock_fd);
+}
+
+/* Is the directory that we hold still the one at its path? */
+static bool still_there(int fd, const char *path)
+{
+    struct stat held, named;
+    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
+}
+
+static int run_dir_open(const char *path, struct err *err)
+{
+    int rc = directory_make(path, 0700, err);
+    if (rc == -EACCES || rc == -EPERM || rc == -EROFS)
+        return err_set(err, -EPERM, "changing this host's network needs root (making '%s': %s)", path,
+                       strerror(-rc));
+    if (rc < 0)
+        return rc;
+    _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) < 0) {
+        int code = errno;
+        if (code == EACCES || code == EPERM)
+            return err_set(err, EPERM, "changing this host's network needs root (opening '%s': %s)", path,
+                           strerror(code));
+        return err_errno(err, code, "opening '%s'", path);
+    }
+    if (info.st_uid != geteuid() || (info.st_mode & 022))
+        return err_set(err, EPERM,
+                       "'%s' belongs to somebody else or can be written to by others; remove it first", path);
+    return fd_steal(&fd);
+}
+
+/* One try: the locked descriptor, -EWOULDBLOCK when somebody has it, -EAGAIN when the directory went
+ * meanwhile. */
+static int lock_try(const char *path, struct err *err)
+{
+    int rc = run_dir_open(path, err);
+    if (rc < 0)
+        return rc;
+    _cleanup_fd_ int fd = rc;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -EWOULDBLOCK : err_errno(err, errno, "locking '%s'", path);
+    if (!still_there(fd, path))
+        return -EAGAIN;
+    return fd_steal(&fd);
+}
+
+static int lock_wait(const char *path, int wait_ms, struct err *err)
+{
+    for (int waited_ms = 0;;) {
+        int rc = lock_try(path, err);
+        if (rc >= 0)
+            return rc;
+        if (rc == -EAGAIN || (rc == -ENOENT && waited_ms < wait_ms))
+            continue;
+        if (rc != -EWOULDBLOCK)
+            return rc;
+        if (waited_ms >= wait_ms)
+            return err_set(err, EBUSY,
+                           "another vmwire is changing this host's network (it holds the lock on '%s')",
+                           path);
+        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+        waited_ms += 5;
+    }
+}
+
+static int roll_back(struct engine *engine, struct err *err)
+{
+    size_t undone = 0;
+    const char *run_dir = engine->host->backend->run_dir;
+    int rc = journal_roll_back(engine->host, engine->arena, run_dir, &undone, err);
+    if (rc < 0)
+        return err_wrap(err, "rolling back an interrupted change");
+    if (undone)
+        note(engine, "an earlier vmwire was interrupted: its %zu operation%s %s been undone", undone,
+             undone == 1 ? "" : "s", undone == 1 ? "has" : "have");
+    return 0;
+}
+
+int engine_lock(struct engine *engine, int wait_ms, struct err *err)
+{
+    int rc = lock_wait(engine->host->backend->run_dir, wait_ms, err);
+    if (rc < 0)
+        return rc;
+    engine->lock_fd = rc;
+    return roll_back(engine, err);
+}
+
+int engine_settle(struct engine *engine, struct err *err)
+{
+    const char *run_dir = engine->host->backend->run_dir;
+    if (access(arena_printf(engine->arena, "%s/journal", run_dir), F_OK) < 0)
+        return 0;
+    int rc = lock_try(run_dir, err);
+    if (rc == -EWOULDBLOCK || rc == -EAGAIN || rc == -EPERM)
+        return 0; /* a change is under way, or the caller may not make one: what is read is what is */
+    if (rc < 0)
+        return rc;
+    engine->lock_fd = rc;
+    rc = roll_back(engine, err);
+    engine_close(engine);
+    return rc;
+}
+
+/* --- observing and planning
+ * ----------------------------------------------------------------------------------------- */
+
+int engine_observe(struct engine *engine, unsigned what, struct err *err)
+{
+    engine->observed = (struct observed){.run_dir = engine->host->backend->run_dir};
+    return engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
+}
+
+/* The user that dnsmasq becomes: its own, where it exists and this user namespace knows it. */
+static const char *dnsmasq_user(void)
+{
+    const struct passwd *user = getpwnam("dnsmasq");
+    if (!user)
+        user = getpwnam("nobody");
+    if (!user)
+        return NULL;
+    FILE *map = fopen("/proc/self/uid_map", "re");
+    if (!map)
+        return user->pw_name;
+    unsigned long inside, outside, count;
+    bool mapped = false;
+    while (fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3)
+        mapped |= user->pw_uid >= inside && user->pw_uid - inside < count;
+    fclose(map);
+    return mapped ? user->pw_name : NULL;
+}
+
+static const char *own_program(struct arena *arena)
+{
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    return length > 0 ? arena_strndup(arena, path, (size_t)length) : "vmwire";
+}
+
+static void add_services(struct engine *engine, const struct network *network,
+                         const struct service_options *common, struct plan_request *request)
+{
+    struct service_options options = *common;
+    options.mtu = plan_network_mtu(network, &engine->observed);
+    struct network_services *services = vec_push(engine->arena, &request->services);
+    services->network = network->name;
+    if (network->mode == NETWORK_NAT) {
+        struct service *service = vec_push(engine->arena, &services->services);
+        struct file *file = vec_push(engine->arena, &services->files);
+        dnsmasq_service(engine->arena, network, &options, service, file);
+    } else if (network->mode == NETWORK_BRIDGED && network->address == ADDRESS_DHCP) {
+        dhcp_client_service(engine->arena, network, &options, vec_push(engine->arena, &services->services));
+    }
+}
+
+static int make_plan(struct engine *engine, struct plan_request *request, struct problems *problems,
+                     struct plan *plan, struct err *err)
+{
+    request->observed = &engine->observed;
+    int rc = plan_make(engine->arena, request, problems, plan, err);
+    if (rc < 0)
+        return rc;
+    vec_foreach (&plan->notes, text)
+        note(engine, "%s", *text);
+    return 0;
+}
+
+int engine_plan_up(struct engine *engine, const struct model *model, const char *const *names,
+                   struct problems *problems, struct plan *plan, struct err *err)
+{
+    struct plan_request request = {.model = model, .names = names};
+    struct service_options options = {.run_dir = engine->host->backend->run_dir,
+                                      .user = dnsmasq_user(),
+                                      .program = own_program(engine->arena)};
+    vec_foreach (&model->networks, network)
+        add_services(engine, network, &options, &request);
+    return make_plan(engine, &request, problems, plan, err);
+}
+
+int engine_plan_down(struct engine *engine, const char *const *names, struct problems *problems,
+                     struct plan *plan, struct err *err)
+{
+    struct plan_request request = {.names = names};
+    return make_plan(engine, &request, problems, plan, err);
+}
+
+/* --- applying
+ * ------------------------------------------------------------------------------------------------------- */
+
+static const char *package_of(const char *program)
+{
+    return strcmp(program, "dnsmasq") == 0   ? "dnsmasq-base"
+           : strcmp(program, "busybox") == 0 ? "busybox"
+                                             : program;
+}
+
+int engine_check_programs(struct engine *engine, const struct plan *plan, struct err *err)
+{
+    vec_foreach (&plan->steps, step) {
+        if (step->op.kind != OP_SERVICE_START || program_find(engine->arena, step->op.service.argv[0]))
+            continue;
+        return err_set(err, ENOENT,
+                       "network '%s' needs the program '%s', which is not installed (Debian: apt install %s)",
+                       step->op.network, step->op.service.argv[0], package_of(step->op.service.argv[0]));
+    }
+    return 0;
+}
+
+/* "network 'brnat': starting dnsmasq for 'brnat': …" */
+static int wrap_failure(struct engine *engine, const struct op *op, struct err *err)
+{
+    err_wrap(err, "%s", op_describe(engine->arena, op));
+    return op->network && *op->network ? err_wrap(err, "network '%s'", op->network) : err->code;
+}
+
+static int fail_and_roll_back(struct engine *engine, struct journal *journal, struct err *err)
+{
+    size_t undone = 0;
+    struct err failure = {0};
+    journal_close(journal);
+    int rc =
+        journal_roll_back(engine->host, engine->arena, engine->host->backend->run_dir, &undone, &failure);
+    if (rc < 0) {
+        err_append(err, "and rolling back did not succeed: %s", failure.text);
+        err_append(err, "the journal '%s' is kept: the next vmwire command tries again", journal->path);
+    } else {
+        err_append(err, "nothing is changed: what had been done was rolled back");
+    }
+    return err->code;
+}
+
+int engine_apply(struct engine *engine, const struct plan *plan, struct err *err)
+{
+    if (plan->steps.count == 0)
+        return 0;
+    struct journal journal = {.fd = -1};
+    int rc = journal_open(&journal, engine->arena, engine->host->backend->run_dir, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const struct step *step = &plan->steps.items[i];
+        if (engine->listener && engine->listener->step)
+            engine->listener->step(engine->listener->context, &step->op, i, plan->steps.count);
+        rc = journal_add(&journal, engine->arena, &step->undo, err);
+        if (rc == 0)
+            rc = engine->host->backend->apply(engine->host, &step->op, 0, err);
+        if (rc < 0) {
+            wrap_failure(engine, &step->op, err);
+            return fail_and_roll_back(engine, &journal, err);
+        }
+    }
+    rc = journal_commit(&journal, err);
+    journal_close(&journal);
+    return rc;
+}

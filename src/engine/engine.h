@@ -1,0 +1,66 @@
+/* engine.h: sequences: load, observe, plan, apply, journal, roll back.  Never prints: what happens is told to
+ * a listener. */
+#ifndef VMWIRE_ENGINE_ENGINE_H
+#define VMWIRE_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "host/host.h"
+#include "model/model.h"
+#include "plan/plan.h"
+
+/* Told what a change is doing.  Members may be NULL. */
+struct engine_listener {
+    void *context;
+    /* Before operation `index` (from 0) of `count` is applied. */
+    void (*step)(void *context, const struct op *op, size_t index, size_t count);
+    /* Something worth saying: a rolled-back earlier change, an address kept. */
+    void (*note)(void *context, const char *text);
+};
+
+struct engine {
+    struct arena *arena;
+    struct host *host;
+    const struct engine_listener *listener; /* may be NULL */
+    struct observed observed;               /* filled by engine_observe */
+    int lock_fd;                            /* -1 while not locked */
+};
+
+/* Start with this, so that engine_close can be a cleanup. */
+void engine_init(struct engine *engine, struct arena *arena, struct host *host,
+                 const struct engine_listener *listener);
+void engine_close(struct engine *engine);
+#define _cleanup_engine_ __attribute__((cleanup(engine_close)))
+
+/* Take the exclusive lock that every change is made under: flock(2) on the run directory, which is made
+ * (0700) when it is not there.  Waits at most `wait_ms` for another vmwire.  Then rolls back what a killed
+ * vmwire left in the journal, and says so through the listener.  Errors: -EBUSY with the other's process,
+ * -EPERM, what the roll-back met. */
+int engine_lock(struct engine *engine, int wait_ms, struct err *err);
+
+/* For commands that only read: roll back what a killed vmwire left, when there is something and nobody holds
+ * the lock. */
+int engine_settle(struct engine *engine, struct err *err);
+
+/* Observe `what` (enum host_observe_flags) into engine->observed. */
+int engine_observe(struct engine *engine, unsigned what, struct err *err);
+
+/* What `up` would do for `names` (NULL: all of the model's, and away with those that left it). engine_observe
+ * has been called with HOST_OBSERVE_ALL. */
+int engine_plan_up(struct engine *engine, const struct model *model, const char *const *names,
+                   struct problems *problems, struct plan *plan, struct err *err);
+/* What `down` would do; no file is needed. */
+int engine_plan_down(struct engine *engine, const char *const *names, struct problems *problems,
+                     struct plan *plan, struct err *err);
+
+/* Apply a plan as one transaction: each operation's undo is in the journal before it is tried; a failed
+ * operation rolls the ones before it back.  The lock must be held.  Errors: the failed operation's, named;
+ * -EIO with what is left when rolling back failed too. */
+int engine_apply(struct engine *engine, const struct plan *plan, struct err *err);
+
+/* Programs that the plan starts and this host does not have: -ENOENT naming program, network and package. */
+int engine_check_programs(struct engine *engine, const struct plan *plan, struct err *err);
+
+#endif
