@@ -10,7 +10,7 @@
 #include "model/problem.h"
 
 /* An interface name has 1 to 15 bytes (IFNAMSIZ - 1, <net/if.h>). */
-enum { NAME_MAX_LENGTH = 15, NIC_QUEUES_MAX = 16 };
+enum { NAME_MAX_LENGTH = 15, MACHINE_NAME_MAX_LENGTH = 63, NIC_QUEUES_MAX = 16 };
 
 enum network_mode {
     NETWORK_BRIDGED = 1, /* guests sit on the uplink's own segment */
@@ -89,8 +89,9 @@ struct display {
     bool on;
     struct ip vnc_ip;  /* where VNC listens */
     uint16_t vnc_port; /* TCP port, 5900 and up */
-    unsigned width, height; /* pixels */
+    unsigned width, height; /* pixels; 0: not given */
     bool wait;              /* the guest starts when a viewer connects */
+    struct pos vnc_pos;
 };
 
 struct machine {
@@ -130,6 +131,10 @@ const char *address_mode_name(enum address_mode mode);   /* "keep", "dhcp", "non
  * '-'; no leading '-' or '.'; not "all" or "default" (directories of net.ipv4.conf), "lo"; else what is wrong, as the
  * end of a sentence ("has 16 characters, one more than an interface name can have (15)"). */
 const char *name_fault(struct arena *arena, const char *name);
+
+/* The same for a machine's name, which is a directory's and the hypervisor's guest name: 1-63 bytes of the same letters,
+ * no leading '-' or '.'. */
+const char *machine_name_fault(struct arena *arena, const char *name);
 
 /* The derived MAC of nic `index` of a machine: 02: and 40 bits of SHA-like hash (FNV-1a 64) over seed, machine, index.
  * Locally administered, unicast (IEEE 802-2014, 8.4).  `seed` keeps two hosts with the same file on one segment apart:

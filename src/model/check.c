@@ -1,0 +1,419 @@
+/* check.c: model_check: what is wrong between entries, and the values that follow from others.
+ *
+ * A file may hold thousands of machines, so nothing here compares every entry with every other: each check
+ * sorts what it compares and looks at neighbours.  Sorting is by value, then by place in the file, so that of
+ * two that clash the later one is told of the earlier one, whatever order they came in. */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* Near-miss suggestions cost a pass over all names; beyond this many nobody reads them. */
+enum { SUGGESTIONS_MAX = 20, QUEUES_DEFAULT_MAX = 8 };
+
+/* One run of model_check.  `networks` are pointers into the model, sorted by name. */
+struct check {
+    struct model *model;
+    struct arena *arena; /* scratch, ends with the check */
+    struct problems *problems;
+    const struct network **networks;
+    size_t suggestions;
+};
+
+static int pos_compare(struct pos a, struct pos b)
+{
+    if (a.line != b.line)
+        return a.line < b.line ? -1 : 1;
+    return (a.column > b.column) - (a.column < b.column);
+}
+
+static int number_compare(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* " (on line 7)", or "" for an entry that no file holds. */
+static const char *on_line(struct check *check, struct pos pos)
+{
+    return pos.line ? arena_printf(check->arena, " (line %d)", pos.line) : "";
+}
+
+static int network_name_compare(const void *a, const void *b)
+{
+    return strcmp((*(const struct network *const *)a)->name, (*(const struct network *const *)b)->name);
+}
+
+static int network_key_compare(const void *key, const void *network)
+{
+    return strcmp(key, (*(const struct network *const *)network)->name);
+}
+
+static void networks_sort(struct check *check)
+{
+    size_t count = check->model->networks.count;
+    check->networks = arena_alloc(check->arena, (count + 1) * sizeof(*check->networks));
+    for (size_t i = 0; i < count; i++)
+        check->networks[i] = &check->model->networks.items[i];
+    qsort(check->networks, count, sizeof(*check->networks), network_name_compare);
+}
+
+static const struct network *network_lookup(struct check *check, const char *name)
+{
+    const struct network **found = bsearch(name, check->networks, check->model->networks.count,
+                                           sizeof(*check->networks), network_key_compare);
+    return found ? *found : NULL;
+}
+
+/* ---- subnets ---- */
+
+/* A range of addresses that a network lays claim to. */
+struct claim {
+    const struct network *network;
+    struct prefix prefix;
+    struct pos pos;
+};
+
+static int claim_compare(const void *left, const void *right)
+{
+    const struct claim *a = left, *b = right;
+    struct prefix first = prefix_network(&a->prefix), second = prefix_network(&b->prefix);
+    int order = ip_compare(&first.ip, &second.ip);
+    if (order == 0)
+        order = number_compare(first.length, second.length);
+    return order ? order : pos_compare(a->pos, b->pos);
+}
+
+static void overlap_report(struct check *check, const struct claim *a, const struct claim *b)
+{
+    const struct claim *later = pos_compare(a->pos, b->pos) > 0 ? a : b, *earlier = later == a ? b : a;
+    problem_add(check->problems, later->pos,
+                "%s overlaps %s of network '%s'%s; give each network a range of its own",
+                PREFIX_TEXT(&later->prefix), PREFIX_TEXT(&earlier->prefix), earlier->network->name,
+                on_line(check, earlier->pos));
+}
+
+/* Prefixes nest or are apart, so in order of their first address one overlaps an earlier one just when it
+ * lies in the outermost that began last.  Two bridged networks may share a segment; a nat network shares with
+ * nobody. */
+static void subnets_check(struct check *check)
+{
+    VEC(struct claim) claims = {0};
+    vec_foreach (&check->model->networks, network) {
+        bool nat = network->mode == NETWORK_NAT && ip_is_set(&network->subnet.ip);
+        bool fixed = network->mode == NETWORK_BRIDGED && network->address == ADDRESS_STATIC;
+        if (nat || fixed)
+            *vec_push(check->arena, &claims) =
+                (struct claim){network, nat ? network->subnet : network->address_prefix,
+                               nat ? network->subnet_pos : network->address_pos};
+    }
+    if (claims.count > 1)
+        qsort(claims.items, claims.count, sizeof(*claims.items), claim_compare);
+
+    const struct claim *outer = NULL, *outer_nat = NULL;
+    vec_foreach (&claims, claim) {
+        bool nat = claim->network->mode == NETWORK_NAT;
+        const struct claim *other = nat ? outer : outer_nat;
+        if (other && prefix_overlaps(&other->prefix, &claim->prefix))
+            overlap_report(check, claim, other);
+        if (!outer || !prefix_overlaps(&outer->prefix, &claim->prefix))
+            outer = claim;
+        if (nat && (!outer_nat || !prefix_overlaps(&outer_nat->prefix, &claim->prefix)))
+            outer_nat = claim;
+    }
+}
+
+/* ---- DHCP ranges ---- */
+
+/* What is wrong with a range in this subnet, or NULL. */
+static const char *range_fault(struct check *check, const struct network *network)
+{
+    const struct ip *first = &network->dhcp_first, *last = &network->dhcp_last;
+    struct prefix host = network_host_address(network);
+    struct ip lowest = ip_add(&host.ip, 1), broadcast = prefix_last(&network->subnet);
+
+    if (ip_compare(first, last) > 0)
+        return arena_printf(check->arena, "is the wrong way round; did you mean %s-%s?", IP_TEXT(last),
+                            IP_TEXT(first));
+    const struct ip *outside = !prefix_contains(&network->subnet, first)  ? first
+                               : !prefix_contains(&network->subnet, last) ? last
+                                                                          : NULL;
+    if (outside)
+        return arena_printf(check->arena, "is outside the subnet %s%s: %s is not in it",
+                            PREFIX_TEXT(&network->subnet), on_line(check, network->subnet_pos),
+                            IP_TEXT(outside));
+    if (ip_compare(first, &host.ip) <= 0 && ip_compare(&host.ip, last) <= 0)
+        return arena_printf(check->arena, "contains the host's own address %s; begin at %s",
+                            IP_TEXT(&host.ip), IP_TEXT(&lowest));
+    if (ip_compare(first, &host.ip) < 0)
+        return arena_printf(check->arena, "contains the subnet's own address; begin at %s", IP_TEXT(&lowest));
+    if (ip_equal(last, &broadcast))
+        return arena_printf(check->arena, "contains the broadcast address %s; end below it",
+                            IP_TEXT(&broadcast));
+    return NULL;
+}
+
+static void dhcp_check(struct check *check, struct network *network)
+{
+    if (network->mode != NETWORK_NAT || !network->dhcp || !ip_is_set(&network->subnet.ip))
+        return;
+    if (ip_is_set(&network->dhcp_first)) {
+        const char *fault = range_fault(check, network);
+        if (fault)
+            problem_add(check->problems, network->dhcp_pos, "'%s-%s' %s", IP_TEXT(&network->dhcp_first),
+                        IP_TEXT(&network->dhcp_last), fault);
+        return;
+    }
+    /* Everything between the host's address and the broadcast address. */
+    struct prefix host = network_host_address(network);
+    struct ip broadcast = prefix_last(&network->subnet);
+    network->dhcp_first = ip_add(&host.ip, 1);
+    network->dhcp_last = broadcast;
+    for (size_t i = ip_size(&broadcast); i-- > 0 && network->dhcp_last.bytes[i]-- == 0;)
+        continue;
+}
+
+/* ---- one interface, several networks ---- */
+
+/* A network's use of an interface or device. */
+struct use {
+    const struct network *network;
+    const char *name; /* the interface, or the device's place in one spelling */
+    const char *text; /* as written */
+    struct pos pos;
+};
+
+static int use_compare(const void *left, const void *right)
+{
+    const struct use *a = left, *b = right;
+    int order = strcmp(a->name, b->name);
+    /* Those that take the interface for themselves stand before those that only send through it. */
+    if (order == 0)
+        order = (a->network->mode == NETWORK_NAT) - (b->network->mode == NETWORK_NAT);
+    return order ? order : pos_compare(a->pos, b->pos);
+}
+
+static const char *device_place(struct check *check, const struct device_ref *device)
+{
+    if (device->kind == DEVICE_INTERFACE)
+        return device->text;
+    return arena_printf(check->arena, "%04x:%02x:%02x.%x", device->domain, device->bus, device->slot,
+                        device->function);
+}
+
+static void use_report(struct check *check, const struct use *taker, const struct use *other)
+{
+    const char *name = other->text;
+    bool taken_whole =
+        taker->network->mode == NETWORK_PASSTHROUGH || other->network->mode == NETWORK_PASSTHROUGH;
+
+    if (other->network->mode == NETWORK_NAT && !taken_whole) {
+        problem_warn(
+            check->problems, other->pos,
+            "'%s' is a port of network '%s'%s, whose bridge has its addresses then; did you mean '%s'?", name,
+            taker->network->name, on_line(check, taker->pos), taker->network->name);
+        return;
+    }
+    if (pos_compare(taker->pos, other->pos) > 0) {
+        const struct use *swap = taker;
+        taker = other;
+        other = swap;
+    }
+    problem_add(check->problems, other->pos, "'%s' is already the %s of network '%s'%s; %s", name,
+                taker->network->mode == NETWORK_PASSTHROUGH ? "device" : "uplink", taker->network->name,
+                on_line(check, taker->pos),
+                taken_whole ? "a device that a guest owns is gone from the host"
+                            : "an interface can be a port of one bridge only");
+}
+
+/* An uplink that is a network of this file. */
+static void uplink_network_check(struct check *check, const struct network *network)
+{
+    const struct network *above = network->uplink ? network_lookup(check, network->uplink) : NULL;
+    if (!above)
+        return;
+    const char *uplink = network->uplink;
+    if (above == network)
+        problem_add(check->problems, network->uplink_pos,
+                    "network '%s' cannot be its own uplink; name the interface that leads outside", uplink);
+    else if (above->mode == NETWORK_PASSTHROUGH)
+        problem_add(check->problems, network->uplink_pos,
+                    "'%s' is a passthrough network%s, which the host cannot send through", uplink,
+                    on_line(check, above->pos));
+    else if (network->mode == NETWORK_BRIDGED)
+        problem_add(check->problems, network->uplink_pos,
+                    "'%s' is the bridge of another network%s, and a bridge cannot be a port of a bridge",
+                    uplink, on_line(check, above->pos));
+}
+
+static void interfaces_check(struct check *check)
+{
+    VEC(struct use) uses = {0};
+    vec_foreach (&check->model->networks, network) {
+        uplink_network_check(check, network);
+        bool passthrough = network->mode == NETWORK_PASSTHROUGH;
+        if (passthrough && network->device.kind != DEVICE_NONE)
+            *vec_push(check->arena, &uses) = (struct use){network, device_place(check, &network->device),
+                                                          network->device.text, network->device_pos};
+        else if (!passthrough && network->uplink)
+            *vec_push(check->arena, &uses) =
+                (struct use){network, network->uplink, network->uplink, network->uplink_pos};
+    }
+    if (uses.count > 1)
+        qsort(uses.items, uses.count, sizeof(*uses.items), use_compare);
+    const struct use *taker = NULL;
+    vec_foreach (&uses, use) {
+        if (taker && strcmp(taker->name, use->name) == 0)
+            use_report(check, taker, use);
+        else
+            taker = use->network->mode == NETWORK_NAT ? NULL : use;
+    }
+}
+
+/* ---- nics ---- */
+
+static const char *network_suggest(struct check *check, const char *name)
+{
+    if (check->suggestions++ >= SUGGESTIONS_MAX)
+        return NULL;
+    size_t count = check->model->networks.count;
+    const char **names = arena_alloc(check->arena, (count + 1) * sizeof(*names));
+    for (size_t i = 0; i < count; i++)
+        names[i] = check->networks[i]->name;
+    return text_nearest(name, names);
+}
+
+static void nic_network_check(struct check *check, const struct nic *nic)
+{
+    if (!nic->network || network_lookup(check, nic->network))
+        return;
+    const char *nearest = network_suggest(check, nic->network);
+    if (nearest)
+        problem_add(check->problems, nic->network_pos, "no network '%s'; did you mean '%s'?", nic->network,
+                    nearest);
+    else
+        problem_add(check->problems, nic->network_pos, "no network '%s'; it is not under 'networks:'",
+                    nic->network);
+}
+
+/* A nic and where it belongs, for the duplicate check. */
+struct nic_use {
+    const struct nic *nic;
+    const struct machine *machine;
+};
+
+static struct pos nic_mac_pos(const struct nic *nic)
+{
+    return nic->mac_given ? nic->mac_pos : nic->pos;
+}
+
+static int nic_use_compare(const void *left, const void *right)
+{
+    const struct nic_use *a = left, *b = right;
+    int order = memcmp(a->nic->mac.bytes, b->nic->mac.bytes, sizeof(a->nic->mac.bytes));
+    return order ? order : pos_compare(nic_mac_pos(a->nic), nic_mac_pos(b->nic));
+}
+
+static void macs_check(struct check *check)
+{
+    VEC(struct nic_use) uses = {0};
+    vec_foreach (&check->model->machines, machine) {
+        vec_foreach (&machine->nics, nic)
+            *vec_push(check->arena, &uses) = (struct nic_use){nic, machine};
+    }
+    if (uses.count > 1)
+        qsort(uses.items, uses.count, sizeof(*uses.items), nic_use_compare);
+    const struct nic_use *first = NULL;
+    vec_foreach (&uses, use) {
+        if (!first || !mac_equal(&first->nic->mac, &use->nic->mac)) {
+            first = use;
+            continue;
+        }
+        problem_add(
+            check->problems, nic_mac_pos(use->nic),
+            "MAC %s is already that of a nic of machine '%s'%s; leave 'mac' out to get one of its own",
+            MAC_TEXT(&use->nic->mac), first->machine->name, on_line(check, nic_mac_pos(first->nic)));
+    }
+}
+
+static void nics_check(struct check *check, struct machine *machine, const char *mac_seed)
+{
+    for (size_t i = 0; i < machine->nics.count; i++) {
+        struct nic *nic = &machine->nics.items[i];
+        nic_network_check(check, nic);
+        if (!nic->mac_given)
+            nic->mac = nic_mac_derive(mac_seed ? mac_seed : "", machine->name, (unsigned)i);
+        if (nic->queues == 0) {
+            unsigned queues = machine->cpus < QUEUES_DEFAULT_MAX ? machine->cpus : QUEUES_DEFAULT_MAX;
+            nic->queues = nic->model == NIC_VIRTIO && queues ? queues : 1;
+        }
+    }
+}
+
+/* ---- VNC ---- */
+
+static bool ip_is_any(const struct ip *ip)
+{
+    static const uint8_t zero[16];
+    return memcmp(ip->bytes, zero, ip_size(ip)) == 0;
+}
+
+static int vnc_compare(const void *left, const void *right)
+{
+    const struct machine *a = *(const struct machine *const *)left,
+                         *b = *(const struct machine *const *)right;
+    int order = number_compare(a->display.vnc_port, b->display.vnc_port);
+    if (order == 0)
+        order = (int)ip_is_any(&b->display.vnc_ip) - (int)ip_is_any(&a->display.vnc_ip);
+    if (order == 0 && !ip_is_any(&a->display.vnc_ip))
+        order = ip_compare(&a->display.vnc_ip, &b->display.vnc_ip);
+    return order ? order : pos_compare(a->display.vnc_pos, b->display.vnc_pos);
+}
+
+/* Do two listeners get in each other's way, ports being equal?  An unspecified address stands for all. */
+static bool vnc_clash(const struct display *a, const struct display *b)
+{
+    return a->vnc_port == b->vnc_port &&
+           (ip_is_any(&a->vnc_ip) || ip_is_any(&b->vnc_ip) || ip_equal(&a->vnc_ip, &b->vnc_ip));
+}
+
+static void vnc_check(struct check *check)
+{
+    VEC(const struct machine *) machines = {0};
+    vec_foreach (&check->model->machines, machine) {
+        if (machine->display.on && machine->display.vnc_port)
+            *vec_push(check->arena, &machines) = machine;
+    }
+    if (machines.count > 1)
+        qsort(machines.items, machines.count, sizeof(*machines.items), vnc_compare);
+    const struct machine *first = NULL;
+    vec_foreach (&machines, item) {
+        const struct machine *machine = *item;
+        if (!first || !vnc_clash(&first->display, &machine->display)) {
+            first = machine;
+            continue;
+        }
+        bool swap = pos_compare(first->display.vnc_pos, machine->display.vnc_pos) > 0;
+        const struct machine *earlier = swap ? machine : first, *later = swap ? first : machine;
+        problem_add(check->problems, later->display.vnc_pos,
+                    "VNC port %u is already that of machine '%s'%s; give each machine a port of its own",
+                    later->display.vnc_port, earlier->name, on_line(check, earlier->display.vnc_pos));
+    }
+}
+
+void model_check(struct model *model, struct arena *arena, const char *mac_seed, struct problems *problems)
+{
+    (void)arena;
+    _cleanup_arena_ struct arena scratch = {0};
+    struct check check = {.model = model, .arena = &scratch, .problems = problems};
+    networks_sort(&check);
+    subnets_check(&check);
+    vec_foreach (&model->networks, network)
+        dhcp_check(&check, network);
+    interfaces_check(&check);
+    vec_foreach (&model->machines, machine)
+        nics_check(&check, machine, mac_seed);
+    macs_check(&check);
+    vnc_check(&check);
+}

@@ -1,0 +1,121 @@
+/* state.c: finding, comparing and tagging what a host has: the functions of state.h. */
+#include "model/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "model/model.h"
+
+const struct link *link_find(const struct observed *observed, const char *name)
+{
+    vec_foreach (&observed->links, link) {
+        if (text_equal(link->name, name))
+            return link;
+    }
+    return NULL;
+}
+
+const struct link *link_by_index(const struct observed *observed, int index)
+{
+    vec_foreach (&observed->links, link) {
+        if (link->index == index)
+            return link;
+    }
+    return NULL;
+}
+
+const struct file *file_find(const struct observed *observed, const char *path)
+{
+    vec_foreach (&observed->files, file) {
+        if (text_equal(file->path, path))
+            return file;
+    }
+    return NULL;
+}
+
+/* The tag behind "vmwire:", or NULL. */
+static const char *tag_body(const char *alias)
+{
+    const size_t length = sizeof(OWNER_PREFIX) - 1;
+    return alias && strncmp(alias, OWNER_PREFIX, length) == 0 ? alias + length : NULL;
+}
+
+/* An alias is anybody's to write: only a legal name may leave here, because it becomes part of paths. */
+const char *owner_network(struct arena *arena, const char *alias)
+{
+    const char *body = tag_body(alias);
+    if (!body)
+        return NULL;
+    size_t length = strcspn(body, " ");
+    if (length > NAME_MAX_LENGTH)
+        return NULL;
+    const char *network = arena_strndup(arena, body, length);
+    return name_fault(arena, network) ? NULL : network;
+}
+
+/* A decimal number without sign or leading zero, up to `end`. */
+static bool index_parse(const char *text, size_t length, unsigned *index)
+{
+    if (length == 0 || length > 6 || strspn(text, "0123456789") < length || (length > 1 && *text == '0'))
+        return false;
+    *index = (unsigned)strtoul(text, NULL, 10);
+    return true;
+}
+
+bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *nic)
+{
+    struct wired_nic parsed = {.tap = tap->name, .network = owner_network(arena, tap->alias)};
+    const char *machine = parsed.network ? strchr(tap->alias, ' ') : NULL;
+    if (!machine++)
+        return false;
+    const char *slash = strchr(machine, '/');
+    const char *space = slash ? strchr(slash, ' ') : NULL;
+    if (!space || slash - machine > MACHINE_NAME_MAX_LENGTH)
+        return false;
+    parsed.machine = arena_strndup(arena, machine, (size_t)(slash - machine));
+    if (strcmp(parsed.machine, "-") != 0 && machine_name_fault(arena, parsed.machine))
+        return false;
+    if (!index_parse(slash + 1, (size_t)(space - slash - 1), &parsed.index))
+        return false;
+    if (mac_parse(space + 1, &parsed.mac) < 0)
+        return false;
+    *nic = parsed;
+    return true;
+}
+
+const char *owner_tag(struct arena *arena, const char *network)
+{
+    return arena_printf(arena, OWNER_PREFIX "%s", network);
+}
+
+const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
+                          const struct mac *mac)
+{
+    return arena_printf(arena, OWNER_PREFIX "%s %s/%u %s", network, machine, index, MAC_TEXT(mac));
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+    return text_equal(a->ifname, b->ifname) && prefix_equal(&a->prefix, &b->prefix) &&
+           ip_equal(&a->peer, &b->peer);
+}
+
+bool route_equal(const struct route *a, const struct route *b)
+{
+    return a->table == b->table && prefix_equal(&a->to, &b->to) && a->tos == b->tos && a->scope == b->scope &&
+           a->type == b->type && a->protocol == b->protocol && a->metric == b->metric &&
+           ip_equal(&a->gateway, &b->gateway) && text_equal(a->ifname, b->ifname) &&
+           ip_equal(&a->source, &b->source) && a->onlink == b->onlink && a->mtu == b->mtu &&
+           a->advmss == b->advmss && a->preference == b->preference;
+}
+
+bool route_same_slot(const struct route *a, const struct route *b)
+{
+    if (a->table != b->table || !prefix_equal(&a->to, &b->to) || a->tos != b->tos || a->metric != b->metric)
+        return false;
+    if (a->to.ip.family != AF_INET6)
+        return true;
+    return text_equal(a->ifname, b->ifname) && ip_equal(&a->gateway, &b->gateway);
+}
