@@ -80,8 +80,9 @@ void table_print(struct table *table, FILE *out, bool color);
 
 #define CLI_COMMANDS(X)                                                                                      \
     X(args)                                                                                                  \
-    X(check) X(completion) X(console) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start)       \
-        X(status) X(stop) X(up) X(version) X(dhcp_event)
+    X(check)                                                                                                 \
+    X(completion) X(console) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) X(status)      \
+        X(stop) X(up) X(version) X(dhcp_event)
 
 #define CLI_DECLARE(name) int cmd_##name(struct cli *cli, int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)

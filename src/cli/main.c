@@ -1,7 +1,67 @@
-/* main.c: the program's entry: hands over to the command table. */
-#include <stdio.h>
+/* main.c: the program's entry: global options, then the command of the table. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-int main(void)
+#include "base/text.h"
+#include "cli/cli.h"
+
+static const struct command *command_find(const char *name)
 {
-    return 0;
+    for (const struct command *command = commands; command->name; command++) {
+        if (strcmp(command->name, name) == 0)
+            return command;
+    }
+    return NULL;
+}
+
+static int unknown_command(struct cli *cli, const char *name)
+{
+    const char *names[64] = {0};
+    for (size_t i = 0, n = 0; commands[i].name && n < 63; i++) {
+        if (commands[i].summary)
+            names[n++] = commands[i].name;
+    }
+    const char *near = text_nearest(name, names);
+    return near ? cli_usage(cli, "unknown command '%s'; did you mean '%s'?", name, near)
+                : cli_usage(cli, "unknown command '%s'", name);
+}
+
+static int dispatch(struct cli *cli, int argc, char **argv)
+{
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "-v") == 0)
+            cli->verbose = true;
+        else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
+            cli->config_path = argv[++i];
+        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return cmd_help(cli, 1, (char *[]){(char *)"help", NULL});
+        else if (strcmp(argv[i], "--version") == 0)
+            return cmd_version(cli, 1, (char *[]){(char *)"version", NULL});
+        else
+            return cli_usage(cli, "unknown option '%s'", argv[i]);
+    }
+    if (i == argc)
+        return cli_usage(cli, "no command given");
+    const struct command *command = command_find(argv[i]);
+    if (!command)
+        return unknown_command(cli, argv[i]);
+    cli->command = command;
+    return command->run(cli, argc - i, argv + i);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {.program = "vmwire",
+                      .color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),
+                      .problems = {.arena = &cli.arena}};
+    signal(SIGPIPE, SIG_IGN);
+    int status = dispatch(&cli, argc, argv);
+    host_close(&cli.host);
+    arena_free(&cli.arena);
+    if (fflush(stdout) != 0 && status == EXIT_DONE)
+        status = EXIT_REFUSED;
+    return status;
 }

@@ -1,0 +1,35 @@
+/* commands.c: the one table of commands: dispatch, usage and completion come from it. */
+#include "cli/cli.h"
+
+const struct command commands[] = {
+    {"check", "", "read the file, report every mistake", "--json", "none", cmd_check},
+    {"plan", "[NET…] [--down] [--json] [--exit-code]",
+     "show what up (or down) would do, as the host's own commands", "--down --json --exit-code", "networks",
+     cmd_plan},
+    {"up", "[NET…]", "make the host match the file", "", "networks", cmd_up},
+    {"down", "[NET…]", "remove what vmwire made, put back what it changed", "", "networks", cmd_down},
+    {"status", "[--json]", "show networks, ports, addresses, leases, machines, drift", "--json", "none",
+     cmd_status},
+    {"run", "MACHINE", "start a machine, wired, in the foreground", "", "machines", cmd_run},
+    {"start", "MACHINE", "start a machine in the background", "", "machines", cmd_start},
+    {"stop", "MACHINE [--timeout SECONDS]",
+     "press a machine's power button, and end it when it does not listen", "--timeout", "machines", cmd_stop},
+    {"console", "MACHINE", "connect the terminal to a machine's serial console", "", "machines", cmd_console},
+    {"exec", "--nic NET[,mac=MAC][,queues=N]… -- CMD…",
+     "wire any program: {fd0} {tap0} {mac0} stand for the first nic", "--nic", "command", cmd_exec},
+    {"args", "MACHINE", "print the hypervisor's command line as one line that can be run", "", "machines",
+     cmd_args},
+    {"leases", "[NET] [--json]", "show the DHCP leases", "--json", "networks", cmd_leases},
+    {"lab", "[--single-mac] [CMD…]", "a private practice host with a home router and 8.8.8.8", "--single-mac",
+     "command", cmd_lab},
+    {"completion", "bash|zsh", "print shell completion", "", "none", cmd_completion},
+    {"help", "[COMMAND]", "show usage", "", "none", cmd_help},
+    {"version", "", "show the version", "", "none", cmd_version},
+    /* The events of udhcpc(8), which calls its program with one of these words. */
+    {"deconfig", "", NULL, "", "none", cmd_dhcp_event},
+    {"bound", "", NULL, "", "none", cmd_dhcp_event},
+    {"renew", "", NULL, "", "none", cmd_dhcp_event},
+    {"leasefail", "", NULL, "", "none", cmd_dhcp_event},
+    {"nak", "", NULL, "", "none", cmd_dhcp_event},
+    {NULL, NULL, NULL, NULL, NULL, NULL},
+};
