@@ -1,0 +1,375 @@
+/* cmd_status.c: `vmwire status` and `vmwire leases`.  The JSON shapes are documented in docs/JSON.md. */
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+#include "engine/machine.h"
+#include "engine/status.h"
+
+static const char *lease_end(struct arena *arena, const struct lease *lease)
+{
+    int64_t left = lease->expires - (int64_t)time(NULL);
+    if (lease->expires == 0)
+        return "for ever";
+    if (left <= 0)
+        return "over";
+    return left < 120 ? arena_printf(arena, "%lld s", (long long)left)
+                      : arena_printf(arena, "%lld min", (long long)left / 60);
+}
+
+static const char *utc(struct arena *arena, int64_t seconds)
+{
+    time_t when = (time_t)seconds;
+    struct tm parts;
+    char text[32] = "";
+    if (seconds && gmtime_r(&when, &parts))
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return *text ? arena_strdup(arena, text) : NULL;
+}
+
+static const char *joined_addresses(struct arena *arena, const struct status_network *network)
+{
+    struct text out = {.arena = arena};
+    vec_foreach (&network->addresses, address) {
+        if (!(*address)->kernel)
+            text_add(&out, "%s%s", out.length ? " " : "", PREFIX_TEXT(&(*address)->prefix));
+    }
+    return out.length ? text_get(&out) : "-";
+}
+
+static const char *uplink_text(struct arena *arena, const struct status_network *network)
+{
+    if (!network->uplink)
+        return "-";
+    const struct link *link = network->uplink_link;
+    const char *state = !link ? " (missing)" : !link->up ? " (down)" : !link->carrier ? " (no carrier)" : "";
+    return arena_printf(arena, "%s%s%s", network->uplink, network->uplink_default ? " (default route)" : "",
+                        state);
+}
+
+static const char *state_color(enum network_state state)
+{
+    return state == STATE_UP ? "32" : state == STATE_DOWN ? "2" : "31";
+}
+
+static void print_networks(struct cli *cli, const struct status *status)
+{
+    struct table table = {.arena = &cli->arena, .columns = 6};
+    table_row(&table, "NETWORK", "MODE", "STATE", "UPLINK", "ADDRESS", "MTU");
+    vec_foreach (&status->networks, network) {
+        table_row(&table, network->name, network->mode ? network_mode_name(network->mode) : "?",
+                  network_state_name(network->state), uplink_text(&cli->arena, network),
+                  joined_addresses(&cli->arena, network),
+                  network->bridge ? arena_printf(&cli->arena, "%u", network->bridge->mtu) : "-");
+        table_style(&table, 2, state_color(network->state));
+        if (network->uplink && (!network->uplink_link || !network->uplink_link->carrier))
+            table_style(&table, 3, "31");
+    }
+    table_print(&table, stdout, cli->color);
+}
+
+static void print_ports(struct cli *cli, const struct status *status)
+{
+    struct table table = {.arena = &cli->arena, .columns = 5};
+    table_row(&table, "PORT", "NETWORK", "MACHINE", "MAC", "LINK");
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&network->ports, port) {
+            const char *machine = port->uplink         ? "(uplink)"
+                                  : *port->nic.machine ? port->nic.machine
+                                                       : "(not vmwire's)";
+            if (strcmp(machine, "-") == 0)
+                machine = "(exec)";
+            else if (*port->nic.machine)
+                machine = arena_printf(&cli->arena, "%s/%u", port->nic.machine, port->nic.index);
+            const char *mac = *port->nic.machine ? arena_strdup(&cli->arena, MAC_TEXT(&port->nic.mac)) : "-";
+            table_row(&table, port->ifname, network->name, machine, mac, port->carrier ? "up" : "no carrier");
+            if (!port->carrier)
+                table_style(&table, 4, "31");
+        }
+    }
+    if (table.cells.count > table.columns) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
+static void lease_row(struct cli *cli, struct table *table, const char *network, const struct lease *lease)
+{
+    table_row(table, arena_strdup(&cli->arena, IP_TEXT(&lease->ip)),
+              arena_strdup(&cli->arena, MAC_TEXT(&lease->mac)), *lease->hostname ? lease->hostname : "-",
+              network, lease_end(&cli->arena, lease));
+}
+
+static void print_leases(struct cli *cli, const struct status *status)
+{
+    struct table table = {.arena = &cli->arena, .columns = 5};
+    table_row(&table, "LEASE", "MAC", "NAME", "NETWORK", "ENDS IN");
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&network->leases.list, lease)
+            lease_row(cli, &table, network->name, lease);
+    }
+    if (table.cells.count > table.columns) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
+static void print_machines(struct cli *cli, const struct machine_status *machines, size_t count)
+{
+    struct table table = {.arena = &cli->arena, .columns = 3};
+    table_row(&table, "MACHINE", "STATE", "PID");
+    for (size_t i = 0; i < count; i++) {
+        table_row(&table, machines[i].name, machines[i].running ? "running" : "stopped",
+                  machines[i].running ? arena_printf(&cli->arena, "%d", (int)machines[i].pid) : "-");
+        table_style(&table, 1, machines[i].running ? "32" : "2");
+    }
+    if (count) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
+static void print_drift(struct cli *cli, const struct status *status)
+{
+    const char *on = cli->color ? "\033[31m" : "", *off = cli->color ? "\033[0m" : "";
+    bool any = false;
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&network->drift, text) {
+            printf("%s%sdrift: network '%s': mended by %s%s\n", any ? "" : "\n", on, network->name, *text,
+                   off);
+            any = true;
+        }
+    }
+    vec_foreach (&status->host_drift, text) {
+        printf("%s%sdrift: the host: mended by %s%s\n", any ? "" : "\n", on, *text, off);
+        any = true;
+    }
+}
+
+static void json_lease(struct json *json, const struct lease *lease)
+{
+    json_object_open(json, NULL);
+    json_string(json, "address", IP_TEXT(&lease->ip));
+    json_string(json, "mac", MAC_TEXT(&lease->mac));
+    json_string(json, "hostname", *lease->hostname ? lease->hostname : NULL);
+    json_string(json, "expires", utc(json->out->arena, lease->expires));
+    json_object_close(json);
+}
+
+static void json_port(struct json *json, const struct status_port *port)
+{
+    json_object_open(json, NULL);
+    json_string(json, "ifname", port->ifname);
+    json_string(json, "kind", port->uplink ? "uplink" : *port->nic.machine ? "nic" : "other");
+    json_bool(json, "carrier", port->carrier);
+    if (*port->nic.machine) {
+        json_string(json, "machine", strcmp(port->nic.machine, "-") == 0 ? NULL : port->nic.machine);
+        json_integer(json, "index", port->nic.index);
+        json_string(json, "mac", MAC_TEXT(&port->nic.mac));
+    }
+    json_object_close(json);
+}
+
+static void json_uplink(struct json *json, const struct status_network *network)
+{
+    if (!network->uplink) {
+        json_null(json, "uplink");
+        return;
+    }
+    const struct link *link = network->uplink_link;
+    json_object_open(json, "uplink");
+    json_string(json, "ifname", network->uplink);
+    json_bool(json, "default_route", network->uplink_default);
+    json_bool(json, "exists", link != NULL);
+    json_bool(json, "up", link && link->up);
+    json_bool(json, "carrier", link && link->carrier);
+    json_object_close(json);
+}
+
+static void json_network(struct json *json, const struct status_network *network)
+{
+    json_object_open(json, NULL);
+    json_string(json, "name", network->name);
+    json_string(json, "mode", network->mode ? network_mode_name(network->mode) : NULL);
+    json_string(json, "state", network_state_name(network->state));
+    json_string(json, "bridge", network->bridge ? network->bridge->name : NULL);
+    json_string(json, "mac", network->bridge ? MAC_TEXT(&network->bridge->mac) : NULL);
+    if (network->bridge)
+        json_integer(json, "mtu", network->bridge->mtu);
+    else
+        json_null(json, "mtu");
+    json_uplink(json, network);
+    json_array_open(json, "addresses");
+    vec_foreach (&network->addresses, address)
+        json_string(json, NULL, PREFIX_TEXT(&(*address)->prefix));
+    json_array_close(json);
+    json_array_open(json, "ports");
+    vec_foreach (&network->ports, port)
+        json_port(json, port);
+    json_array_close(json);
+    json_array_open(json, "leases");
+    vec_foreach (&network->leases.list, lease)
+        json_lease(json, lease);
+    json_array_close(json);
+    json_array_open(json, "drift");
+    vec_foreach (&network->drift, text)
+        json_string(json, NULL, *text);
+    json_array_close(json);
+    json_object_close(json);
+}
+
+static void print_json(struct cli *cli, const struct status *status, const struct machine_status *machines,
+                       size_t count)
+{
+    struct text out = {.arena = &cli->arena};
+    struct json json = {.out = &out};
+    json_object_open(&json, NULL);
+    json_array_open(&json, "networks");
+    vec_foreach (&status->networks, network)
+        json_network(&json, network);
+    json_array_close(&json);
+    json_array_open(&json, "machines");
+    for (size_t i = 0; i < count; i++) {
+        json_object_open(&json, NULL);
+        json_string(&json, "name", machines[i].name);
+        json_bool(&json, "running", machines[i].running);
+        if (machines[i].running)
+            json_integer(&json, "pid", machines[i].pid);
+        else
+            json_null(&json, "pid");
+        json_object_close(&json);
+    }
+    json_array_close(&json);
+    json_array_open(&json, "drift");
+    vec_foreach (&status->host_drift, text)
+        json_string(&json, NULL, *text);
+    json_array_close(&json);
+    json_object_close(&json);
+    fputs(text_get(&out), stdout);
+}
+
+static bool drifted(const struct status *status)
+{
+    vec_foreach (&status->networks, network) {
+        if (network->state == STATE_DRIFTED || network->state == STATE_UNLISTED)
+            return true;
+    }
+    return status->host_drift.count > 0;
+}
+
+static void show_note(void *context, const char *text)
+{
+    const struct cli *cli = context;
+    fprintf(stderr, "%s: %s\n", cli->program, text);
+}
+
+/* The file, when there is one: a host can be looked at without. */
+static int optional_config(struct cli *cli)
+{
+    if (!cli->config_path && access("vmwire.yaml", F_OK) < 0 && access("/etc/vmwire/vmwire.yaml", F_OK) < 0)
+        return cli_host(cli);
+    return cli_config(cli);
+}
+
+static int collect(struct cli *cli, struct status *status, struct err *err)
+{
+    struct engine_listener listener = {.context = cli, .note = show_note};
+    _cleanup_engine_ struct engine engine;
+    engine_init(&engine, &cli->arena, cli->host, &listener);
+    if (engine_settle(&engine, err) < 0)
+        return err->code;
+    return engine_status(&engine, &cli->model, &cli->problems, status, err);
+}
+
+int cmd_status(struct cli *cli, int argc, char **argv)
+{
+    bool as_json = false;
+    int exit_status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    if (exit_status == EXIT_DONE && argc > 1)
+        return cli_usage(cli, "'status' takes no arguments");
+    if (exit_status == EXIT_DONE)
+        exit_status = optional_config(cli);
+    if (exit_status != EXIT_DONE)
+        return exit_status;
+    struct err err = {0};
+    struct status status;
+    if (collect(cli, &status, &err) < 0)
+        return cli_fail(cli, &err);
+    cli_problems(cli);
+    size_t count = cli->model.machines.count;
+    struct machine_status *machines = arena_alloc(&cli->arena, (count + 1) * sizeof(*machines));
+    for (size_t i = 0; i < count; i++)
+        machine_status_get(cli->host, &cli->arena, cli->model.machines.items[i].name, &machines[i]);
+    if (as_json) {
+        print_json(cli, &status, machines, count);
+    } else {
+        print_networks(cli, &status);
+        print_ports(cli, &status);
+        print_leases(cli, &status);
+        print_machines(cli, machines, count);
+        print_drift(cli, &status);
+    }
+    return drifted(&status) ? EXIT_DRIFT : EXIT_DONE;
+}
+
+static void leases_json(struct cli *cli, const char *const *names, const struct leases *leases, size_t count)
+{
+    struct text out = {.arena = &cli->arena};
+    struct json json = {.out = &out};
+    json_object_open(&json, NULL);
+    json_array_open(&json, "networks");
+    for (size_t i = 0; i < count; i++) {
+        json_object_open(&json, NULL);
+        json_string(&json, "name", names[i]);
+        json_array_open(&json, "leases");
+        vec_foreach (&leases[i].list, lease)
+            json_lease(&json, lease);
+        json_array_close(&json);
+        json_object_close(&json);
+    }
+    json_array_close(&json);
+    json_object_close(&json);
+    fputs(text_get(&out), stdout);
+}
+
+int cmd_leases(struct cli *cli, int argc, char **argv)
+{
+    bool as_json = false;
+    int exit_status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    if (exit_status == EXIT_DONE && argc > 2)
+        return cli_usage(cli, "'leases' takes one network");
+    if (exit_status == EXIT_DONE)
+        exit_status = optional_config(cli);
+    if (exit_status != EXIT_DONE)
+        return exit_status;
+    if (argc == 2 && cli->model.networks.count && !network_find(&cli->model, argv[1]))
+        return cli_usage(cli, "the file has no network '%s'", argv[1]);
+
+    struct err err = {0};
+    struct engine engine;
+    engine_init(&engine, &cli->arena, cli->host, NULL);
+    if (engine_observe(&engine, HOST_OBSERVE_FILES, &err) < 0)
+        return cli_fail(cli, &err);
+    VEC(const char *) names = {0};
+    VEC(struct leases) leases = {0};
+    vec_foreach (&cli->model.networks, network) {
+        if (network->mode != NETWORK_NAT || (argc == 2 && strcmp(argv[1], network->name) != 0))
+            continue;
+        *vec_push(&cli->arena, &names) = network->name;
+        engine_leases(&engine, network->name, vec_push(&cli->arena, &leases));
+    }
+    if (as_json) {
+        leases_json(cli, names.items, leases.items, names.count);
+        return EXIT_DONE;
+    }
+    struct table table = {.arena = &cli->arena, .columns = 5};
+    table_row(&table, "LEASE", "MAC", "NAME", "NETWORK", "ENDS IN");
+    for (size_t i = 0; i < names.count; i++) {
+        vec_foreach (&leases.items[i].list, lease)
+            lease_row(cli, &table, names.items[i], lease);
+    }
+    table_print(&table, stdout, cli->color);
+    return EXIT_DONE;
+}

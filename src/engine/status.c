@@ -1,0 +1,172 @@
+/* status.c: collects struct status from one observation and one plan: drift is what `up` would do. */
+#include "engine/status.h"
+
+#include <string.h>
+
+const char *network_state_name(enum network_state state)
+{
+    static const char *const names[] = {"down", "up", "drifted", "unlisted"};
+    return names[state];
+}
+
+void engine_leases(struct engine *engine, const char *network, struct leases *leases)
+{
+    *leases = (struct leases){0};
+    const char *path = dnsmasq_lease_path(engine->arena, engine->observed.run_dir, network);
+    const struct file *file = file_find(&engine->observed, path);
+    if (file)
+        dnsmasq_leases_parse(engine->arena, file->content, leases);
+}
+
+static struct status_network *network_status(struct engine *engine, struct status *status, const char *name)
+{
+    vec_foreach (&status->networks, known) {
+        if (strcmp(known->name, name) == 0)
+            return known;
+    }
+    struct status_network *fresh = vec_push(engine->arena, &status->networks);
+    fresh->name = name;
+    return fresh;
+}
+
+static bool has_trace(const struct engine *engine, const struct status_network *network,
+                      const struct record *record)
+{
+    if (record->mode || network->bridge)
+        return true;
+    vec_foreach (&engine->observed.firewall_traces, trace) {
+        if (strcmp(*trace, network->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Ports by their master, in one walk over the links: the cost does not grow with networks times links. */
+static void add_ports(struct engine *engine, struct status *status)
+{
+    struct status_network *network = NULL;
+    vec_foreach (&engine->observed.links, link) {
+        if (!*link->master)
+            continue;
+        if (!network || strcmp(network->name, link->master) != 0) {
+            network = NULL;
+            vec_foreach (&status->networks, candidate) {
+                if (candidate->bridge && strcmp(candidate->name, link->master) == 0)
+                    network = candidate;
+            }
+        }
+        if (!network)
+            continue;
+        struct status_port *port = vec_push(engine->arena, &network->ports);
+        port->ifname = link->name;
+        port->uplink = text_equal(link->name, network->uplink);
+        port->carrier = link->carrier;
+        if (!owner_nic(engine->arena, link, &port->nic))
+            port->nic = (struct wired_nic){.machine = ""};
+    }
+}
+
+static int fill_network(struct engine *engine, struct status_network *network, struct err *err)
+{
+    const struct observed *observed = &engine->observed;
+    struct record record;
+    int rc = record_read(engine->arena, observed, network->name, &record, err);
+    if (rc < 0)
+        return rc;
+    const struct link *bridge = link_find(observed, network->name);
+    const char *owner = bridge ? owner_network(engine->arena, bridge->alias) : NULL;
+    if (owner && strcmp(owner, network->name) == 0)
+        network->bridge = bridge;
+    network->mode = network->entry ? network->entry->mode : record.mode;
+    network->uplink = network->entry ? network->entry->uplink : record.uplink;
+    if (!network->uplink && network->mode == NETWORK_NAT) {
+        network->uplink = plan_default_uplink(observed);
+        network->uplink_default = network->uplink != NULL;
+    }
+    network->uplink_link = network->uplink ? link_find(observed, network->uplink) : NULL;
+    vec_foreach (&observed->addresses, address) {
+        if (network->bridge && strcmp(address->ifname, network->name) == 0)
+            *vec_push(engine->arena, &network->addresses) = address;
+    }
+    vec_foreach (&observed->services, service)
+        network->dhcp |= strcmp(service->network, network->name) == 0;
+    engine_leases(engine, network->name, &network->leases);
+    network->state = !network->entry                        ? STATE_UNLISTED
+                     : !has_trace(engine, network, &record) ? STATE_DOWN
+                                                            : STATE_UP;
+    return 0;
+}
+
+/* What `up` would do, told to the network that it is done for; a network that is simply down has not drifted.
+ */
+static int add_drift(struct engine *engine, const struct model *model, struct problems *problems,
+                     struct status *status, struct err *err)
+{
+    struct plan plan;
+    const struct engine_listener *listener = engine->listener;
+    engine->listener = NULL; /* nothing is being changed: no notes */
+    int rc = engine_plan_up(engine, model, NULL, problems, &plan, err);
+    engine->listener = listener;
+    if (rc < 0)
+        return rc;
+    bool any_up = false;
+    vec_foreach (&status->networks, network)
+        any_up |= network->state != STATE_DOWN;
+    vec_foreach (&plan.steps, step) {
+        const char *text = op_describe(engine->arena, &step->op);
+        if (!*step->op.network) {
+            if (any_up)
+                *vec_push(engine->arena, &status->host_drift) = text;
+            continue;
+        }
+        struct status_network *network = network_status(engine, status, step->op.network);
+        if (network->state == STATE_DOWN)
+            continue;
+        if (network->state == STATE_UP)
+            network->state = STATE_DRIFTED;
+        *vec_push(engine->arena, &network->drift) = text;
+    }
+    return 0;
+}
+
+/* Forwarding is wanted only for nat networks that are up: one that is down must not make the host look
+ * drifted. */
+static void forgive_forwarding(struct status *status)
+{
+    vec_foreach (&status->networks, network) {
+        if (network->mode == NETWORK_NAT && network->state != STATE_DOWN)
+            return;
+    }
+    status->host_drift.count = 0;
+}
+
+int engine_status(struct engine *engine, const struct model *model, struct problems *problems,
+                  struct status *status, struct err *err)
+{
+    *status = (struct status){0};
+    int rc = engine_observe(engine, HOST_OBSERVE_ALL, err);
+    if (rc < 0)
+        return rc;
+    vec_foreach (&model->networks, entry)
+        network_status(engine, status, entry->name)->entry = entry;
+    vec_foreach (&engine->observed.links, link) {
+        const char *owner = owner_network(engine->arena, link->alias);
+        if (owner && strcmp(link->kind, "bridge") == 0)
+            network_status(engine, status, owner);
+    }
+    const char *folder = arena_printf(engine->arena, "%s/network/", engine->observed.run_dir);
+    vec_foreach (&engine->observed.files, file) {
+        const char *name = file->path + strlen(folder), *end = NULL;
+        if (strncmp(file->path, folder, strlen(folder)) == 0 && (end = strchr(name, '/')))
+            network_status(engine, status, arena_strndup(engine->arena, name, (size_t)(end - name)));
+    }
+    vec_foreach (&status->networks, network) {
+        rc = fill_network(engine, network, err);
+        if (rc < 0)
+            return rc;
+    }
+    add_ports(engine, status);
+    rc = add_drift(engine, model, problems, status, err);
+    forgive_forwarding(status);
+    return rc;
+}

@@ -1,0 +1,52 @@
+/* status.h: what is: networks with their ports, addresses, leases and drift, as data. */
+#ifndef VMWIRE_ENGINE_STATUS_H
+#define VMWIRE_ENGINE_STATUS_H
+
+#include "engine/engine.h"
+#include "service/service.h"
+
+enum network_state {
+    STATE_DOWN,     /* in the file, nothing of it on the host */
+    STATE_UP,       /* as the file says */
+    STATE_DRIFTED,  /* partly there, or other than the file says: `drift` tells */
+    STATE_UNLISTED, /* on the host, no longer in the file */
+};
+
+struct status_port {
+    const char *ifname;
+    bool uplink;
+    bool carrier;
+    struct wired_nic nic; /* machine "" when it is not a nic of vmwire's */
+};
+
+struct status_network {
+    const char *name;
+    const struct network *entry; /* NULL: not in the file */
+    enum network_mode mode;
+    enum network_state state;
+    const struct link *bridge;      /* NULL: not there */
+    const char *uplink;             /* the file's, the record's or the default route's; NULL: none */
+    const struct link *uplink_link; /* NULL: not there */
+    bool uplink_default;            /* it is the default route's at this moment */
+    bool dhcp;                      /* dnsmasq runs for it, or its DHCP client */
+    VEC(const struct address *) addresses;
+    VEC(struct status_port) ports;
+    struct leases leases;
+    VEC(const char *) drift; /* what `up` would do, one line each */
+};
+
+struct status {
+    VEC(struct status_network) networks;
+    VEC(const char *) host_drift; /* what `up` would do to the host itself */
+};
+
+/* Collect it.  `model` may be empty (no file).  Observes the host; engine->observed is filled. */
+int engine_status(struct engine *engine, const struct model *model, struct problems *problems,
+                  struct status *status, struct err *err);
+
+const char *network_state_name(enum network_state state); /* "down", "up", "drifted", "unlisted" */
+
+/* The leases of one network as its server knows them now; none when it has none. */
+void engine_leases(struct engine *engine, const char *network, struct leases *leases);
+
+#endif
