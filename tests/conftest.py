@@ -1,0 +1,187 @@
+"""Throw-away hosts for the system tests: namespaces that live as long as one process of ours, so that nothing stays."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("VMWIRE_BUILD", ROOT / "build"))
+VMWIRE = BUILD / "vmwire"
+FAULTY = BUILD / "tests" / "vmwire-fault"
+
+
+class Namespace:
+    """A network namespace, with mount namespace and its own /run, held by a sleeping process."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        ready_read, ready_write = os.pipe()
+        setup = (
+            "mount --make-rprivate / && mount -t tmpfs -o mode=755 tmpfs /run && mount -t sysfs sysfs /sys && "
+            "ip link set lo up && echo ready >&%d && exec sleep infinity" % ready_write
+        )
+        self.holder = subprocess.Popen(
+            ["unshare", "-n", "-m", "sh", "-c", setup], pass_fds=[ready_write], stdin=subprocess.DEVNULL
+        )
+        os.close(ready_write)
+        with os.fdopen(ready_read) as ready:
+            if ready.readline() != "ready\n":
+                raise RuntimeError("a namespace could not be made")
+
+    def enter(self, *argv):
+        return ["nsenter", "-t", str(self.holder.pid), "-n", "-m", "--wd=" + str(self.directory), *map(str, argv)]
+
+    def run(self, *argv, check=True, input=None, env=None, timeout=60):
+        done = subprocess.run(
+            self.enter(*argv), capture_output=True, text=True, input=input, timeout=timeout,
+            env={**os.environ, **(env or {})},
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{argv} gave {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def popen(self, *argv, **kwargs):
+        return subprocess.Popen(self.enter(*argv), **kwargs)
+
+    def sh(self, script, **kwargs):
+        return self.run("sh", "-ec", script, **kwargs).stdout
+
+    def json(self, *argv):
+        return json.loads(self.run(*argv).stdout or "[]")
+
+    def processes(self):
+        """Processes of this network namespace but the holder: (pid, command line)."""
+        mine = os.readlink(f"/proc/{self.holder.pid}/ns/net")
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == self.holder.pid:
+                continue
+            try:
+                if os.readlink(entry / "ns/net") == mine:
+                    found.append((int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
+            except OSError:
+                continue
+        return found
+
+    def close(self):
+        for pid, _ in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.holder.kill()
+        self.holder.wait()
+
+
+class Host(Namespace):
+    """A practice host with veth uplinks, each leading into a namespace of its own."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.peers = {}
+
+    def uplink(self, name, address=None, gateway=None, mac=None, mtu=None, up=True):
+        """An interface `name` whose other end, `far`, is in a fresh namespace with address `gateway`."""
+        peer = self.peers[name] = Namespace(self.directory)
+        self.sh(f"ip link add name {name} type veth peer name far netns {peer.holder.pid}")
+        if mac:
+            self.sh(f"ip link set dev {name} address {mac}")
+        if mtu:
+            self.sh(f"ip link set dev {name} mtu {mtu}")
+            peer.sh(f"ip link set dev far mtu {mtu}")
+        peer.sh("ip link set dev far up")
+        if up:
+            self.sh(f"ip link set dev {name} up")
+        if address:
+            self.sh(f"ip addr add {address} dev {name}")
+        if gateway:
+            peer.sh(f"ip addr add {gateway} dev far")
+            if address:
+                self.sh(f"ip route add default via {gateway.split('/')[0]} dev {name}")
+        return peer
+
+    def vmwire(self, *args, check=True, program=VMWIRE, **kwargs):
+        return self.run(program, *args, check=check, **kwargs)
+
+    def config(self, text, name="vmwire.yaml"):
+        path = self.directory / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def snapshot(self):
+        """All that `down` must put back, comparable with ==."""
+        def links():
+            # What ticks by itself is left out.
+            return [
+                {k: v for k, v in link.items() if k not in ("stats", "stats64", "promiscuity")}
+                for link in self.json("ip", "-d", "-j", "link")
+            ]
+
+        def addresses():
+            rows = self.json("ip", "-j", "addr")
+            return [
+                (row["ifname"], [{k: v for k, v in a.items() if not k.endswith("life_time")} for a in row["addr_info"]])
+                for row in rows
+            ]
+
+        return {
+            "links": links(),
+            "addresses": addresses(),
+            "routes4": self.json("ip", "-4", "-j", "route", "show", "table", "all"),
+            "routes6": self.json("ip", "-6", "-j", "route", "show", "table", "all"),
+            "rules": self.json("ip", "-j", "rule"),
+            "bridges": self.json("bridge", "-j", "link"),
+            "nft": self.run("nft", "list", "ruleset").stdout,
+            "sysctls": self.sysctls(),
+            "run": self.sh("find /run | sort"),
+            "listeners": self.sh("ss -Hlnptu | sort"),
+            "processes": sorted(c for _, c in self.processes()),
+        }
+
+    def sysctls(self):
+        text = self.run("sysctl", "-a", "--pattern", "^net[.](ipv4|ipv6|bridge)[.]", check=False).stdout
+        # Counters and the like that nobody sets.
+        skip = ("neigh.", "route.", "nf_conntrack_count", "tcp_fastopen_key", "stable_secret", "icmp_msgs")
+        return [line for line in text.splitlines() if not any(word in line for word in skip)]
+
+    def wait_for(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if what():
+                return
+            time.sleep(0.05)
+        raise AssertionError("waited in vain")
+
+    def close(self):
+        for peer in self.peers.values():
+            peer.close()
+        super().close()
+
+
+@pytest.fixture
+def host(tmp_path):
+    practice = Host(tmp_path)
+    yield practice
+    practice.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind():
+    """No test may leave a namespace, a link or a process on the machine that it ran on."""
+    def here():
+        links = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True).stdout
+        spaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+        return [line.split()[0] for line in links.splitlines()], spaces
+
+    before = here()
+    yield
+    assert here() == before
+    assert not shutil.which("pgrep") or subprocess.run(
+        ["pgrep", "-f", "dnsmasq --conf-file=/run/vmwire"], capture_output=True
+    ).returncode == 1

@@ -1,0 +1,222 @@
+"""up and down on a real kernel: exact, idempotent, undone when anything fails."""
+import json
+import re
+
+import pytest
+
+from conftest import FAULTY
+
+NAT = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+KEEP = "networks:\n  brext:\n    mode: bridged\n    uplink: re0\n"
+BOTH = KEEP + "  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+
+
+def home(host):
+    """re0 as on a host that is in use: two addresses of one subnet, one of another, IPv6, routes with metric and source."""
+    peer = host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24", mac="18:a6:f7:01:66:51")
+    host.sh(
+        """
+        ip addr add 192.168.87.45/24 dev re0
+        ip addr add 172.16.5.1/30 broadcast 172.16.5.3 dev re0 label re0:1
+        ip addr add fd00:87::44/64 dev re0 nodad
+        ip -6 route add default via fd00:87::1 dev re0 metric 77
+        ip route add 203.0.113.0/24 via 192.168.87.1 dev re0 src 192.168.87.45 metric 300
+        ip route add 198.51.100.0/24 via 192.168.87.1 dev re0 table 100 mtu 1400
+        """
+    )
+    peer.sh("ip addr add fd00:87::1/64 dev far nodad")
+    host.wait_for(lambda: "tentative" not in host.sh("ip -6 addr show dev re0"))
+    return peer
+
+
+CASES = {
+    "nat": NAT,
+    "nat with an uplink": NAT + "    uplink: re0\n",
+    "nat without dhcp": NAT + "    dhcp: off\n",
+    "keep": KEEP,
+    "static": KEEP + "    address: 192.168.87.9/24\n",
+    "both": BOTH,
+    "idle uplink": "networks:\n  brext:\n    mode: bridged\n    uplink: re1\n    address: none\n",
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_down_puts_the_host_back_exactly(host, name):
+    home(host)
+    host.uplink("re1", up=False)
+    host.config(CASES[name])
+    before = host.snapshot()
+    host.vmwire("up")
+    assert host.snapshot() != before
+    host.vmwire("down")
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_second_up_has_nothing_to_do(host, name):
+    home(host)
+    host.uplink("re1", up=False)
+    host.config(CASES[name])
+    host.vmwire("up")
+    after = host.snapshot()
+    assert "nothing to do" in host.vmwire("up").stdout
+    assert host.vmwire("plan", "--exit-code").returncode == 0
+    assert host.snapshot() == after
+
+
+def test_down_needs_no_file(host):
+    home(host)
+    before = host.snapshot()
+    path = host.config(BOTH)
+    host.vmwire("up")
+    path.unlink()
+    host.vmwire("down")
+    assert host.snapshot() == before
+
+
+def test_down_of_one_network_leaves_the_other(host):
+    home(host)
+    host.config(BOTH)
+    host.vmwire("up", "brnat")
+    only_nat = host.snapshot()
+    host.vmwire("up")
+    host.vmwire("down", "brext")
+    assert host.snapshot() == only_nat
+
+
+def test_a_network_that_left_the_file_goes(host):
+    home(host)
+    host.config(BOTH)
+    host.vmwire("up")
+    host.config(NAT)
+    assert host.vmwire("status", check=False).returncode == 3
+    host.vmwire("up")
+    links = [link["ifname"] for link in host.json("ip", "-j", "link")]
+    assert "brext" not in links and "brnat" in links
+    assert host.json("ip", "-j", "addr", "show", "dev", "re0")[0]["addr_info"][0]["local"] == "192.168.87.44"
+
+
+def test_keep_moves_addresses_and_routes(host):
+    peer = home(host)
+    host.config(KEEP)
+    host.vmwire("up")
+    addresses = host.sh("ip -br addr show dev brext")
+    for address in ("192.168.87.44/24", "192.168.87.45/24", "172.16.5.1/30", "fd00:87::44/64"):
+        assert address in addresses
+    assert "192.168" not in host.sh("ip -br addr show dev re0")
+    routes = host.sh("ip route; ip -6 route; ip route show table 100")
+    assert "default via 192.168.87.1 dev brext" in routes
+    assert "default via fd00:87::1 dev brext metric 77" in routes
+    assert re.search(r"203.0.113.0/24 via 192.168.87.1 dev brext src 192.168.87.45 metric 300", routes)
+    assert re.search(r"198.51.100.0/24 via 192.168.87.1 dev brext.* mtu 1400", routes)
+    link = host.json("ip", "-d", "-j", "link", "show", "dev", "brext")[0]
+    assert link["address"] == "18:a6:f7:01:66:51"
+    data = link["linkinfo"]["info_data"]
+    assert data["stp_state"] == 0 and data["forward_delay"] == 0
+    host.sh("ping -c1 -W2 192.168.87.1; ping -c1 -W2 fd00:87::1")
+    peer.sh("ping -c1 -W2 192.168.87.44; ping -c1 -W2 fd00:87::44")
+
+
+def test_bridge_has_the_uplinks_mtu(host):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24", mtu=1400)
+    host.config(BOTH)
+    host.vmwire("up")
+    for bridge in ("brext", "brnat"):
+        assert host.json("ip", "-j", "link", "show", "dev", bridge)[0]["mtu"] == 1400
+
+
+@pytest.mark.parametrize("harm", [
+    "nft flush ruleset",
+    "nft delete table inet vmwire",
+    "nft flush chain inet vmwire forward",
+    "nft flush chain inet vmwire translate",
+    "nft add rule inet vmwire forward accept",
+    "ip link del dev brnat",
+    "ip link set dev brnat down",
+    "ip addr flush dev brnat",
+    "sysctl -qw net.ipv4.ip_forward=0",
+    "kill $(cat /run/vmwire/network/brnat/dnsmasq.pid); sleep 0.3",
+    "rm /run/vmwire/network/brnat/dnsmasq.conf",
+    "ip link set dev re0 nomaster",
+    "ip addr del 192.168.87.45/24 dev brext",
+    "ip route del default dev brext",
+    "ip link del dev brext",
+])
+def test_up_mends_drift(host, harm):
+    home(host)
+    host.config(BOTH)
+    host.vmwire("up")
+    healthy = host.snapshot()
+    host.sh(harm)
+    report = host.vmwire("status", "--json", check=False)
+    assert report.returncode == 3
+    told = json.loads(report.stdout)
+    assert told["drift"] or any(network["drift"] for network in told["networks"])
+    host.vmwire("up")
+    mended = host.snapshot()
+    for key in ("nft", "addresses", "listeners", "run", "sysctls"):
+        if key == "addresses" or key == "listeners" and "link del" in harm:
+            continue
+        assert key == "listeners" or mended[key] == healthy[key], key
+    assert host.vmwire("status", "--json").returncode == 0
+    assert "nothing to do" in host.vmwire("up").stdout
+
+
+def test_an_address_added_by_hand_is_kept_and_said(host):
+    home(host)
+    host.config(KEEP)
+    host.vmwire("up")
+    host.sh("ip addr add 192.168.87.77/24 dev brext")
+    assert "nothing to do" in host.vmwire("up").stdout
+    said = host.vmwire("down").stderr
+    assert "192.168.87.77/24" in said and "kept" in said
+    assert "192.168.87.77/24" in host.sh("ip -br addr show dev re0")
+
+
+def operations(host):
+    return len(json.loads(host.vmwire("plan", "--json").stdout)["operations"])
+
+
+@pytest.mark.parametrize("how", ["fail-before", "fail-after"])
+def test_a_failure_at_any_operation_of_up_changes_nothing(host, how):
+    home(host)
+    host.config(BOTH)
+    before = host.snapshot()
+    count = operations(host)
+    assert count > 10
+    for number in range(1, count + 1):
+        done = host.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        assert done.returncode == 1, number
+        assert "network '" in done.stderr or "sysctl" in done.stderr or "/run/vmwire/former" in done.stderr
+        assert "rolled back" in done.stderr
+        assert host.snapshot() == before, (number, done.stderr)
+
+
+@pytest.mark.parametrize("how", ["kill-before", "kill-after"])
+def test_a_kill_at_any_operation_of_up_is_rolled_back_by_the_next_command(host, how):
+    home(host)
+    host.config(BOTH)
+    before = host.snapshot()
+    for number in range(1, operations(host) + 1):
+        done = host.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        assert done.returncode in (-9, 137), number
+        said = host.vmwire("plan").stderr
+        assert "interrupted" in said or (how == "kill-before" and number == 1) or "undone" in said, number
+        host.vmwire("down")
+        assert host.snapshot() == before, number
+
+
+@pytest.mark.parametrize("how", ["fail-before", "fail-after", "kill-before", "kill-after"])
+def test_a_failure_at_any_operation_of_down_keeps_what_was_up(host, how):
+    home(host)
+    host.config(BOTH)
+    before = host.snapshot()
+    host.vmwire("up")
+    count = len(json.loads(host.vmwire("plan", "--down", "--json").stdout)["operations"])
+    for number in range(1, count + 1):
+        done = host.vmwire("down", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        assert done.returncode != 0, number
+        host.vmwire("plan")
+        assert "nothing to do" in host.vmwire("up").stdout, (number, done.stderr)
+    host.vmwire("down")
+    assert host.snapshot() == before

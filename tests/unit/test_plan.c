@@ -1,0 +1,291 @@
+/* test_plan.c: plans from hand-made observations, as the text of their operations; records and operations as
+ * text. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "plan/plan.h"
+
+struct world {
+    struct arena arena;
+    struct model model;
+    struct observed observed;
+    struct problems problems;
+};
+
+static struct prefix prefix(const char *text)
+{
+    struct prefix parsed;
+    assert_int_equal(prefix_parse(text, &parsed), 0);
+    return parsed;
+}
+
+static struct ip ip(const char *text)
+{
+    struct ip parsed;
+    assert_int_equal(ip_parse(text, &parsed), 0);
+    return parsed;
+}
+
+static int setup(void **state)
+{
+    struct world *world = test_calloc(1, sizeof(*world));
+    world->problems.arena = &world->arena;
+    world->observed.run_dir = "/run/vmwire";
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+    arena_free(&world->arena);
+    test_free(world);
+    return 0;
+}
+
+static struct link *add_link(struct world *world, const char *name)
+{
+    struct link *link = vec_push(&world->arena, &world->observed.links);
+    *link = (struct link){.name = name,
+                          .kind = "",
+                          .alias = "",
+                          .master = "",
+                          .mtu = 1500,
+                          .up = true,
+                          .carrier = true,
+                          .index = (int)world->observed.links.count,
+                          .ipv6 = true};
+    mac_parse("18:a6:f7:01:66:51", &link->mac);
+    return link;
+}
+
+static struct network *add_network(struct world *world, const char *name, enum network_mode mode)
+{
+    struct network *network = vec_push(&world->arena, &world->model.networks);
+    *network = (struct network){.name = name,
+                                .mode = mode,
+                                .pos = {2, 3},
+                                .uplink_pos = {3, 13},
+                                .subnet_pos = {4, 13},
+                                .address_pos = {5, 14}};
+    return network;
+}
+
+static void add_home(struct world *world)
+{
+    add_link(world, "re0");
+    *vec_push(&world->arena, &world->observed.addresses) =
+        (struct address){.ifname = "re0", .prefix = prefix("192.168.87.44/24"), .label = ""};
+    *vec_push(&world->arena, &world->observed.routes) = (struct route){.table = 254,
+                                                                       .to = prefix("192.168.87.0/24"),
+                                                                       .ifname = "re0",
+                                                                       .protocol = 2,
+                                                                       .type = 1,
+                                                                       .scope = 253};
+    *vec_push(&world->arena, &world->observed.routes) = (struct route){.table = 254,
+                                                                       .to = prefix("0.0.0.0/0"),
+                                                                       .ifname = "re0",
+                                                                       .protocol = 3,
+                                                                       .type = 1,
+                                                                       .gateway = ip("192.168.87.1")};
+}
+
+static const char *plan_text(struct world *world, bool down)
+{
+    struct plan_request request = {.model = down ? NULL : &world->model, .observed = &world->observed};
+    struct plan plan;
+    struct err err = {0};
+    assert_int_equal(plan_make(&world->arena, &request, &world->problems, &plan, &err), 0);
+    struct text out = {.arena = &world->arena};
+    vec_foreach (&plan.steps, step) {
+        text_add(&out, "%s", op_kind_name(step->op.kind));
+        if (step->op.kind != OP_FILE_WRITE && step->op.kind != OP_FILE_REMOVE)
+            text_add(&out, " %s", op_describe(&world->arena, &step->op));
+        text_add(&out, "\n");
+    }
+    return text_get(&out);
+}
+
+static void keep_moves_the_host_without_a_gap(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    add_network(world, "brext", NETWORK_BRIDGED)->uplink = "re0";
+    assert_string_equal(plan_text(world, false),
+                        "file-write\n"
+                        "link-create creating bridge 'brext'\n"
+                        "address-add adding address 192.168.87.44/24 to 'brext'\n"
+                        "port-add adding port 're0' to bridge 'brext'\n"
+                        "route-replace moving route default via 192.168.87.1 to 'brext'\n"
+                        "address-remove removing address 192.168.87.44/24 from 're0'\n");
+    assert_int_equal(problem_count(&world->problems), 0);
+}
+
+static const char *first_problem(struct world *world)
+{
+    assert_int_not_equal(world->problems.list.count, 0);
+    return problem_text(&world->problems, &world->problems.list.items[0]);
+}
+
+static void none_on_the_default_route_is_refused(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    struct network *network = add_network(world, "brext", NETWORK_BRIDGED);
+    network->uplink = "re0";
+    network->address = ADDRESS_NONE;
+    plan_text(world, false);
+    assert_non_null(
+        strstr(first_problem(world), ":5:14: network 'brext': 'address: none' would cut this host off"));
+}
+
+static void uplinks_that_cannot_be_are_refused(void **state)
+{
+    struct world *world = *state;
+    add_link(world, "br0")->kind = "bridge";
+    add_link(world, "re1")->master = "br0";
+    const struct {
+        const char *uplink, *text;
+    } cases[] = {{"re9", "uplink 're9' does not exist on this host; did you mean 're1'?"},
+                 {"br0", "is itself a bridge"},
+                 {"re1", "is already a port of 'br0'"}};
+    struct network *network = add_network(world, "brext", NETWORK_BRIDGED);
+    for (size_t i = 0; i < 3; i++) {
+        world->problems.list.count = 0;
+        network->uplink = cases[i].uplink;
+        plan_text(world, false);
+        assert_non_null(strstr(first_problem(world), cases[i].text));
+        assert_non_null(strstr(first_problem(world), ":3:13:"));
+    }
+}
+
+static void a_subnet_that_is_routed_is_refused_with_the_route(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("192.168.0.0/16");
+    plan_text(world, false);
+    assert_non_null(strstr(first_problem(world), "overlaps the route 192.168.87.0/24 dev re0"));
+}
+
+static void a_foreign_interface_of_that_name_is_refused(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    add_link(world, "brnat");
+    add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
+    plan_text(world, false);
+    assert_non_null(strstr(first_problem(world), "it is not vmwire's"));
+}
+
+static void forwarding_comes_last_and_is_recorded(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    *vec_push(&world->arena, &world->observed.forwarding) =
+        (struct forwarding_sysctl){"net.ipv4.ip_forward", "0", "1"};
+    add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
+    assert_string_equal(plan_text(world, false), "file-write\n"
+                                                 "link-create creating bridge 'brnat'\n"
+                                                 "address-add adding address 10.0.0.1/24 to 'brnat'\n"
+                                                 "firewall-set setting the firewall rules of 'brnat'\n"
+                                                 "file-write\n"
+                                                 "sysctl-set setting sysctl net.ipv4.ip_forward to '1'\n");
+}
+
+static void nothing_here_means_nothing_to_take_down(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    assert_string_equal(plan_text(world, true), "");
+}
+
+static void every_operation_survives_its_text_form(void **state)
+{
+    struct world *world = *state;
+    const char *const lines[] = {
+        "link-create network=brext ifname=brext kind=bridge mac=18:a6:f7:01:66:51 mtu=1500 up=1 "
+        "alias=vmwire:brext stp=0 "
+        "forward_delay=0 ipv6=1",
+        "link-set network=brext ifname=re0 up=0",
+        "link-set ifname=tx alias=",
+        "port-add network=brext ifname=re0 bridge=brext",
+        "address-add network=brext ifname=re0 address=172.16.5.1/30 broadcast=172.16.5.3 label=re0:1 "
+        "scope=253 flags=512 "
+        "metric=7 valid=4294967295 preferred=100",
+        "route-add network=brext table=100 to=203.0.113.0/24 type=1 protocol=3 metric=300 "
+        "gateway=192.168.87.1 "
+        "ifname=re0 source=192.168.87.45 onlink=1 mtu=1400 advmss=1360 preference=3",
+        "sysctl-set name=net.ipv4.ip_forward value=1",
+        "firewall-set network=brnat bridge=brnat uplink=re0 subnet=10.0.0.0/24",
+        "service-start network=brnat kind=dnsmasq argv=dnsmasq,--conf-file%3d/a%20b%2cc pid_path=/p "
+        "timeout_ms=10000",
+        "file-write network=brnat path=/run/x content=a%0ab%25%3d mode=384",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+        struct op op;
+        struct err err = {0};
+        assert_int_equal(op_parse(&world->arena, lines[i], &op, &err), 0);
+        assert_string_equal(op_format(&world->arena, &op), lines[i]);
+    }
+}
+
+static void damaged_operations_are_refused(void **state)
+{
+    struct world *world = *state;
+    const char *const lines[] = {"",
+                                 "frob x=1",
+                                 "port-add ifname",
+                                 "port-add frob=1",
+                                 "link-set mtu=x",
+                                 "link-set mtu=99999999999",
+                                 "link-set mac=1",
+                                 "address-add address=1.2.3.4",
+                                 "port-add ifname=%",
+                                 "port-add ifname=%4",
+                                 "port-add ifname=%00",
+                                 "port-add  ifname=x",
+                                 "link-set up=2"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+        struct op op;
+        struct err err = {0};
+        assert_int_equal(op_parse(&world->arena, lines[i], &op, &err), -EINVAL);
+        assert_true(*err.text != '\0');
+    }
+}
+
+static void a_damaged_record_names_its_line(void **state)
+{
+    struct world *world = *state;
+    *vec_push(&world->arena, &world->observed.files) = (struct file){
+        .path = "/run/vmwire/network/brnat/record", .content = "mode nat\nmade frob\n", .mode = 0600};
+    struct record record;
+    struct err err = {0};
+    assert_int_equal(record_read(&world->arena, &world->observed, "brnat", &record, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "line 2"));
+    assert_non_null(strstr(err.text, "/run/vmwire/network/brnat/record"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(keep_moves_the_host_without_a_gap),
+        TEST(none_on_the_default_route_is_refused),
+        TEST(uplinks_that_cannot_be_are_refused),
+        TEST(a_subnet_that_is_routed_is_refused_with_the_route),
+        TEST(a_foreign_interface_of_that_name_is_refused),
+        TEST(forwarding_comes_last_and_is_recorded),
+        TEST(nothing_here_means_nothing_to_take_down),
+        TEST(every_operation_survives_its_text_form),
+        TEST(damaged_operations_are_refused),
+        TEST(a_damaged_record_names_its_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
