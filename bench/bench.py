@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Timings beside the hand-written floor and a peer, all in one run, in throw-away namespaces.
+
+`make bench` runs all of it (about 3 minutes); `bench/bench.py NAME…` some of: updown idle nic memory packets.
+Prints one table: what was measured, the figure, what it is compared with, the ratio, the bound, and whether it holds.
+Exits 1 when a bound does not hold."""
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import VMWIRE, Host  # noqa: E402
+
+ROWS = []
+NAT = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+
+
+def row(what, figure, beside, ratio, bound, holds):
+    ROWS.append((what, figure, beside, ratio, bound, "yes" if holds else "NO"))
+
+
+def ms(seconds):
+    return f"{seconds * 1000:.1f} ms"
+
+
+def timed(host, argv, warm=1, runs=5):
+    """Median seconds of a command inside the namespace, the cost of entering it taken off."""
+    def once(command):
+        start = time.perf_counter()
+        host.run(*command)
+        return time.perf_counter() - start
+
+    both = [(once(argv), once(["true"])) for _ in range(warm + runs)][warm:]
+    return max(statistics.median(a for a, _ in both) - statistics.median(b for _, b in both), 1e-6)
+
+
+def practice():
+    folder = tempfile.TemporaryDirectory()
+    host = Host(folder.name)
+    host.folder = folder
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    return host
+
+
+FLOOR_UP = """
+set -e
+ip -batch - <<'EOF'
+link add name brf type bridge stp_state 0 forward_delay 0
+link set dev brf up
+addr add 10.9.0.1/24 broadcast 10.9.0.255 dev brf
+EOF
+sysctl -qw net.ipv4.ip_forward=1
+nft -f - <<'EOF'
+table inet floor {
+  chain forward { type filter hook forward priority filter; policy accept;
+    oifname "brf" ct state established,related accept
+    oifname "brf" iifname "brf" accept
+    oifname "brf" reject }
+  chain postrouting { type nat hook postrouting priority srcnat; policy accept;
+    ip saddr 10.9.0.0/24 ip daddr != 10.9.0.0/24 masquerade }
+}
+EOF
+dnsmasq --conf-file=/dev/null --interface=brf --except-interface=lo --bind-interfaces --pid-file=/run/floor.pid \
+  --dhcp-range=10.9.0.10,10.9.0.250 --dhcp-leasefile=/run/floor.leases --no-ping
+kill "$(cat /run/floor.pid)"
+while kill -0 "$(cat /run/floor.pid)" 2>/dev/null; do sleep 0.002; done
+nft delete table inet floor
+ip link del dev brf
+sysctl -qw net.ipv4.ip_forward=0
+"""
+
+
+def libvirt_cycle(host):
+    """Median seconds of virsh net-start + net-destroy with libvirt's daemon in the namespace; None when not installed."""
+    if not shutil.which("virsh") or not shutil.which("libvirtd"):
+        return None
+    host.sh("mkdir -p /run/libvirt && (dbus-uuidgen --ensure || true) 2>/dev/null")
+    daemon = host.popen("libvirtd", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    xml = host.directory / "net.xml"
+    xml.write_text("<network><name>peer</name><forward mode='nat'/><bridge name='virpeer' stp='off' delay='0'/>"
+                   "<ip address='10.8.0.1' netmask='255.255.255.0'><dhcp><range start='10.8.0.10' end='10.8.0.250'/>"
+                   "</dhcp></ip></network>")
+    try:
+        host.wait_for(lambda: host.run("virsh", "-c", "qemu:///system", "version", check=False).returncode == 0, 20)
+        host.run("virsh", "-c", "qemu:///system", "net-define", str(xml))
+        return timed(host, ["sh", "-c", "virsh -q net-start peer && virsh -q net-destroy peer"])
+    except AssertionError:
+        return None
+    finally:
+        host.run("virsh", "net-undefine", "peer", check=False)
+        daemon.terminate()
+        daemon.wait()
+
+
+def bench_updown():
+    host = practice()
+    try:
+        host.config(NAT)
+        ours, floor = [], []
+        for _ in range(8):  # in turn, so that the machine's drift hits both
+            ours.append(timed(host, ["sh", "-c", f"{VMWIRE} up && {VMWIRE} down"], 0, 1))
+            floor.append(timed(host, ["sh", "-c", FLOOR_UP], 0, 1))
+        ours, floor = statistics.median(ours[1:]), statistics.median(floor[1:])
+        row("up + down, nat with DHCP", ms(ours), f"ip -batch + nft -f + dnsmasq {ms(floor)}", f"{ours / floor:.2f}",
+            "<= 1.0", ours <= floor)
+        peer = libvirt_cycle(host)
+        if peer:
+            row("up + down, nat with DHCP", ms(ours), f"virsh net-start + net-destroy {ms(peer)}",
+                f"1/{peer / ours:.1f}", "<= 1/8", ours * 8 <= peer)
+        else:
+            row("up + down, nat with DHCP", ms(ours), "libvirt is not installed", "-", "<= 1/8", True)
+    finally:
+        host.close()
+
+
+def ports(host, count):
+    """`count` more ports on brnat, the way a hypervisor's taps sit there."""
+    batch = "".join(f"tuntap add name p{i} mode tap\nlink set dev p{i} master brnat up\n" for i in range(count))
+    host.run("ip", "-batch", "-", input=batch)
+
+
+def bench_idle():
+    host = practice()
+    try:
+        host.config(NAT)
+        host.vmwire("up")
+        ports(host, 1000)
+        up = timed(host, [VMWIRE, "up"])
+        status = timed(host, [VMWIRE, "status", "--json"])
+        row("up, nothing to do, 1,000 ports", ms(up), "-", "-", "<= 20 ms", up <= 0.020)
+        row("status --json, 1,000 ports", ms(status), "-", "-", "<= 40 ms", status <= 0.040)
+    finally:
+        host.close()
+
+
+FLOOR_NIC = "ip tuntap add name tfloor mode tap && ip link set dev tfloor master brnat up && ip link del dev tfloor"
+
+
+def bench_nic():
+    host = practice()
+    try:
+        host.config(NAT)
+        host.vmwire("up")
+
+        def both():
+            ours, floor = [], []
+            for _ in range(11):
+                ours.append(timed(host, [VMWIRE, "exec", "--nic", "brnat", "--", "true"], 0, 1))
+                floor.append(timed(host, ["sh", "-c", FLOOR_NIC], 0, 1))
+            return statistics.median(ours[1:]), statistics.median(floor[1:])
+
+        first, floor = both()
+        row("exec --nic NET -- true", ms(first), f"ip tuntap add, master, del {ms(floor)}", f"{first / floor:.2f}",
+            "<= 1.5", first <= 1.5 * floor)
+        ports(host, 999)
+        last, floor = both()
+        row("the 1,000th nic", ms(last), f"the first {ms(first)}", f"{last / first:.2f}", "<= 1.2", last <= 1.2 * first)
+    finally:
+        host.close()
+
+
+def peak_mib(host, argv):
+    script = "import os,subprocess,resource,sys; subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL); " \
+             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    return int(host.run("/usr/bin/python3", "-c", script, *argv).stdout) / 1024
+
+
+def bench_memory():
+    host = practice()
+    try:
+        machines = "".join(
+            f"  vm{i}:\n    memory: 512M\n    nics:\n      - {{network: brnat}}\n" for i in range(1000))
+        host.config(NAT.replace("10.0.0.0/24", "10.0.0.0/16") + "machines:\n" + machines)
+        worst = 0
+        for command in (["check"], ["plan"], ["up"], ["status", "--json"], ["args", "vm999"], ["down"]):
+            worst = max(worst, peak_mib(host, [str(VMWIRE), *command]))
+        row("peak memory, 1,000 machines", f"{worst:.1f} MiB", "-", "-", "< 16 MiB", worst < 16)
+        resident = [c for _, c in host.processes() if "vmwire " in c and "dnsmasq" not in c]
+        row("resident processes of ours after up", str(len(resident)), "-", "-", "0", not resident)
+    finally:
+        host.close()
+
+
+def forwarded(host, blaster, seconds=3):
+    """Frames a second that arrive outside while a guest on brnat sends."""
+    def arrived():
+        return int(host.peers["re0"].sh("cat /sys/class/net/far/statistics/rx_packets"))
+
+    before, start = arrived(), time.perf_counter()
+    host.peers["guest"].run(blaster, "192.168.87.1", "9", str(seconds))
+    return (arrived() - before) / (time.perf_counter() - start)
+
+
+def bench_packets():
+    rates = {}
+    blaster = ROOT / "build" / "udpblast"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
+    hosts = {}
+    try:
+        for count in (1, 200):
+            host = hosts[count] = practice()
+            more = "".join(f"  net{i}:\n    mode: nat\n    subnet: 10.1.{i}.0/24\n    dhcp: off\n"
+                           for i in range(count - 1))
+            host.config(NAT + more)
+            host.vmwire("up", timeout=300)
+            guest = host.uplink("guest", gateway="10.0.0.2/24")
+            host.sh("ip link set dev guest master brnat")
+            guest.sh("ip route add default via 10.0.0.1")
+            rates[count] = []
+        for _ in range(5):
+            for count, host in hosts.items():
+                rates[count].append(forwarded(host, blaster))
+        one, many = statistics.median(rates[1]), statistics.median(rates[200])
+        row("forwarded packets/s, 200 networks", f"{many:,.0f}", f"1 network {one:,.0f}", f"{many / one:.2f}", ">= 0.95",
+            many >= 0.95 * one)
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
+def main():
+    parts = {"updown": bench_updown, "idle": bench_idle, "nic": bench_nic, "memory": bench_memory,
+             "packets": bench_packets}
+    for name in sys.argv[1:] or parts:
+        parts[name]()
+    head = ("what", "vmwire", "beside", "ratio", "bound", "holds")
+    widths = [max(len(r[i]) for r in [head, *ROWS]) for i in range(6)]
+    for line in [head, *ROWS]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    return 0 if all(r[5] == "yes" for r in ROWS) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
