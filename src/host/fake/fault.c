@@ -1,0 +1,70 @@
+/* fault.c: a host whose N-th change fails or kills, for the tests: see fault.h. */
+#include "host/fake/fault.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+struct fault_host {
+    struct host host;
+    struct host_backend backend;
+    const struct host_backend *real;
+    bool after, kill;
+    long at, count;
+};
+
+static int fire(const struct fault_host *fault, const struct op *op, struct err *err)
+{
+    if (fault->kill)
+        raise(SIGKILL);
+    return err_set(err, EIO, "a fault was injected at operation %ld (%s)", fault->count,
+                   op_kind_name(op->kind));
+}
+
+/* The backend's functions are given the wrapped host: its first member is the struct host that they know. */
+static struct fault_host *current;
+
+static int fault_apply(struct host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    struct fault_host *fault = current;
+    if (flags & HOST_APPLY_TOLERANT)
+        return fault->real->apply(host, op, flags, err);
+    fault->count++;
+    if (fault->count == fault->at && !fault->after)
+        return fire(fault, op, err);
+    int rc = fault->real->apply(host, op, flags, err);
+    return rc == 0 && fault->count == fault->at ? fire(fault, op, err) : rc;
+}
+
+static void fault_close(struct host *host)
+{
+    struct fault_host *fault = current;
+    host->backend = fault->real;
+    current = NULL;
+    fault->real->close(host);
+    free(fault);
+}
+
+int host_fault_wrap(struct host *host, struct err *err)
+{
+    const char *wanted = getenv("VMWIRE_FAULT");
+    if (!wanted)
+        return 0;
+    struct fault_host *fault = calloc(1, sizeof(*fault));
+    if (!fault)
+        return err_errno(err, ENOMEM, "injecting a fault");
+    const char *space = strchr(wanted, ' ');
+    fault->kill = strncmp(wanted, "kill-", 5) == 0;
+    fault->after = strstr(wanted, "-after") != NULL;
+    fault->at = space ? strtol(space, NULL, 10) : 0;
+    fault->real = host->backend;
+    fault->backend = *host->backend;
+    fault->backend.apply = fault_apply;
+    fault->backend.close = fault_close;
+    host->backend = &fault->backend;
+    current = fault;
+    return 0;
+}

@@ -1,0 +1,145 @@
+/* backend.c: the Linux host behind host.h: which file answers what. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/fd.h"
+#include "host/linux/linux.h"
+
+static void linux_close(struct host *base)
+{
+    struct linux_host *host = (struct linux_host *)base;
+    netlink_close(&host->route);
+    netlink_close(&host->netfilter);
+    nft_close(host);
+    free(host);
+}
+
+static int linux_observe(struct host *base, struct arena *arena, unsigned what, struct observed *observed,
+                         struct err *err)
+{
+    struct linux_host *host = (struct linux_host *)base;
+    int rc = 0;
+    observed->run_dir = LINUX_RUN_DIR;
+    /* Addresses and routes name their interfaces, so links come first. */
+    if (what & (HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES | HOST_OBSERVE_FORWARDING))
+        rc = links_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_ADDRESSES))
+        rc = addresses_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_ROUTES))
+        rc = routes_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FORWARDING))
+        rc = forwarding_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
+        rc = nft_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
+        rc = services_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FILES))
+        rc = files_observe(arena, observed, err);
+    return rc;
+}
+
+static int dispatch(struct host *base, const struct op *op, unsigned flags, struct err *err)
+{
+    struct linux_host *host = (struct linux_host *)base;
+    switch (op->kind) {
+    case OP_SYSCTL_SET:
+        return sysctl_apply(&op->sysctl, flags, err);
+    case OP_FIREWALL_SET:
+    case OP_FIREWALL_REMOVE:
+        return nft_apply(host, op, flags, err);
+    case OP_SERVICE_START:
+    case OP_SERVICE_STOP:
+        return service_apply(base, op, flags, err);
+    case OP_FILE_WRITE:
+    case OP_FILE_REMOVE:
+        return file_apply(op, flags, err);
+    case OP_NONE:
+    case OP_KIND_COUNT:
+        return 0;
+    default:
+        return rtnl_apply(host, op, flags, err);
+    }
+}
+
+static int linux_apply(struct host *base, const struct op *op, unsigned flags, struct err *err)
+{
+    int rc = dispatch(base, op, flags, err);
+    if (rc == -EPERM && !strstr(err->text, "permitted:") && op->kind != OP_LINK_DELETE)
+        return err_set(err, rc, "not permitted: CAP_NET_ADMIN is needed (run as root)");
+    return rc;
+}
+
+static int linux_bridge_get(struct host *base, struct arena *arena, const char *network, struct link *link,
+                            struct err *err)
+{
+    int rc = link_get((struct linux_host *)base, arena, network, link, err);
+    if (rc < 0)
+        return rc;
+    const char *owner = owner_network(arena, link->alias);
+    if (strcmp(link->kind, "bridge") != 0 || !owner || strcmp(owner, network) != 0)
+        return err_set(err, EEXIST, "interface '%s' is not vmwire's bridge of that network", network);
+    return 0;
+}
+
+static bool linux_accelerated(struct host *base, struct arena *arena, const char **why_not)
+{
+    (void)base;
+    const char *unused;
+    if (!why_not)
+        why_not = &unused;
+    _cleanup_fd_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (kvm < 0) {
+        *why_not = errno == ENOENT
+                       ? "/dev/kvm is missing (no hardware virtualisation, or module kvm is not loaded)"
+                       : arena_printf(arena, "/dev/kvm cannot be opened: %s", strerror(errno));
+        return false;
+    }
+    _cleanup_fd_ int machine =
+        ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION ? ioctl(kvm, KVM_CREATE_VM, 0) : -1;
+    if (machine < 0)
+        *why_not = "/dev/kvm does not make virtual machines";
+    return machine >= 0;
+}
+
+static const char *linux_identity(struct host *base, struct arena *arena)
+{
+    (void)base;
+    char *text;
+    if (file_read(arena, AT_FDCWD, "/etc/machine-id", 256, &text, NULL, NULL) < 0)
+        return "";
+    text[strcspn(text, "\n")] = '\0';
+    return text;
+}
+
+static const struct host_backend linux_backend = {
+    .name = "linux",
+    .run_dir = LINUX_RUN_DIR,
+    .close = linux_close,
+    .observe = linux_observe,
+    .apply = linux_apply,
+    .bridge_get = linux_bridge_get,
+    .nic_open = tap_open,
+    .accelerated = linux_accelerated,
+    .identity = linux_identity,
+    .listener_find = listener_find,
+    .lease_apply = lease_apply,
+};
+
+int host_open(struct host **host, struct err *err)
+{
+    struct linux_host *made = calloc(1, sizeof(*made));
+    if (!made)
+        return err_errno(err, ENOMEM, "opening the host");
+    made->host.backend = &linux_backend;
+    int rc = netlink_open(&made->route, NETLINK_ROUTE, err);
+    if (rc < 0) {
+        free(made);
+        return err_wrap(err, "opening the host");
+    }
+    *host = &made->host;
+    return 0;
+}

@@ -1,0 +1,93 @@
+/* files.c: the files that vmwire keeps under the run directory. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "host/linux/linux.h"
+
+enum { FILE_SIZE_MAX = 16 * 1024 * 1024 };
+
+static bool ends_with(const char *name, const char *ending)
+{
+    size_t length = strlen(name), end = strlen(ending);
+    return length >= end && strcmp(name + length - end, ending) == 0;
+}
+
+static int file_observe(struct arena *arena, struct observed *observed, const char *path, struct err *err)
+{
+    struct stat info;
+    char *content;
+    if (lstat(path, &info) < 0 || !S_ISREG(info.st_mode))
+        return 0;
+    int rc = file_read(arena, AT_FDCWD, path, FILE_SIZE_MAX, &content, NULL, err);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    *vec_push(arena, &observed->files) =
+        (struct file){.path = path, .content = content, .mode = info.st_mode & 07777};
+    return 0;
+}
+
+static int network_files(struct arena *arena, struct observed *observed, const char *folder, struct err *err)
+{
+    DIR *directory = opendir(folder);
+    if (!directory)
+        return 0;
+    int rc = 0;
+    for (struct dirent *entry; rc == 0 && (entry = readdir(directory));) {
+        if (entry->d_name[0] != '.' && !ends_with(entry->d_name, ".pid") && !ends_with(entry->d_name, ".new"))
+            rc = file_observe(arena, observed, arena_printf(arena, "%s/%s", folder, entry->d_name), err);
+    }
+    closedir(directory);
+    return rc;
+}
+
+/* A caller who may not look into the run directory sees no files: reading commands still show the kernel's
+ * state. */
+int files_observe(struct arena *arena, struct observed *observed, struct err *err)
+{
+    int rc = access(LINUX_RUN_DIR, R_OK | X_OK) < 0
+                 ? 0
+                 : file_observe(arena, observed, LINUX_RUN_DIR "/former", err);
+    DIR *directory = rc < 0 ? NULL : opendir(LINUX_RUN_DIR "/network");
+    if (!directory)
+        return rc;
+    for (struct dirent *entry; rc == 0 && (entry = readdir(directory));) {
+        if (entry->d_name[0] != '.')
+            rc = network_files(arena, observed,
+                               arena_printf(arena, LINUX_RUN_DIR "/network/%s", entry->d_name), err);
+    }
+    closedir(directory);
+    return rc;
+}
+
+/* Parents that are empty now go, below the run directory. */
+static void remove_parents(const char *path)
+{
+    _cleanup_free_ char *parent = strdup(path);
+    char *slash;
+    while (parent && (slash = strrchr(parent, '/'))) {
+        *slash = '\0';
+        if (strcmp(parent, LINUX_RUN_DIR) == 0 || rmdir(parent) < 0)
+            return;
+    }
+}
+
+int file_apply(const struct op *op, unsigned flags, struct err *err)
+{
+    const struct file *file = &op->file;
+    if (strncmp(file->path, LINUX_RUN_DIR "/", strlen(LINUX_RUN_DIR "/")) != 0 || strstr(file->path, "/../"))
+        return err_set(err, EPERM, "'%s' is not below '%s'", file->path, LINUX_RUN_DIR);
+    if (op->kind == OP_FILE_WRITE)
+        return file_write_atomic(file->path, file->content, strlen(file->content), (mode_t)file->mode, err);
+    int rc = unlink(file->path) < 0 ? -errno : 0;
+    if (rc == -ENOENT && (flags & HOST_APPLY_TOLERANT))
+        rc = 0;
+    if (rc < 0)
+        return err_errno(err, rc, "removing '%s'", file->path);
+    remove_parents(file->path);
+    return 0;
+}

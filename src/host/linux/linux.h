@@ -1,0 +1,67 @@
+/* linux.h: what the files of the Linux backend share. */
+#ifndef VMWIRE_HOST_LINUX_LINUX_H
+#define VMWIRE_HOST_LINUX_LINUX_H
+
+#include "host/host.h"
+#include "host/linux/netlink.h"
+
+#define LINUX_RUN_DIR "/run/vmwire"
+
+struct linux_host {
+    struct host host;
+    struct netlink route;     /* NETLINK_ROUTE */
+    struct netlink netfilter; /* NETLINK_NETFILTER, for reading */
+    struct nft_ctx *nft;      /* for writing; made at first use */
+};
+
+/* rtnl_observe.c */
+int links_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+int addresses_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                      struct err *err);
+int routes_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+/* One link by name; -ENODEV when it is not there. */
+int link_get(struct linux_host *host, struct arena *arena, const char *name, struct link *link,
+             struct err *err);
+
+/* rtnl_apply.c: one operation of links, ports, addresses or routes. */
+int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* The index of an interface; -ENODEV with the name in err. */
+int link_index(const char *name, struct err *err);
+
+/* sysctl.c */
+int forwarding_observe(struct arena *arena, struct observed *observed, struct err *err);
+int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
+
+/* nft.c: writes through libnftables; nft_observe.c: reads through nfnetlink. */
+int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+void nft_close(struct linux_host *host);
+/* nft_text.c: the ruleset as text, for libnftables and for render alike.  `base`: the table, its maps and
+ * chains, safe to add again when it is there. */
+const char *nft_base_text(struct arena *arena);
+const char *nft_set_text(struct arena *arena, const struct firewall *firewall);
+const char *nft_remove_text(struct arena *arena, const struct firewall *firewall);
+/* Every rule that the base has: chain and comment, ending with a NULL chain. */
+struct nft_rule {
+    const char *chain, *comment, *text;
+};
+extern const struct nft_rule nft_rules[];
+
+/* files.c, service.c */
+int files_observe(struct arena *arena, struct observed *observed, struct err *err);
+int file_apply(const struct op *op, unsigned flags, struct err *err);
+int services_observe(struct arena *arena, struct observed *observed, struct err *err);
+int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
+
+/* proc.c */
+int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
+                  uint16_t port, struct listener *listener, struct err *err);
+
+/* tap.c */
+int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
+
+/* lease.c */
+int lease_apply(struct host *host, const char *ifname, const struct prefix *prefix, const struct ip *gateway,
+                uint32_t lifetime_s, struct err *err);
+
+#endif

@@ -1,0 +1,270 @@
+/* nft_observe.c: reads the table back through nfnetlink: which rules are there, which networks, whole or in
+ * part. Source: <linux/netfilter/nf_tables.h>; comments are libnftnl's user data, a list of type, length,
+ * value. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "host/linux/linux.h"
+
+enum { UDATA_COMMENT = 0, KEY_SIZE = 16 };
+
+struct element {
+    const char *bridge, *uplink, *verdict, *comment;
+};
+
+struct elements {
+    VEC(struct element) list;
+};
+
+enum map { FORWARD_PAIR, FORWARD_TO, FORWARD_FROM, NAT_PAIR, NAT_FROM, MAP_COUNT };
+static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to", "forward_from", "nat_pair",
+                                                 "nat_from"};
+
+struct reader {
+    struct arena *arena;
+    size_t rules; /* seen so far, in order */
+    bool strange; /* a rule, chain or map that is not ours, or out of place */
+    size_t chains, maps;
+    struct elements elements[MAP_COUNT];
+    enum map map; /* being read */
+};
+
+static const char *comment_of(const struct nlattr *userdata, struct arena *arena)
+{
+    if (!userdata)
+        return "";
+    const uint8_t *bytes = mnl_attr_get_payload(userdata);
+    size_t length = mnl_attr_get_payload_len(userdata);
+    for (size_t at = 0; at + 2 <= length && at + 2 + bytes[at + 1] <= length; at += 2u + bytes[at + 1]) {
+        if (bytes[at] == UDATA_COMMENT)
+            return arena_strndup(arena, (const char *)bytes + at + 2, bytes[at + 1]);
+    }
+    return "";
+}
+
+static bool our_table(const struct nlattr *name)
+{
+    return strcmp(netlink_text(name), "vmwire") == 0;
+}
+
+static int rule_each(const struct nlmsghdr *header, void *data)
+{
+    struct reader *reader = data;
+    const struct nlattr *table[NFTA_RULE_MAX + 1];
+    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_RULE_MAX + 1);
+    if (!our_table(table[NFTA_RULE_TABLE]))
+        return 0;
+    const char *chain = netlink_text(table[NFTA_RULE_CHAIN]);
+    const char *comment = comment_of(table[NFTA_RULE_USERDATA], reader->arena);
+    for (size_t i = 0; nft_rules[i].chain; i++) {
+        if (strcmp(nft_rules[i].chain, chain) == 0 && strcmp(nft_rules[i].comment, comment) == 0) {
+            reader->rules++;
+            return 0;
+        }
+    }
+    reader->strange = true;
+    return 0;
+}
+
+static int chain_each(const struct nlmsghdr *header, void *data)
+{
+    struct reader *reader = data;
+    const struct nlattr *table[NFTA_CHAIN_MAX + 1];
+    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_CHAIN_MAX + 1);
+    if (!our_table(table[NFTA_CHAIN_TABLE]))
+        return 0;
+    reader->chains++;
+    if (table[NFTA_CHAIN_POLICY] && ntohl(netlink_u32(table[NFTA_CHAIN_POLICY])) != NF_ACCEPT)
+        reader->strange = true;
+    return 0;
+}
+
+static int set_each(const struct nlmsghdr *header, void *data)
+{
+    struct reader *reader = data;
+    const struct nlattr *table[NFTA_SET_MAX + 1];
+    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_MAX + 1);
+    const char *name = netlink_text(table[NFTA_SET_NAME]);
+    for (int map = 0; map < MAP_COUNT && our_table(table[NFTA_SET_TABLE]); map++)
+        reader->maps += strcmp(map_names[map], name) == 0;
+    return 0;
+}
+
+static void element_read(struct reader *reader, const struct nlattr *nest)
+{
+    const struct nlattr *table[NFTA_SET_ELEM_MAX + 1], *data[NFTA_DATA_MAX + 1],
+        *verdict[NFTA_VERDICT_MAX + 1];
+    netlink_nested(nest, table, NFTA_SET_ELEM_MAX + 1);
+    if (!table[NFTA_SET_ELEM_KEY] || !table[NFTA_SET_ELEM_DATA])
+        return;
+    netlink_nested(table[NFTA_SET_ELEM_KEY], data, NFTA_DATA_MAX + 1);
+    if (!data[NFTA_DATA_VALUE])
+        return;
+    const char *key = mnl_attr_get_payload(data[NFTA_DATA_VALUE]);
+    size_t length = mnl_attr_get_payload_len(data[NFTA_DATA_VALUE]);
+    struct element element = {.uplink = "", .verdict = "", .comment = ""};
+    element.bridge = arena_strndup(reader->arena, key, strnlen(key, length < KEY_SIZE ? length : KEY_SIZE));
+    if (length >= 2 * KEY_SIZE)
+        element.uplink = arena_strndup(reader->arena, key + KEY_SIZE, strnlen(key + KEY_SIZE, KEY_SIZE));
+    netlink_nested(table[NFTA_SET_ELEM_DATA], data, NFTA_DATA_MAX + 1);
+    if (data[NFTA_DATA_VERDICT]) {
+        netlink_nested(data[NFTA_DATA_VERDICT], verdict, NFTA_VERDICT_MAX + 1);
+        element.verdict = verdict[NFTA_VERDICT_CHAIN]
+                              ? arena_strdup(reader->arena, netlink_text(verdict[NFTA_VERDICT_CHAIN]))
+                          : ntohl(netlink_u32(verdict[NFTA_VERDICT_CODE])) == NF_ACCEPT ? "accept"
+                                                                                        : "";
+    }
+    element.comment = comment_of(table[NFTA_SET_ELEM_USERDATA], reader->arena);
+    *vec_push(reader->arena, &reader->elements[reader->map].list) = element;
+}
+
+static int elements_each(const struct nlmsghdr *header, void *data)
+{
+    struct reader *reader = data;
+    const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1], *attribute;
+    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_ELEM_LIST_MAX + 1);
+    if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
+        return 0;
+    mnl_attr_for_each_nested (attribute, table[NFTA_SET_ELEM_LIST_ELEMENTS])
+        element_read(reader, attribute);
+    return 0;
+}
+
+static void reset(void *data)
+{
+    struct reader *reader = data;
+    reader->rules = reader->chains = reader->maps = 0;
+    reader->strange = false;
+    reader->elements[reader->map].list.count = 0;
+}
+
+static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t table_attribute,
+                const char *set, netlink_each *each, struct err *err)
+{
+    struct netlink_message message;
+    struct nfgenmsg *header =
+        netlink_start(&message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), 0, sizeof(*header));
+    header->nfgen_family = NFPROTO_INET;
+    netlink_put_string(&message, table_attribute, "vmwire");
+    if (set)
+        netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, set);
+    return netlink_dump(&host->netfilter, &message, each, reset, reader, err);
+}
+
+/* Fill the reader.  A table that is not there leaves it empty. */
+static int read_all(struct linux_host *host, struct reader *reader, struct err *err)
+{
+    const struct {
+        uint16_t type, table;
+        netlink_each *each;
+    } parts[] = {{NFT_MSG_GETRULE, NFTA_RULE_TABLE, rule_each},
+                 {NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, chain_each},
+                 {NFT_MSG_GETSET, NFTA_SET_TABLE, set_each}};
+    size_t rules = 0, chains = 0, maps = 0;
+    bool strange = false;
+    for (size_t i = 0; i < 3; i++) {
+        reset(reader);
+        int rc = dump(host, reader, parts[i].type, parts[i].table, NULL, parts[i].each, err);
+        if (rc == -ENOENT)
+            return 0;
+        if (rc < 0)
+            return rc;
+        rules += reader->rules, chains += reader->chains, maps += reader->maps, strange |= reader->strange;
+    }
+    for (int map = 0; map < MAP_COUNT && maps; map++) {
+        reader->map = (enum map)map;
+        int rc = dump(host, reader, NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE, map_names[map],
+                      elements_each, err);
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
+    }
+    reader->rules = rules, reader->chains = chains, reader->maps = maps, reader->strange = strange;
+    return 0;
+}
+
+static const struct element *find(const struct reader *reader, enum map map, const char *bridge,
+                                  const char *uplink)
+{
+    vec_foreach (&reader->elements[map].list, element) {
+        if (strcmp(element->bridge, bridge) == 0 && (!uplink || strcmp(element->uplink, uplink) == 0))
+            return element;
+    }
+    return NULL;
+}
+
+static bool is(const struct element *element, const char *verdict)
+{
+    return element && strcmp(element->verdict, verdict) == 0;
+}
+
+/* The named uplink of a bridge: the other half of its translated pair. */
+static const char *uplink_of(const struct reader *reader, const char *bridge)
+{
+    vec_foreach (&reader->elements[NAT_PAIR].list, element) {
+        if (strcmp(element->bridge, bridge) == 0 && strcmp(element->verdict, "translate") == 0)
+            return element->uplink;
+    }
+    return "";
+}
+
+static bool whole(const struct reader *reader, const struct firewall *firewall)
+{
+    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    bool common = is(find(reader, FORWARD_PAIR, bridge, bridge), "accept") &&
+                  is(find(reader, FORWARD_TO, bridge, NULL), "inward") &&
+                  is(find(reader, NAT_PAIR, bridge, bridge), "accept") && ip_is_set(&firewall->subnet.ip);
+    if (!*uplink)
+        return common && is(find(reader, NAT_FROM, bridge, NULL), "translate") &&
+               !find(reader, FORWARD_FROM, bridge, NULL);
+    return common && is(find(reader, FORWARD_PAIR, bridge, uplink), "accept") &&
+           is(find(reader, FORWARD_FROM, bridge, NULL), "refuse") && !find(reader, NAT_FROM, bridge, NULL);
+}
+
+static void add_trace(struct arena *arena, struct observed *observed, const char *bridge)
+{
+    vec_foreach (&observed->firewall_traces, known) {
+        if (strcmp(*known, bridge) == 0)
+            return;
+    }
+    *vec_push(arena, &observed->firewall_traces) = bridge;
+}
+
+int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
+{
+    struct reader reader = {.arena = arena};
+    struct err ignored;
+    size_t rule_count = 0;
+    while (nft_rules[rule_count].chain)
+        rule_count++;
+    /* Reading rules needs CAP_NET_ADMIN; a caller without it sees none, and a kernel without nf_tables has
+     * none. */
+    int rc = netlink_open(&host->netfilter, NETLINK_NETFILTER, &ignored);
+    if (rc == 0)
+        rc = read_all(host, &reader, err);
+    if (rc == -EPERM || rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP)
+        return 0;
+    if (rc < 0)
+        return err_wrap(err, "reading the firewall rules");
+    observed->firewall_base =
+        reader.rules == rule_count && reader.chains == 5 && reader.maps == MAP_COUNT && !reader.strange;
+    for (int map = 0; map < MAP_COUNT; map++) {
+        vec_foreach (&reader.elements[map].list, element)
+            add_trace(arena, observed, element->bridge);
+    }
+    vec_foreach (&observed->firewall_traces, bridge) {
+        struct firewall firewall = {
+            .network = *bridge, .bridge = *bridge, .uplink = uplink_of(&reader, *bridge)};
+        const struct element *to = find(&reader, FORWARD_TO, *bridge, NULL);
+        if (to)
+            prefix_parse(to->comment, &firewall.subnet);
+        if (whole(&reader, &firewall))
+            *vec_push(arena, &observed->firewalls) = firewall;
+    }
+    return 0;
+}

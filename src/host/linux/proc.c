@@ -1,0 +1,111 @@
+/* proc.c: which process listens on a port, from /proc/net and /proc/PID/fd (proc(5)). */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "host/linux/linux.h"
+
+enum { TABLE_SIZE_MAX = 4 * 1024 * 1024, STATE_LISTEN = 0x0a };
+
+/* An address of /proc/net: 32-bit words in the machine's byte order, in hexadecimal. */
+static bool address_read(const char *text, struct ip *ip)
+{
+    size_t length = strspn(text, "0123456789ABCDEFabcdef");
+    if (length != 8 && length != 32)
+        return false;
+    *ip = (struct ip){.family = length == 8 ? AF_INET : AF_INET6};
+    for (size_t word = 0; word < length / 8; word++) {
+        char digits[9] = "";
+        memcpy(digits, text + word * 8, 8);
+        uint32_t value = (uint32_t)strtoul(digits, NULL, 16);
+        memcpy(ip->bytes + word * 4, &value, 4);
+    }
+    return true;
+}
+
+static bool is_unspecified(const struct ip *ip)
+{
+    return ip_equal(ip, &(struct ip){.family = ip->family});
+}
+
+/* The inode of the first matching socket of a table, 0 when there is none. */
+static unsigned long socket_find(struct arena *arena, const char *table, int protocol,
+                                 const struct ip *wanted, uint16_t port, struct ip *address)
+{
+    char *text;
+    if (file_read(arena, AT_FDCWD, table, TABLE_SIZE_MAX, &text, NULL, NULL) < 0)
+        return 0;
+    for (char *line; (line = strsep(&text, "\n"));) {
+        char local[40];
+        unsigned local_port, state;
+        unsigned long inode;
+        if (sscanf(line, " %*u: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*u %*u %lu", local, &local_port, &state,
+                   &inode) != 4 ||
+            local_port != port || (protocol == IPPROTO_TCP && state != STATE_LISTEN) ||
+            !address_read(local, address))
+            continue;
+        if (!wanted || is_unspecified(address) || ip_equal(address, wanted))
+            return inode;
+    }
+    return 0;
+}
+
+static bool holds_socket(struct arena *arena, const char *pid, const char *socket)
+{
+    DIR *folder = opendir(arena_printf(arena, "/proc/%s/fd", pid));
+    bool found = false;
+    for (struct dirent *entry; folder && !found && (entry = readdir(folder));) {
+        char target[64] = "";
+        if (readlinkat(dirfd(folder), entry->d_name, target, sizeof(target) - 1) > 0)
+            found = strcmp(target, socket) == 0;
+    }
+    if (folder)
+        closedir(folder);
+    return found;
+}
+
+static void owner_find(struct arena *arena, unsigned long inode, struct listener *listener)
+{
+    const char *socket = arena_printf(arena, "socket:[%lu]", inode);
+    DIR *proc = opendir("/proc");
+    listener->program = "";
+    for (struct dirent *entry; proc && (entry = readdir(proc));) {
+        char *name;
+        if (entry->d_name[strspn(entry->d_name, "0123456789")] || !holds_socket(arena, entry->d_name, socket))
+            continue;
+        listener->pid = (pid_t)atoi(entry->d_name);
+        if (file_read(arena, AT_FDCWD, arena_printf(arena, "/proc/%s/comm", entry->d_name), 64, &name, NULL,
+                      NULL) == 0) {
+            name[strcspn(name, "\n")] = '\0';
+            listener->program = name;
+        }
+        break;
+    }
+    if (proc)
+        closedir(proc);
+}
+
+int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
+                  uint16_t port, struct listener *listener, struct err *err)
+{
+    (void)host;
+    const char *const tables[] = {protocol == IPPROTO_TCP ? "/proc/net/tcp" : "/proc/net/udp",
+                                  protocol == IPPROTO_TCP ? "/proc/net/tcp6" : "/proc/net/udp6"};
+    *listener = (struct listener){.program = ""};
+    for (size_t i = 0; i < 2; i++) {
+        unsigned long inode = socket_find(arena, tables[i], protocol, address, port, &listener->address);
+        if (!inode)
+            continue;
+        owner_find(arena, inode, listener);
+        return 0;
+    }
+    return err_set(err, ENOENT, "nobody listens on port %u", port);
+}

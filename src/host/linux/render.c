@@ -1,0 +1,233 @@
+/* render.c: operations as ip(8), nft(8), sysctl(8) and sh would have them.  Pure. */
+#include "host/render.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "host/linux/linux.h"
+
+static const char *quote(struct arena *arena, const char *word)
+{
+    return shell_quote(arena, word);
+}
+
+/* "ip" or "ip -6": ip(8) takes the family of an address from its form, but not that of a default route. */
+static const char *ip_command(int family)
+{
+    return family == AF_INET6 ? "ip -6" : "ip";
+}
+
+static void link_attributes(struct text *out, const struct link *link)
+{
+    if (link->fields & LINK_MAC)
+        text_add(out, " address %s", MAC_TEXT(&link->mac));
+    if (link->fields & LINK_MTU)
+        text_add(out, " mtu %u", link->mtu);
+}
+
+static void bridge_attributes(struct text *out, const struct link *link)
+{
+    if (link->fields & LINK_STP)
+        text_add(out, " stp_state %d", link->stp);
+    if (link->fields & LINK_FORWARD_DELAY)
+        text_add(out, " forward_delay %u", link->forward_delay);
+}
+
+/* `name` and `dev` in front of every name: what follows them is never taken for a keyword. */
+static void render_link(struct arena *arena, struct text *out, const struct op *op)
+{
+    const struct link *link = &op->link;
+    const char *name = quote(arena, link->name);
+    if (op->kind == OP_LINK_DELETE) {
+        text_add(out, "ip link delete dev %s\n", name);
+        return;
+    }
+    if (op->kind == OP_LINK_CREATE) {
+        text_add(out, "ip link add name %s", name);
+        link_attributes(out, link);
+        text_add(out, " type bridge");
+        bridge_attributes(out, link);
+        text_add(out, "\n");
+    } else if (link->fields & (LINK_MAC | LINK_MTU)) {
+        text_add(out, "ip link set dev %s", name);
+        link_attributes(out, link);
+        text_add(out, "\n");
+    }
+    if (op->kind == OP_LINK_SET && (link->fields & (LINK_STP | LINK_FORWARD_DELAY))) {
+        text_add(out, "ip link set dev %s type bridge", name);
+        bridge_attributes(out, link);
+        text_add(out, "\n");
+    }
+    if (link->fields & LINK_ALIAS)
+        text_add(out, "ip link set dev %s alias %s\n", name, quote(arena, link->alias));
+    if (link->fields & LINK_IPV6)
+        text_add(out, "ip link set dev %s addrgenmode %s\n", name, link->ipv6 ? "eui64" : "none");
+    if (link->fields & LINK_UP)
+        text_add(out, "ip link set dev %s %s\n", name, link->up ? "up" : "down");
+}
+
+static void render_port(struct arena *arena, struct text *out, const struct op *op)
+{
+    const char *name = quote(arena, op->port.ifname);
+    if (op->kind == OP_PORT_ADD)
+        text_add(out, "ip link set dev %s master %s\n", name, quote(arena, op->port.bridge));
+    else
+        text_add(out, "ip link set dev %s nomaster\n", name);
+}
+
+static void address_flags(struct text *out, const struct address *address)
+{
+    const struct {
+        uint32_t flag;
+        const char *word;
+    } flags[] = {{0x02, "nodad"}, {0x10, "home"}, {0x100, "mngtmpaddr"}, {0x200, "noprefixroute"}};
+    for (size_t i = 0; i < 4; i++) {
+        if (address->flags & flags[i].flag)
+            text_add(out, " %s", flags[i].word);
+    }
+}
+
+static void render_address(struct arena *arena, struct text *out, const struct op *op)
+{
+    const struct address *address = &op->address;
+    bool add = op->kind == OP_ADDRESS_ADD;
+    text_add(out, "ip address %s ", add ? "add" : "delete");
+    if (ip_is_set(&address->peer))
+        text_add(out, "%s peer %s/%u", IP_TEXT(&address->prefix.ip), IP_TEXT(&address->peer),
+                 address->prefix.length);
+    else
+        text_add(out, "%s", PREFIX_TEXT(&address->prefix));
+    if (add && ip_is_set(&address->broadcast))
+        text_add(out, " broadcast %s", IP_TEXT(&address->broadcast));
+    text_add(out, " dev %s", quote(arena, address->ifname));
+    if (add) {
+        if (address->label && *address->label)
+            text_add(out, " label %s", quote(arena, address->label));
+        if (address->scope)
+            text_add(out, " scope %u", address->scope);
+        if (address->metric)
+            text_add(out, " metric %u", address->metric);
+        if (address->valid_s && address->valid_s != UINT32_MAX)
+            text_add(out, " valid_lft %u preferred_lft %u", address->valid_s, address->preferred_s);
+        address_flags(out, address);
+    }
+    text_add(out, "\n");
+}
+
+static const char *route_type(uint8_t type)
+{
+    static const char *const names[] = {"",           "",           "local ",       "broadcast ", "anycast ",
+                                        "multicast ", "blackhole ", "unreachable ", "prohibit ",  "throw "};
+    return type < sizeof(names) / sizeof(*names) ? names[type] : "";
+}
+
+static void render_route(struct arena *arena, struct text *out, const struct op *op)
+{
+    const struct route *route = &op->route;
+    const char *verb = op->kind == OP_ROUTE_ADD ? "add" : op->kind == OP_ROUTE_REMOVE ? "delete" : "replace";
+    text_add(out, "%s route %s %s%s", ip_command(route->to.ip.family), verb, route_type(route->type),
+             route->to.length ? PREFIX_TEXT(&route->to) : "default");
+    if (ip_is_set(&route->gateway))
+        text_add(out, " via %s", IP_TEXT(&route->gateway));
+    if (route->ifname && *route->ifname)
+        text_add(out, " dev %s", quote(arena, route->ifname));
+    if (route->table != 254)
+        text_add(out, " table %u", route->table);
+    text_add(out, " proto %u", route->protocol);
+    if (route->to.ip.family == AF_INET)
+        text_add(out, " scope %u", route->scope);
+    if (route->tos)
+        text_add(out, " tos 0x%02x", route->tos);
+    if (route->metric)
+        text_add(out, " metric %u", route->metric);
+    if (ip_is_set(&route->source))
+        text_add(out, " src %s", IP_TEXT(&route->source));
+    if (route->onlink)
+        text_add(out, " onlink");
+    if (route->mtu)
+        text_add(out, " mtu %u", route->mtu);
+    if (route->advmss)
+        text_add(out, " advmss %u", route->advmss);
+    if (route->preference)
+        text_add(out, " pref %s", route->preference == 1 ? "high" : "low");
+    text_add(out, "\n");
+}
+
+/* The base is safe to add when it is there, but its rules are not: they come only with a new table. */
+static void render_firewall(struct arena *arena, struct text *out, const struct op *op)
+{
+    if (op->kind == OP_FIREWALL_SET) {
+        text_add(out, "nft list table inet vmwire >/dev/null 2>&1 || nft -f - <<'EOF'\n%sEOF\n",
+                 nft_base_text(arena));
+        text_add(out, "nft -f - <<'EOF'\n%sEOF\n", nft_set_text(arena, &op->firewall));
+        return;
+    }
+    text_add(out, "nft -f - <<'EOF'\n%sEOF\n", nft_remove_text(arena, &op->firewall));
+    text_add(out, "nft list map inet vmwire forward_to | grep -q goto || nft delete table inet vmwire\n");
+}
+
+static void render_file(struct arena *arena, struct text *out, const struct op *op)
+{
+    const struct file *file = &op->file;
+    const char *slash = strrchr(file->path, '/');
+    const char *folder = arena_strndup(arena, file->path, (size_t)(slash - file->path));
+    if (op->kind == OP_FILE_REMOVE) {
+        text_add(out, "rm %s\n", quote(arena, file->path));
+        if (strcmp(folder, LINUX_RUN_DIR) != 0)
+            text_add(out, "rmdir --ignore-fail-on-non-empty %s\n", quote(arena, folder));
+        return;
+    }
+    const char *below = folder + strlen(LINUX_RUN_DIR);
+    text_add(out, "mkdir -p -m 700 %s%s%s\n", LINUX_RUN_DIR, *below ? " " LINUX_RUN_DIR "/network " : "",
+             *below ? quote(arena, folder) : "");
+    text_add(out, "cat > %s <<'EOF'\n%sEOF\nchmod %o %s\n", quote(arena, file->path), file->content,
+             file->mode, quote(arena, file->path));
+}
+
+const char *linux_render(struct arena *arena, const struct op *op)
+{
+    struct text out = {.arena = arena};
+    switch (op->kind) {
+    case OP_LINK_CREATE:
+    case OP_LINK_DELETE:
+    case OP_LINK_SET:
+        render_link(arena, &out, op);
+        break;
+    case OP_PORT_ADD:
+    case OP_PORT_REMOVE:
+        render_port(arena, &out, op);
+        break;
+    case OP_ADDRESS_ADD:
+    case OP_ADDRESS_REMOVE:
+        render_address(arena, &out, op);
+        break;
+    case OP_ROUTE_ADD:
+    case OP_ROUTE_REMOVE:
+    case OP_ROUTE_REPLACE:
+        render_route(arena, &out, op);
+        break;
+    case OP_SYSCTL_SET:
+        text_add(&out, "sysctl -w %s\n",
+                 quote(arena, arena_printf(arena, "%s=%s", op->sysctl.name, op->sysctl.value)));
+        break;
+    case OP_FIREWALL_SET:
+    case OP_FIREWALL_REMOVE:
+        render_firewall(arena, &out, op);
+        break;
+    case OP_SERVICE_START:
+        text_add(&out, "%s\n", shell_join(arena, op->service.argv));
+        break;
+    case OP_SERVICE_STOP:
+        text_add(&out, "kill \"$(cat %s)\"\n", quote(arena, op->service.pid_path));
+        break;
+    case OP_FILE_WRITE:
+    case OP_FILE_REMOVE:
+        render_file(arena, &out, op);
+        break;
+    case OP_NONE:
+    case OP_KIND_COUNT:
+        break;
+    }
+    return text_get(&out);
+}

@@ -1,0 +1,354 @@
+/* rtnl_apply.c: operations on links, ports, addresses and routes, each one request of rtnetlink(7), checked
+ * before it is sent. */
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "host/linux/linux.h"
+
+int link_index(const char *name, struct err *err)
+{
+    unsigned index = if_nametoindex(name);
+    return index ? (int)index : err_set(err, ENODEV, "interface '%s' does not exist", name);
+}
+
+/* --- links
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void put_addrgenmode(struct netlink_message *message, bool ipv6)
+{
+    struct nlattr *spec = netlink_nest_open(message, IFLA_AF_SPEC);
+    struct nlattr *inet6 = netlink_nest_open(message, AF_INET6);
+    netlink_put_u8(message, IFLA_INET6_ADDR_GEN_MODE,
+                   ipv6 ? IN6_ADDR_GEN_MODE_EUI64 : IN6_ADDR_GEN_MODE_NONE);
+    netlink_nest_close(message, inet6);
+    netlink_nest_close(message, spec);
+}
+
+static void put_bridge(struct netlink_message *message, const struct link *link)
+{
+    if (!(link->fields & (LINK_STP | LINK_FORWARD_DELAY)))
+        return;
+    struct nlattr *info = netlink_nest_open(message, IFLA_LINKINFO);
+    netlink_put_string(message, IFLA_INFO_KIND, "bridge");
+    struct nlattr *data = netlink_nest_open(message, IFLA_INFO_DATA);
+    if (link->fields & LINK_FORWARD_DELAY)
+        netlink_put_u32(message, IFLA_BR_FORWARD_DELAY, link->forward_delay);
+    if (link->fields & LINK_STP)
+        netlink_put_u32(message, IFLA_BR_STP_STATE, link->stp);
+    netlink_nest_close(message, data);
+    netlink_nest_close(message, info);
+}
+
+/* The attributes that a link can be created with; the alias, the address mode and being up follow in a second
+ * message. */
+static void put_attributes(struct netlink_message *message, const struct link *link)
+{
+    if (link->fields & LINK_MAC)
+        netlink_put(message, IFLA_ADDRESS, link->mac.bytes, sizeof(link->mac.bytes));
+    if (link->fields & LINK_MTU)
+        netlink_put_u32(message, IFLA_MTU, link->mtu);
+}
+
+static void start_set(struct netlink_message *message, const struct link *link, int index)
+{
+    struct ifinfomsg *info = netlink_start(message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
+    info->ifi_index = index;
+    if (link->fields & LINK_UP) {
+        info->ifi_change = IFF_UP;
+        info->ifi_flags = link->up ? IFF_UP : 0;
+    }
+    if (link->fields & LINK_ALIAS)
+        netlink_put(message, IFLA_IFALIAS, link->alias, strlen(link->alias));
+    if (link->fields & LINK_IPV6)
+        put_addrgenmode(message, link->ipv6);
+}
+
+static int link_set(struct linux_host *host, const struct link *link, unsigned flags, struct err *err)
+{
+    int index = link_index(link->name, err);
+    if (index < 0)
+        return (flags & HOST_APPLY_TOLERANT) ? 0 : index;
+    struct netlink_message message;
+    struct link plain = *link;
+    start_set(&message, &plain, index);
+    put_attributes(&message, link);
+    put_bridge(&message, link);
+    return netlink_call(&host->route, &message, NULL, NULL, err);
+}
+
+static int owned_check(struct linux_host *host, struct arena *arena, const char *name, const char *network,
+                       struct err *err)
+{
+    struct link link;
+    int rc = link_get(host, arena, name, &link, err);
+    if (rc < 0)
+        return rc;
+    const char *owner = owner_network(arena, link.alias);
+    if (strcmp(link.kind, "bridge") != 0 || !owner || strcmp(owner, network) != 0)
+        return err_set(err, EPERM, "interface '%s' is not vmwire's bridge of network '%s'", name, network);
+    return 0;
+}
+
+static int link_delete(struct linux_host *host, const char *name, struct err *err)
+{
+    struct netlink_message message;
+    struct ifinfomsg *info = netlink_start(&message, RTM_DELLINK, NLM_F_ACK, sizeof(*info));
+    info->ifi_index = link_index(name, err);
+    if (info->ifi_index < 0)
+        return info->ifi_index;
+    return netlink_call(&host->route, &message, NULL, NULL, err);
+}
+
+static int link_delete_owned(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    bool tolerant = flags & HOST_APPLY_TOLERANT;
+    if (if_nametoindex(op->link.name) == 0)
+        return tolerant ? 0 : err_set(err, ENODEV, "interface '%s' does not exist", op->link.name);
+    struct link link;
+    /* Made, but killed before it was tagged: the journal names it, it has no alias, it is a bridge: ours. */
+    bool untagged = tolerant && link_get(host, &arena, op->link.name, &link, err) == 0 && !*link.alias &&
+                    strcmp(link.kind, "bridge") == 0;
+    int rc = untagged ? 0 : owned_check(host, &arena, op->link.name, op->network, err);
+    return rc < 0 ? rc : link_delete(host, op->link.name, err);
+}
+
+static int link_create(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    const struct link *link = &op->link;
+    _cleanup_arena_ struct arena arena = {0};
+    if ((flags & HOST_APPLY_TOLERANT) && owned_check(host, &arena, link->name, op->network, err) == 0)
+        return link_set(host, link, flags, err);
+    struct netlink_message message;
+    netlink_start(&message, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
+    netlink_put_string(&message, IFLA_IFNAME, link->name);
+    put_attributes(&message, link);
+    struct link bridge = *link;
+    bridge.fields |= LINK_STP | LINK_FORWARD_DELAY; /* so that the kind is named */
+    put_bridge(&message, &bridge);
+    int rc = netlink_call(&host->route, &message, NULL, NULL, err);
+    if (rc == -EOPNOTSUPP)
+        return err_set(err, rc, "this kernel has no bridges (CONFIG_BRIDGE, module 'bridge')");
+    if (rc < 0)
+        return rc;
+    struct link rest = *link;
+    rest.fields &= LINK_UP | LINK_ALIAS | LINK_IPV6;
+    int index = link_index(link->name, err);
+    if (index > 0) {
+        start_set(&message, &rest, index);
+        rc = netlink_call(&host->route, &message, NULL, NULL, err);
+    }
+    if (index < 0 || rc < 0)
+        link_delete(host, link->name, NULL);
+    return index < 0 ? index : rc;
+}
+
+/* --- ports
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static int set_master(struct linux_host *host, int index, int master, struct err *err)
+{
+    struct netlink_message message;
+    struct ifinfomsg *info = netlink_start(&message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
+    info->ifi_index = index;
+    netlink_put_u32(&message, IFLA_MASTER, (uint32_t)master);
+    return netlink_call(&host->route, &message, NULL, NULL, err);
+}
+
+static int port_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    bool tolerant = flags & HOST_APPLY_TOLERANT, add = op->kind == OP_PORT_ADD;
+    struct link port;
+    int rc = link_get(host, &arena, op->port.ifname, &port, err);
+    if (rc < 0)
+        return tolerant && rc == -ENODEV ? 0 : rc;
+    bool is_port = strcmp(port.master, op->port.bridge) == 0;
+    if (!add) {
+        if (!is_port)
+            return tolerant
+                       ? 0
+                       : err_set(err, ENOENT, "'%s' is not a port of '%s'", op->port.ifname, op->port.bridge);
+        return set_master(host, port.index, 0, err);
+    }
+    if (is_port)
+        return tolerant
+                   ? 0
+                   : err_set(err, EEXIST, "'%s' is already a port of '%s'", op->port.ifname, op->port.bridge);
+    if (*port.master)
+        return err_set(err, EBUSY, "device is busy (it is a port of '%s')", port.master);
+    int master = link_index(op->port.bridge, err);
+    return master < 0 ? master : set_master(host, port.index, master, err);
+}
+
+/* --- addresses
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void put_lifetimes(struct netlink_message *message, const struct address *address)
+{
+    if (!address->valid_s || address->valid_s == UINT32_MAX)
+        return;
+    struct ifa_cacheinfo cache = {.ifa_valid = address->valid_s, .ifa_prefered = address->preferred_s};
+    netlink_put(message, IFA_CACHEINFO, &cache, sizeof(cache));
+}
+
+static int address_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    const struct address *address = &op->address;
+    bool tolerant = flags & HOST_APPLY_TOLERANT, add = op->kind == OP_ADDRESS_ADD;
+    int index = link_index(address->ifname, err);
+    if (index < 0)
+        return tolerant && !add ? 0 : index;
+    struct netlink_message message;
+    struct ifaddrmsg *info = netlink_start(&message, add ? RTM_NEWADDR : RTM_DELADDR,
+                                           NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0), sizeof(*info));
+    info->ifa_family = address->prefix.ip.family;
+    info->ifa_prefixlen = address->prefix.length;
+    info->ifa_scope = address->scope;
+    info->ifa_index = (unsigned)index;
+    netlink_put_ip(&message, IFA_LOCAL, &address->prefix.ip);
+    netlink_put_ip(&message, IFA_ADDRESS, ip_is_set(&address->peer) ? &address->peer : &address->prefix.ip);
+    if (add) {
+        if (ip_is_set(&address->broadcast))
+            netlink_put_ip(&message, IFA_BROADCAST, &address->broadcast);
+        if (address->label && *address->label)
+            netlink_put_string(&message, IFA_LABEL, address->label);
+        netlink_put_u32(&message, IFA_FLAGS, address->flags);
+        if (address->metric)
+            netlink_put_u32(&message, IFA_RT_PRIORITY, address->metric);
+        put_lifetimes(&message, address);
+    }
+    int rc = netlink_call(&host->route, &message, NULL, NULL, err);
+    if (tolerant && ((add && rc == -EEXIST) || (!add && rc == -EADDRNOTAVAIL)))
+        return 0;
+    return rc;
+}
+
+/* --- routes
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static void put_route(struct netlink_message *message, struct rtmsg *info, const struct route *route,
+                      int index)
+{
+    info->rtm_family = route->to.ip.family;
+    info->rtm_dst_len = route->to.length;
+    info->rtm_tos = route->tos;
+    info->rtm_table = route->table < 256 ? (uint8_t)route->table : RT_TABLE_UNSPEC;
+    info->rtm_protocol = route->protocol;
+    info->rtm_scope = route->scope;
+    info->rtm_type = route->type;
+    info->rtm_flags = route->onlink ? RTNH_F_ONLINK : 0;
+    if (route->to.length)
+        netlink_put_ip(message, RTA_DST, &route->to.ip);
+    netlink_put_u32(message, RTA_TABLE, route->table);
+    if (route->metric)
+        netlink_put_u32(message, RTA_PRIORITY, route->metric);
+    if (ip_is_set(&route->gateway))
+        netlink_put_ip(message, RTA_GATEWAY, &route->gateway);
+    if (index)
+        netlink_put_u32(message, RTA_OIF, (uint32_t)index);
+    if (ip_is_set(&route->source))
+        netlink_put_ip(message, RTA_PREFSRC, &route->source);
+    if (route->preference)
+        netlink_put_u8(message, RTA_PREF, route->preference);
+    if (route->mtu || route->advmss) {
+        struct nlattr *metrics = netlink_nest_open(message, RTA_METRICS);
+        if (route->mtu)
+            netlink_put_u32(message, RTAX_MTU, route->mtu);
+        if (route->advmss)
+            netlink_put_u32(message, RTAX_ADVMSS, route->advmss);
+        netlink_nest_close(message, metrics);
+    }
+}
+
+static int route_send(struct linux_host *host, const struct route *route, uint16_t type, uint16_t flags,
+                      struct err *err)
+{
+    int index = 0;
+    if (route->ifname && *route->ifname) {
+        index = link_index(route->ifname, err);
+        if (index < 0)
+            return index;
+    }
+    struct netlink_message message;
+    struct rtmsg *info = netlink_start(&message, type, NLM_F_ACK | flags, sizeof(*info));
+    put_route(&message, info, route, index);
+    return netlink_call(&host->route, &message, NULL, NULL, err);
+}
+
+/* Every route of the slot but the one that is wanted: an IPv6 route on another interface is another route to
+ * the kernel, which NLM_F_REPLACE may leave beside the new one. */
+static int remove_rivals(struct linux_host *host, const struct route *wanted, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    int rc = links_observe(host, &arena, &seen, err);
+    if (rc == 0)
+        rc = routes_observe(host, &arena, &seen, err);
+    vec_foreach (&seen.routes, route) {
+        if (rc < 0)
+            break;
+        if (route->table == wanted->table && prefix_equal(&route->to, &wanted->to) &&
+            route->metric == wanted->metric && ip_equal(&route->gateway, &wanted->gateway) &&
+            route->protocol == wanted->protocol && !text_equal(route->ifname, wanted->ifname))
+            rc = route_send(host, route, RTM_DELROUTE, 0, err);
+    }
+    return rc;
+}
+
+static int route_replace(struct linux_host *host, const struct route *route, unsigned flags, struct err *err)
+{
+    if (route->to.ip.family == AF_INET)
+        return route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, err);
+    int rc = route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, err);
+    if (rc == -EEXIST)
+        rc = route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, err);
+    if (rc == -EEXIST && (flags & HOST_APPLY_TOLERANT))
+        rc = 0;
+    return rc < 0 ? rc : remove_rivals(host, route, err);
+}
+
+static int route_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    bool tolerant = flags & HOST_APPLY_TOLERANT;
+    int rc;
+    switch (op->kind) {
+    case OP_ROUTE_ADD:
+        rc = route_send(host, &op->route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, err);
+        return tolerant && rc == -EEXIST ? 0 : rc;
+    case OP_ROUTE_REMOVE:
+        rc = route_send(host, &op->route, RTM_DELROUTE, 0, err);
+        return tolerant && (rc == -ESRCH || rc == -ENODEV) ? 0 : rc;
+    default:
+        return route_replace(host, &op->route, flags, err);
+    }
+}
+
+int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    switch (op->kind) {
+    case OP_LINK_CREATE:
+        return link_create(host, op, flags, err);
+    case OP_LINK_DELETE:
+        return link_delete_owned(host, op, flags, err);
+    case OP_LINK_SET:
+        return link_set(host, &op->link, flags, err);
+    case OP_PORT_ADD:
+    case OP_PORT_REMOVE:
+        return port_apply(host, op, flags, err);
+    case OP_ADDRESS_ADD:
+    case OP_ADDRESS_REMOVE:
+        return address_apply(host, op, flags, err);
+    default:
+        return route_apply(host, op, flags, err);
+    }
+}

@@ -1,0 +1,299 @@
+/* rtnl_observe.c: links, addresses and routes as rtnetlink(7) tells them. */
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "host/linux/linux.h"
+
+/* <linux/if.h> has it, and cannot stand beside <net/if.h>. */
+enum { LINK_LOWER_UP = 1 << 16 };
+
+#ifndef IFAPROT_KERNEL_LO
+enum { IFAPROT_KERNEL_LO = 1, IFAPROT_KERNEL_RA = 2, IFAPROT_KERNEL_LL = 3 };
+#endif
+
+struct watcher {
+    struct arena *arena;
+    struct observed *observed;
+    struct link *single; /* link_get's answer */
+};
+
+/* --- links
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void read_info(const struct nlattr *info, struct arena *arena, struct link *link)
+{
+    const struct nlattr *table[IFLA_INFO_MAX + 1], *data[IFLA_BR_MAX + 1];
+    if (!info)
+        return;
+    netlink_nested(info, table, IFLA_INFO_MAX + 1);
+    link->kind = arena_strdup(arena, netlink_text(table[IFLA_INFO_KIND]));
+    if (strcmp(link->kind, "bridge") != 0 || !table[IFLA_INFO_DATA])
+        return;
+    netlink_nested(table[IFLA_INFO_DATA], data, IFLA_BR_MAX + 1);
+    link->stp = netlink_u32(data[IFLA_BR_STP_STATE]) != 0;
+    link->forward_delay = netlink_u32(data[IFLA_BR_FORWARD_DELAY]);
+}
+
+static bool makes_link_local(const struct nlattr *af_spec)
+{
+    const struct nlattr *families[AF_INET6 + 1], *inet6[IFLA_INET6_MAX + 1];
+    if (!af_spec)
+        return false;
+    netlink_nested(af_spec, families, AF_INET6 + 1);
+    if (!families[AF_INET6])
+        return false;
+    netlink_nested(families[AF_INET6], inet6, IFLA_INET6_MAX + 1);
+    return netlink_u8(inet6[IFLA_INET6_ADDR_GEN_MODE]) != IN6_ADDR_GEN_MODE_NONE;
+}
+
+/* The master's index waits in `master` as text until every name is known. */
+static void link_read(const struct nlmsghdr *header, struct arena *arena, struct link *link, uint32_t *master)
+{
+    const struct ifinfomsg *info = mnl_nlmsg_get_payload(header);
+    const struct nlattr *table[IFLA_MAX + 1];
+    netlink_attributes(header, sizeof(*info), table, IFLA_MAX + 1);
+    *link = (struct link){
+        .name = arena_strdup(arena, netlink_text(table[IFLA_IFNAME])),
+        .kind = "",
+        .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
+        .mtu = netlink_u32(table[IFLA_MTU]),
+        .up = info->ifi_flags & IFF_UP,
+        .carrier = (info->ifi_flags & IFF_UP) && (info->ifi_flags & LINK_LOWER_UP),
+        .loopback = info->ifi_flags & IFF_LOOPBACK,
+        .alias = arena_strdup(arena, netlink_text(table[IFLA_IFALIAS])),
+        .index = info->ifi_index,
+        .master = "",
+    };
+    if (table[IFLA_ADDRESS] && mnl_attr_get_payload_len(table[IFLA_ADDRESS]) == sizeof(link->mac.bytes))
+        memcpy(link->mac.bytes, mnl_attr_get_payload(table[IFLA_ADDRESS]), sizeof(link->mac.bytes));
+    read_info(table[IFLA_LINKINFO], arena, link);
+    link->ipv6 = makes_link_local(table[IFLA_AF_SPEC]);
+    *master = netlink_u32(table[IFLA_MASTER]);
+}
+
+struct link_watcher {
+    struct watcher common;
+    VEC(uint32_t) masters;
+};
+
+static int link_each(const struct nlmsghdr *header, void *data)
+{
+    struct link_watcher *watcher = data;
+    if (header->nlmsg_type != RTM_NEWLINK)
+        return 0;
+    struct arena *arena = watcher->common.arena;
+    link_read(header, arena, vec_push(arena, &watcher->common.observed->links),
+              vec_push(arena, &watcher->masters));
+    return 0;
+}
+
+static void link_reset(void *data)
+{
+    struct link_watcher *watcher = data;
+    watcher->common.observed->links.count = watcher->masters.count = 0;
+}
+
+int links_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
+{
+    struct link_watcher watcher = {.common = {.arena = arena, .observed = observed}};
+    struct netlink_message message;
+    netlink_start(&message, RTM_GETLINK, 0, sizeof(struct ifinfomsg));
+    netlink_put_u32(&message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    int rc = netlink_dump(&host->route, &message, link_each, link_reset, &watcher, err);
+    if (rc < 0)
+        return err_wrap(err, "reading the interfaces");
+    /* Ports of one bridge stand together more often than not. */
+    const struct link *last = NULL;
+    for (size_t i = 0; i < observed->links.count; i++) {
+        uint32_t master = watcher.masters.items[i];
+        if (!master)
+            continue;
+        if (!last || last->index != (int)master)
+            last = link_by_index(observed, (int)master);
+        observed->links.items[i].master = last ? last->name : "";
+    }
+    return 0;
+}
+
+static int single_each(const struct nlmsghdr *header, void *data)
+{
+    struct watcher *watcher = data;
+    uint32_t master;
+    if (header->nlmsg_type != RTM_NEWLINK)
+        return 0;
+    link_read(header, watcher->arena, watcher->single, &master);
+    char name[IF_NAMESIZE] = "";
+    if (master && if_indextoname(master, name))
+        watcher->single->master = arena_strdup(watcher->arena, name);
+    return 0;
+}
+
+int link_get(struct linux_host *host, struct arena *arena, const char *name, struct link *link,
+             struct err *err)
+{
+    struct watcher watcher = {.arena = arena, .single = link};
+    struct netlink_message message;
+    *link = (struct link){0};
+    netlink_start(&message, RTM_GETLINK, NLM_F_ACK, sizeof(struct ifinfomsg));
+    netlink_put_string(&message, IFLA_IFNAME, name);
+    netlink_put_u32(&message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    return netlink_call(&host->route, &message, single_each, &watcher, err);
+}
+
+/* --- addresses
+ * ------------------------------------------------------------------------------------------------------ */
+
+static const char *name_of(const struct observed *observed, int index)
+{
+    const struct link *link = link_by_index(observed, index);
+    return link ? link->name : "";
+}
+
+static void read_lifetimes(const struct nlattr *info, struct address *address)
+{
+    if (!info || mnl_attr_get_payload_len(info) < sizeof(struct ifa_cacheinfo))
+        return;
+    const struct ifa_cacheinfo *cache = mnl_attr_get_payload(info);
+    if (cache->ifa_valid == UINT32_MAX && cache->ifa_prefered == UINT32_MAX)
+        return;
+    address->valid_s = cache->ifa_valid;
+    address->preferred_s = cache->ifa_prefered;
+}
+
+static int address_each(const struct nlmsghdr *header, void *data)
+{
+    enum { SETTABLE = IFA_F_NODAD | IFA_F_NOPREFIXROUTE | IFA_F_MANAGETEMPADDR | IFA_F_HOMEADDRESS };
+    struct watcher *watcher = data;
+    const struct ifaddrmsg *info = mnl_nlmsg_get_payload(header);
+    if (header->nlmsg_type != RTM_NEWADDR || (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
+        return 0;
+    const struct nlattr *table[IFA_MAX + 1];
+    netlink_attributes(header, sizeof(*info), table, IFA_MAX + 1);
+    struct ip here = netlink_ip(table[IFA_LOCAL], info->ifa_family);
+    struct ip there = netlink_ip(table[IFA_ADDRESS], info->ifa_family);
+    uint32_t flags = table[IFA_FLAGS] ? netlink_u32(table[IFA_FLAGS]) : info->ifa_flags;
+    const char *name = name_of(watcher->observed, (int)info->ifa_index);
+    const char *label = netlink_text(table[IFA_LABEL]);
+    struct address *address = vec_push(watcher->arena, &watcher->observed->addresses);
+    *address = (struct address){
+        .ifname = name,
+        .prefix = {.ip = ip_is_set(&here) ? here : there, .length = info->ifa_prefixlen},
+        .broadcast = netlink_ip(table[IFA_BROADCAST], info->ifa_family),
+        .label = strcmp(label, name) == 0 ? "" : arena_strdup(watcher->arena, label),
+        .scope = info->ifa_scope,
+        .flags = flags & SETTABLE,
+        .metric = netlink_u32(table[IFA_RT_PRIORITY]),
+    };
+    if (ip_is_set(&here) && ip_is_set(&there) && !ip_equal(&here, &there))
+        address->peer = there;
+    read_lifetimes(table[IFA_CACHEINFO], address);
+    uint8_t maker = netlink_u8(table[IFA_PROTO]);
+    bool learned =
+        info->ifa_family == AF_INET6 && !(flags & IFA_F_PERMANENT) && address->valid_s &&
+        ((flags & IFA_F_TEMPORARY) || (flags & IFA_F_MANAGETEMPADDR) || maker == IFAPROT_KERNEL_RA);
+    address->kernel = learned || maker == IFAPROT_KERNEL_LL || maker == IFAPROT_KERNEL_LO ||
+                      (info->ifa_family == AF_INET6 && ip_is_link_local(&address->prefix.ip));
+    return 0;
+}
+
+static void address_reset(void *data)
+{
+    ((struct watcher *)data)->observed->addresses.count = 0;
+}
+
+int addresses_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                      struct err *err)
+{
+    struct watcher watcher = {.arena = arena, .observed = observed};
+    struct netlink_message message;
+    netlink_start(&message, RTM_GETADDR, 0, sizeof(struct ifaddrmsg));
+    int rc = netlink_dump(&host->route, &message, address_each, address_reset, &watcher, err);
+    return rc < 0 ? err_wrap(err, "reading the addresses") : 0;
+}
+
+/* --- routes
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static void read_metrics(const struct nlattr *metrics, struct route *route)
+{
+    const struct nlattr *attribute;
+    if (!metrics)
+        return;
+    mnl_attr_for_each_nested (attribute, metrics) {
+        if (mnl_attr_get_type(attribute) == RTAX_MTU)
+            route->mtu = netlink_u32(attribute);
+        else if (mnl_attr_get_type(attribute) == RTAX_ADVMSS)
+            route->advmss = netlink_u32(attribute);
+        else if (mnl_attr_get_type(attribute) != RTAX_HOPLIMIT || netlink_u32(attribute))
+            route->unmovable = true;
+    }
+}
+
+static bool route_counts(const struct rtmsg *info, uint32_t table)
+{
+    return (info->rtm_family == AF_INET || info->rtm_family == AF_INET6) && table != RT_TABLE_LOCAL &&
+           !(info->rtm_flags & RTM_F_CLONED) && info->rtm_type != RTN_MULTICAST &&
+           info->rtm_type != RTN_LOCAL && info->rtm_type != RTN_BROADCAST && info->rtm_type != RTN_ANYCAST;
+}
+
+static int route_each(const struct nlmsghdr *header, void *data)
+{
+    struct watcher *watcher = data;
+    const struct rtmsg *info = mnl_nlmsg_get_payload(header);
+    const struct nlattr *table[RTA_MAX + 1];
+    if (header->nlmsg_type != RTM_NEWROUTE)
+        return 0;
+    netlink_attributes(header, sizeof(*info), table, RTA_MAX + 1);
+    uint32_t number = table[RTA_TABLE] ? netlink_u32(table[RTA_TABLE]) : info->rtm_table;
+    if (!route_counts(info, number))
+        return 0;
+    struct ip to = netlink_ip(table[RTA_DST], info->rtm_family);
+    if (ip_is_multicast(&to))
+        return 0;
+    to.family = info->rtm_family;
+    struct route *route = vec_push(watcher->arena, &watcher->observed->routes);
+    *route = (struct route){
+        .table = number,
+        .to = {.ip = to, .length = info->rtm_dst_len},
+        .tos = info->rtm_tos,
+        .scope = info->rtm_scope,
+        .type = info->rtm_type,
+        .protocol = info->rtm_protocol,
+        .metric = netlink_u32(table[RTA_PRIORITY]),
+        .gateway = netlink_ip(table[RTA_GATEWAY], info->rtm_family),
+        .ifname = table[RTA_OIF] ? name_of(watcher->observed, (int)netlink_u32(table[RTA_OIF])) : "",
+        .source = netlink_ip(table[RTA_PREFSRC], info->rtm_family),
+        .onlink = info->rtm_flags & RTNH_F_ONLINK,
+        .preference = netlink_u8(table[RTA_PREF]),
+        .unmovable = table[RTA_MULTIPATH] || table[RTA_ENCAP] || table[RTA_NH_ID] || table[RTA_VIA] ||
+                     table[RTA_FLOW] || info->rtm_src_len,
+    };
+    read_metrics(table[RTA_METRICS], route);
+    /* A multipath route names its interfaces inside; the first stands for it, so that a takeover finds it. */
+    if (table[RTA_MULTIPATH]) {
+        const struct rtnexthop *hop = mnl_attr_get_payload(table[RTA_MULTIPATH]);
+        route->ifname = name_of(watcher->observed, hop->rtnh_ifindex);
+    }
+    return 0;
+}
+
+static void route_reset(void *data)
+{
+    ((struct watcher *)data)->observed->routes.count = 0;
+}
+
+int routes_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
+{
+    struct watcher watcher = {.arena = arena, .observed = observed};
+    struct netlink_message message;
+    netlink_start(&message, RTM_GETROUTE, 0, sizeof(struct rtmsg));
+    int rc = netlink_dump(&host->route, &message, route_each, route_reset, &watcher, err);
+    return rc < 0 ? err_wrap(err, "reading the routes") : 0;
+}
