@@ -1,4 +1,5 @@
-/* lab.h: a private practice host: namespaces with a home router and a little internet, gone when the command ends. */
+/* lab.h: a private practice host: namespaces with a home router and a little internet, gone when the command
+ * ends. */
 #ifndef VMWIRE_LAB_LAB_H
 #define VMWIRE_LAB_LAB_H
 
@@ -12,8 +13,14 @@ struct lab_options {
     const char *welcome;     /* text for an interactive shell */
 };
 
-/* Build the lab, run the command in it as a child, take the lab away.  `status` gets the command's exit status
- * (128 + signal when killed).  Errors name the kernel feature or program that is missing. */
+/* Build the lab, run the command in it as a child, take the lab away.  `status` gets the command's exit
+ * status (128 + signal when killed).  Errors name the kernel feature or program that is missing; when it is
+ * the command that cannot be started, `status` is 127 (no such program) or 126, as sh has it, else 0 with
+ * every error. */
 int lab_run(const struct lab_options *options, int *status, struct err *err);
+
+/* What the caller will miss in the lab, to be said before lab_run: guests need /dev/net/tun.  0, or a
+ * negative errno with `warning` set; the lab works without it. */
+int lab_check(struct err *warning);
 
 #endif
