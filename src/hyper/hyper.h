@@ -21,7 +21,20 @@ struct hyper_options {
     const char *pid_path; /* NULL: none */
     const char *serial_path; /* socket for the serial console, with SERIAL_SOCKET or in the background; NULL: none */
     const char *directory;   /* where relative paths start; NULL: left as they are */
+    const char *wait_path;   /* second control socket, for display.wait: the guest is held (-S) until somebody says
+                              * `cont` there; NULL: the guest is not held */
+    const char *vars_path;   /* with FIRMWARE_UEFI: the machine's own variable store, a copy of firmware->vars that the
+                              * caller made; NULL: a throw-away copy, forgotten when the guest ends */
+    const char *firmware_directory; /* where OVMF is; NULL: where distributions put it */
 };
+
+/* UEFI firmware: code, which is never written, and the variable store that a machine starts with. */
+struct hyper_firmware {
+    const char *code, *vars;
+};
+
+/* Find OVMF.  `directory` NULL: the known places.  -ENOENT, naming the package, when it is not installed. */
+int qemu_firmware_find(struct arena *arena, const char *directory, struct hyper_firmware *firmware, struct err *err);
 
 /* The command line, NULL-terminated, in the arena; argv[0] is the program's name, to be found by program_find.
  * Errors: -EINVAL for what this hypervisor cannot do, naming the machine and the key; -ENOENT for firmware that is not
