@@ -9,15 +9,15 @@
 
 enum { CONFIG_SIZE_MAX = 4 * 1024 * 1024 }; /* bytes; 4,000 machines take about 1 MiB */
 
-/* Parse `length` bytes of YAML into `model` (all of it in `arena`).  Mistakes go to `problems`; the model then holds what
- * was right, so that one run reports them all.  Does not call model_check. */
+/* Parse `length` bytes of YAML into `model` (all of it in `arena`).  Mistakes go to `problems`; the model
+ * then holds what was right, so that one run reports them all.  Does not call model_check. */
 void config_parse(struct arena *arena, const char *text, size_t length, struct model *model,
                   struct problems *problems);
 
-/* Read the file at `path`: opened once, checked on the open descriptor (a regular file, owned by root or the caller, not
- * writable by group or others: -EPERM with the command that cures it), at most CONFIG_SIZE_MAX bytes; then config_parse
- * and model_check.  Sets problems->file and model->directory.  Returns 0 also when there are problems.
- * Errors: open(2)'s; -EPERM; -EFBIG. */
+/* Read the file at `path`: opened once, checked on the open descriptor (a regular file, owned by root or the
+ * caller, not writable by group or others: -EPERM with the command that cures it), at most CONFIG_SIZE_MAX
+ * bytes; then config_parse and model_check.  Sets problems->file and model->directory.  Returns 0 also when
+ * there are problems. Errors: open(2)'s; -EPERM; -EFBIG. */
 int config_load(struct arena *arena, const char *path, const char *mac_seed, struct model *model,
                 struct problems *problems, struct err *err);
 

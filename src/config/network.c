@@ -1,0 +1,374 @@
+/* network.c: the keys of a network. */
+#include "config/walk.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+
+enum { SUBNET_LENGTH_MIN = 8, SUBNET_LENGTH_MAX = 30 };
+
+enum {
+    BRIDGED = 1 << NETWORK_BRIDGED,
+    NAT = 1 << NETWORK_NAT,
+    PASSTHROUGH = 1 << NETWORK_PASSTHROUGH,
+};
+
+static const struct word mode_words[] = {
+    {"bridged", NETWORK_BRIDGED}, {"nat", NETWORK_NAT}, {"passthrough", NETWORK_PASSTHROUGH}, {0}};
+
+/* ---- address: dhcp | keep | none | PREFIX ---- */
+
+/* Why the host cannot have this address on a segment of this length, or NULL. */
+static const char *host_address_fault(struct walk *walk, const struct prefix *prefix)
+{
+    struct prefix network = prefix_network(prefix);
+    struct ip last = prefix_last(prefix);
+    bool unspecified = prefix->ip.family == AF_INET ? prefix->ip.bytes[0] == 0
+                                                    : ip_equal(&prefix->ip, &(struct ip){.family = AF_INET6});
+    if (ip_is_multicast(&prefix->ip) || ip_is_loopback(&prefix->ip) || unspecified)
+        return "it is no address that a host can have on a network";
+    if (prefix->length == 0)
+        return "a length of 0 is the whole internet";
+    if (prefix->ip.family != AF_INET || prefix->length > SUBNET_LENGTH_MAX)
+        return NULL;
+    if (ip_equal(&prefix->ip, &network.ip)) {
+        network.ip = ip_add(&network.ip, 1);
+        return arena_printf(walk->problems->arena, "that is the network's own address; did you mean '%s'?",
+                            PREFIX_TEXT(&network));
+    }
+    return ip_equal(&prefix->ip, &last) ? "that is the network's broadcast address" : NULL;
+}
+
+static void address_take(struct walk *walk, void *target, const struct key *key,
+                         const struct yaml_node *value)
+{
+    static const struct word words[] = {
+        {"dhcp", ADDRESS_DHCP}, {"keep", ADDRESS_KEEP}, {"none", ADDRESS_NONE}, {0}};
+    static const char *const names[] = {"dhcp", "keep", "none", NULL};
+    struct network *network = target;
+    struct prefix prefix;
+    struct ip ip;
+
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    for (const struct word *word = words; word->text; word++) {
+        if (strcmp(word->text, text) == 0) {
+            network->address = (enum address_mode)word->value;
+            return;
+        }
+    }
+    if (prefix_parse(text, &prefix) == 0) {
+        const char *fault = host_address_fault(walk, &prefix);
+        if (fault) {
+            value_refuse(walk, key, value, "%s", fault);
+            return;
+        }
+        network->address = ADDRESS_STATIC;
+        network->address_prefix = prefix;
+    } else if (ip_parse(text, &ip) == 0) {
+        value_refuse(walk, key, value, "it has no prefix length; did you mean '%s/%d'?", text,
+                     ip.family == AF_INET ? 24 : 64);
+    } else {
+        const char *nearest = text_nearest(text, names);
+        bool on;
+        if (!nearest && bool_parse(text, &on))
+            nearest = on ? "dhcp" : "none";
+        if (nearest)
+            value_refuse(walk, key, value, "did you mean '%s'?", nearest);
+        else
+            value_refuse(walk, key, value, NULL);
+    }
+}
+
+/* ---- subnet ---- */
+
+static void subnet_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    struct network *network = target;
+    struct prefix prefix;
+    struct ip ip;
+
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (prefix_parse(text, &prefix) < 0) {
+        if (ip_parse(text, &ip) == 0 && ip.family == AF_INET) {
+            prefix = (struct prefix){ip, 24};
+            prefix = prefix_network(&prefix);
+            value_refuse(walk, key, value, "it has no prefix length; did you mean '%s'?",
+                         PREFIX_TEXT(&prefix));
+        } else {
+            value_refuse(walk, key, value, NULL);
+        }
+        return;
+    }
+    if (prefix.ip.family != AF_INET) {
+        value_refuse(walk, key, value, "that is IPv6");
+        return;
+    }
+    if (prefix.length < SUBNET_LENGTH_MIN || prefix.length > SUBNET_LENGTH_MAX) {
+        value_refuse(walk, key, value, "/%u %s", prefix.length,
+                     prefix.length > SUBNET_LENGTH_MAX
+                         ? "has no room for the host and a guest; /30 is the smallest"
+                         : "is too much of the internet; /8 is the largest");
+        return;
+    }
+    struct prefix clean = prefix_network(&prefix);
+    if (!prefix_equal(&prefix, &clean)) {
+        problem_add(walk->problems, value->pos, "%s has host bits set; the network is %s", text,
+                    PREFIX_TEXT(&clean));
+        prefix = clean; /* that is what was meant, so the other checks can go on */
+    }
+    if (ip_is_multicast(&prefix.ip) || ip_is_loopback(&prefix.ip) || ip_is_link_local(&prefix.ip) ||
+        prefix.ip.bytes[0] == 0 || prefix.ip.bytes[0] >= 240) {
+        value_refuse(walk, key, value,
+                     "no host can be reached there; take one of 10.0.0.0/8, 172.16.0.0/12, "
+                     "192.168.0.0/16 (RFC 1918)");
+        return;
+    }
+    network->subnet = prefix;
+}
+
+/* ---- dhcp: FIRST-LAST | off ---- */
+
+static void dhcp_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    struct network *network = target;
+    struct ip first, last;
+    char begin[IP_TEXT_SIZE];
+
+    const char *text = value_text(walk, key, value);
+    if (!text || bool_parse(text, &network->dhcp))
+        return;
+    const char *dash = strchr(text, '-');
+    if (dash && (size_t)(dash - text) < sizeof(begin)) {
+        /* Blanks around the dash are harmless. */
+        size_t length = (size_t)(dash - text);
+        while (length && text[length - 1] == ' ')
+            length--;
+        memcpy(begin, text, length);
+        begin[length] = '\0';
+        if (ip_parse(begin, &first) == 0 && ip_parse(dash + 1 + strspn(dash + 1, " "), &last) == 0 &&
+            first.family == AF_INET && last.family == AF_INET) {
+            network->dhcp_first = first;
+            network->dhcp_last = last;
+            return;
+        }
+    } else if (ip_parse(text, &first) == 0 && first.family == AF_INET) {
+        value_refuse(walk, key, value, "for this one address write '%s-%s'", text, text);
+        return;
+    }
+    value_refuse(walk, key, value, NULL);
+}
+
+/* ---- mac: shared ---- */
+
+static void mac_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    struct network *network = target;
+    struct mac mac;
+
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (strcmp(text, "shared") == 0)
+        network->mac_shared = true;
+    else if (mac_parse(text, &mac) == 0)
+        value_refuse(walk, key, value, "a guest's MAC stands in its machine, under 'nics'");
+    else
+        value_refuse(walk, key, value, NULL);
+}
+
+/* ---- device: INTERFACE | PCI | SELECTOR | {parent, vf} ---- */
+
+/* A mapping {parent, vf}. */
+struct function_ref {
+    const char *parent;
+    const struct yaml_node *vf;
+};
+
+static void vf_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    struct function_ref *function = target;
+    unsigned long number;
+    const char *text = value_text(walk, key, value);
+    if (text && strcmp(text, "auto") != 0 && !number_parse(text, 255, &number))
+        value_refuse(walk, key, value, NULL);
+    else
+        function->vf = value;
+}
+
+const struct section section_function = {
+    .what = "an SR-IOV function",
+    .keys = (const struct key[]){{.name = "parent",
+                                  .take = key_interface,
+                                  .takes = "the interface name of the device whose function it is",
+                                  .offset = offsetof(struct function_ref, parent),
+                                  .missing = "write the interface whose function it is"},
+                                 {.name = "vf",
+                                  .take = vf_take,
+                                  .takes = "'auto' or the function's number, 0 to 255",
+                                  .missing = "write 'auto' or a number"},
+                                 {0}}};
+
+/* What a device is when it is not an interface: fills `device` and returns 0, 1 for neither, -1 after a
+ * problem. */
+static int device_place_take(struct walk *walk, const struct key *key, const struct yaml_node *value,
+                             struct device_ref *device)
+{
+    const char *text = value->text;
+    unsigned domain = 0, bus, slot, function;
+    int used = 0;
+    size_t hex = strspn(text, "0123456789abcdefABCDEF:.");
+
+    if (text[hex] == '\0' && strchr(text, ':')) {
+        char exact[32] = "";
+        if (sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &used) == 4 && !text[used])
+            snprintf(exact, sizeof(exact), "%04x:%02x:%02x.%x", domain, bus, slot, function);
+        else if (sscanf(text, "%2x:%2x.%1x%n", &bus, &slot, &function, &used) == 3 && !text[used])
+            snprintf(exact, sizeof(exact), "0000:%02x:%02x.%x", bus, slot, function);
+        if (exact[0] && strcasecmp(exact, text) != 0) {
+            value_refuse(walk, key, value, "did you mean '%s'?", exact);
+            return -1;
+        }
+        if (!exact[0] || slot > 31 || function > 7) {
+            value_refuse(walk, key, value,
+                         "a PCI address is domain:bus:slot.function, as '0000:03:00.0'; "
+                         "slot up to 1f, function up to 7");
+            return -1;
+        }
+        device->kind = DEVICE_PCI;
+    } else if (strchr(text, '/')) {
+        size_t plain = strspn(text, "0123456789/");
+        if (text[plain] || sscanf(text, "%3u/%3u/%3u%n", &bus, &slot, &function, &used) != 3 || text[used] ||
+            bus > 255 || slot > 31 || function > 7) {
+            value_refuse(walk, key, value,
+                         "a selector is bus/slot/function, as '3/0/0'; bus up to 255, slot up to "
+                         "31, function up to 7");
+            return -1;
+        }
+        device->kind = DEVICE_SELECTOR;
+    } else {
+        return 1;
+    }
+    device->domain = domain;
+    device->bus = bus;
+    device->slot = slot;
+    device->function = function;
+    return 0;
+}
+
+static void device_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    struct network *network = target;
+    struct device_ref device = {0};
+
+    if (value->kind == YAML_MAPPING) {
+        struct function_ref function = {0};
+        walk_section(walk, &section_function, "'device'", 0, &function, value);
+        if (function.parent && function.vf)
+            problem_add(walk->problems, value->pos,
+                        "SR-IOV functions are not supported yet; name a whole device, as 'device: %s'",
+                        function.parent);
+        return;
+    }
+    const char *text = value_text(walk, key, value);
+    int kind = text ? device_place_take(walk, key, value, &device) : -1;
+    if (kind < 0)
+        return;
+    if (kind == 1) {
+        const char *fault = name_fault(walk->problems->arena, text);
+        if (fault) {
+            value_refuse(walk, key, value, "it %s", fault);
+            return;
+        }
+        device.kind = DEVICE_INTERFACE;
+    }
+    device.text = arena_strdup(walk->arena, text);
+    network->device = device;
+}
+
+/* ---- the section ---- */
+
+#define IN_NETWORK(member) offsetof(struct network, member)
+
+const struct section section_network = {
+    .what = "a network",
+    .keys = (const struct key[]){
+        {.name = "mode",
+         .take = key_word,
+         .takes = "bridged, nat or passthrough",
+         .offset = IN_NETWORK(mode),
+         .pos_offset = IN_NETWORK(mode_pos),
+         .words = mode_words,
+         .missing = "write 'mode: bridged', 'mode: nat' or 'mode: passthrough'"},
+        {.name = "uplink",
+         .take = key_interface,
+         .takes = "an interface name",
+         .offset = IN_NETWORK(uplink),
+         .pos_offset = IN_NETWORK(uplink_pos),
+         .modes = BRIDGED | NAT},
+        {.name = "address",
+         .take = address_take,
+         .takes = "dhcp, keep, none or an address such as 192.168.87.9/24",
+         .pos_offset = IN_NETWORK(address_pos),
+         .modes = BRIDGED},
+        {.name = "mac",
+         .take = mac_take,
+         .takes = "shared",
+         .pos_offset = IN_NETWORK(mac_pos),
+         .modes = BRIDGED},
+        {.name = "subnet",
+         .take = subnet_take,
+         .takes = "an IPv4 network such as 10.0.0.0/24",
+         .pos_offset = IN_NETWORK(subnet_pos),
+         .modes = NAT,
+         .missing = "a nat network needs one, such as 'subnet: 10.0.0.0/24'"},
+        {.name = "dhcp",
+         .take = dhcp_take,
+         .takes = "a range such as 10.0.0.10-10.0.0.250, or off",
+         .pos_offset = IN_NETWORK(dhcp_pos),
+         .modes = NAT},
+        {.name = "device",
+         .take = device_take,
+         .takes = "an interface name, a PCI address (0000:03:00.0) or a selector (3/0/0)",
+         .pos_offset = IN_NETWORK(device_pos),
+         .modes = PASSTHROUGH,
+         .missing = "a passthrough network needs the device that the guest gets"},
+        {0}}};
+
+/* The mode that an entry names, 0 when it names none; said to be wrong elsewhere. */
+static unsigned mode_of(const struct yaml_node *entry)
+{
+    const struct yaml_node *mode = walk_child(entry, "mode");
+    for (const struct word *word = mode_words; mode && word->text; word++) {
+        if (mode->kind == YAML_SCALAR && strcmp(mode->text, word->text) == 0)
+            return (unsigned)word->value;
+    }
+    return 0;
+}
+
+static void network_take(struct walk *walk, const char *name, const struct yaml_node *entry)
+{
+    unsigned mode = mode_of(entry);
+    struct network network = {.name = name, .pos = entry->key->pos, .dhcp = mode == NETWORK_NAT};
+    const char *subject = arena_printf(walk->problems->arena, "network '%s'", name);
+
+    walk_section(walk, &section_network, subject, mode, &network, entry);
+    if (mode == NETWORK_BRIDGED && !walk_child(entry, "uplink") && !walk->partial)
+        problem_add(walk->problems, network.pos,
+                    "%s has no 'uplink'; a bridged network needs the interface that leads outside", subject);
+    *vec_push(walk->arena, &walk->model->networks) = network;
+}
+
+void networks_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    (void)target;
+    if (value->kind != YAML_MAPPING || value->count == 0)
+        value_refuse(walk, key, value, value->kind == YAML_MAPPING ? "there is none" : NULL);
+    else
+        walk_entries(walk, "network", name_fault, value, network_take);
+}
