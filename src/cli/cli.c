@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "config/config.h"
+#include "host/fake/fault.h"
 
 static void print_lines(const char *program, const char *text)
 {
@@ -51,16 +52,21 @@ int cli_problems(struct cli *cli)
     return wrong ? EXIT_USAGE : EXIT_DONE;
 }
 
+/* Only the tests' twin of the program has it (host/fake/fault.h). */
+extern __typeof__(host_fault_wrap) host_fault_wrap __attribute__((weak));
+
 int cli_host(struct cli *cli)
 {
     if (cli->host)
         return EXIT_DONE;
     struct err err = {0};
-    return host_open(&cli->host, &err) < 0 ? cli_fail(cli, &err) : EXIT_DONE;
+    int rc = host_open(&cli->host, &err);
+    if (rc == 0 && host_fault_wrap)
+        rc = host_fault_wrap(cli->host, &err);
+    return rc < 0 ? cli_fail(cli, &err) : EXIT_DONE;
 }
 
-/* -c FILE, else ./vmwire.yaml, else the system's. */
-static const char *config_find(const struct cli *cli)
+const char *cli_config_path(const struct cli *cli)
 {
     if (cli->config_path)
         return cli->config_path;
@@ -73,7 +79,7 @@ int cli_config(struct cli *cli)
     if (status != EXIT_DONE)
         return status;
     struct err err = {0};
-    const char *path = config_find(cli);
+    const char *path = cli_config_path(cli);
     cli->problems = (struct problems){.arena = &cli->arena, .file = path};
     const char *seed = cli->host->backend->identity(cli->host, &cli->arena);
     int rc = config_load(&cli->arena, path, seed, &cli->model, &cli->problems, &err);

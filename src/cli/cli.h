@@ -54,6 +54,9 @@ int cli_host(struct cli *cli);
  * exit status. */
 int cli_config(struct cli *cli);
 
+/* The file that cli_config reads: -c FILE, else ./vmwire.yaml, else the system's.  It need not exist. */
+const char *cli_config_path(const struct cli *cli);
+
 /* Options of a command: walks argv, taking `--name` and `--name=VALUE`/`--name VALUE`, leaving positional
  * arguments at the front of argv (argv[0] stays) and setting *argc.  `--` ends the options.  EXIT_DONE or
  * cli_usage's status. */

@@ -2,12 +2,12 @@
 #include "cli/cli.h"
 
 const struct command commands[] = {
-    {"check", "", "read the file, report every mistake", "--json", "none", cmd_check},
+    {"check", "", "read the file, report every mistake", "", "none", cmd_check},
     {"plan", "[NET…] [--down] [--json] [--exit-code]",
      "show what up (or down) would do, as the host's own commands", "--down --json --exit-code", "networks",
      cmd_plan},
-    {"up", "[NET…]", "make the host match the file", "", "networks", cmd_up},
-    {"down", "[NET…]", "remove what vmwire made, put back what it changed", "", "networks", cmd_down},
+    {"up", "[NET…] [-v]", "make the host match the file", "-v", "networks", cmd_up},
+    {"down", "[NET…] [-v]", "remove what vmwire made, put back what it changed", "-v", "networks", cmd_down},
     {"status", "[--json]", "show networks, ports, addresses, leases, machines, drift", "--json", "none",
      cmd_status},
     {"run", "MACHINE", "start a machine, wired, in the foreground", "", "machines", cmd_run},
