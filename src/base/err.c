@@ -56,7 +56,7 @@ int err_wrap(struct err *err, const char *format, ...)
     memcpy(err->text, context, length + 1);
     const char *parts[] = {": ", old};
     for (size_t i = 0; i < 2; i++) {
-        size_t room = sizeof(err->text) - length - 1, size = strnlen(parts[i], sizeof(old));
+        size_t room = sizeof(err->text) - length - 1, size = strlen(parts[i]);
         size = size < room ? size : room;
         memcpy(err->text + length, parts[i], size);
         length += size;

@@ -116,14 +116,20 @@ static void print_leases(struct cli *cli, const struct status *status)
     }
 }
 
-static void print_machines(struct cli *cli, const struct machine_status *machines, size_t count)
+struct machine_row {
+    const char *name;
+    struct machine_state state;
+};
+
+static void print_machines(struct cli *cli, const struct machine_row *machines, size_t count)
 {
     struct table table = {.arena = &cli->arena, .columns = 3};
     table_row(&table, "MACHINE", "STATE", "PID");
     for (size_t i = 0; i < count; i++) {
-        table_row(&table, machines[i].name, machines[i].running ? "running" : "stopped",
-                  machines[i].running ? arena_printf(&cli->arena, "%d", (int)machines[i].pid) : "-");
-        table_style(&table, 1, machines[i].running ? "32" : "2");
+        table_row(&table, machines[i].name, machines[i].state.running ? "running" : "stopped",
+                  machines[i].state.running ? arena_printf(&cli->arena, "%d", (int)machines[i].state.pid)
+                                            : "-");
+        table_style(&table, 1, machines[i].state.running ? "32" : "2");
     }
     if (count) {
         putchar('\n');
@@ -220,7 +226,7 @@ static void json_network(struct json *json, const struct status_network *network
     json_object_close(json);
 }
 
-static void print_json(struct cli *cli, const struct status *status, const struct machine_status *machines,
+static void print_json(struct cli *cli, const struct status *status, const struct machine_row *machines,
                        size_t count)
 {
     struct text out = {.arena = &cli->arena};
@@ -234,9 +240,9 @@ static void print_json(struct cli *cli, const struct status *status, const struc
     for (size_t i = 0; i < count; i++) {
         json_object_open(&json, NULL);
         json_string(&json, "name", machines[i].name);
-        json_bool(&json, "running", machines[i].running);
-        if (machines[i].running)
-            json_integer(&json, "pid", machines[i].pid);
+        json_bool(&json, "running", machines[i].state.running);
+        if (machines[i].state.running)
+            json_integer(&json, "pid", machines[i].state.pid);
         else
             json_null(&json, "pid");
         json_object_close(&json);
@@ -299,9 +305,12 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         return cli_fail(cli, &err);
     cli_problems(cli);
     size_t count = cli->model.machines.count;
-    struct machine_status *machines = arena_alloc(&cli->arena, (count + 1) * sizeof(*machines));
-    for (size_t i = 0; i < count; i++)
-        machine_status_get(cli->host, &cli->arena, cli->model.machines.items[i].name, &machines[i]);
+    struct machine_row *machines = arena_alloc(&cli->arena, (count + 1) * sizeof(*machines));
+    for (size_t i = 0; i < count; i++) {
+        machines[i].name = cli->model.machines.items[i].name;
+        if (machine_state(cli->host, machines[i].name, true, &machines[i].state, NULL) < 0)
+            machines[i].state = (struct machine_state){0};
+    }
     if (as_json) {
         print_json(cli, &status, machines, count);
     } else {

@@ -203,7 +203,10 @@ static void add_services(struct engine *engine, const struct network *network,
     if (network->mode == NETWORK_NAT) {
         struct service *service = vec_push(engine->arena, &services->services);
         struct file *file = vec_push(engine->arena, &services->files);
-        dnsmasq_service(engine->arena, network, &options, service, file);
+        struct file leases;
+        dnsmasq_service(engine->arena, network, &options, service, file, &leases);
+        if (leases.path)
+            *vec_push(engine->arena, &services->state) = leases;
     } else if (network->mode == NETWORK_BRIDGED && network->address == ADDRESS_DHCP) {
         dhcp_client_service(engine->arena, network, &options, vec_push(engine->arena, &services->services));
     }

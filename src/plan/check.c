@@ -85,15 +85,26 @@ static void check_unmovable(struct planner *planner, const struct network *netwo
     }
 }
 
-static bool gateway_stays_reachable(const struct planner *planner, const struct network *network)
+/* A fixed address takes the place of all of the uplink's: default routes whose gateway it does not reach are
+ * lost.  Losing the only family of the address is refused, losing the other is said. */
+static void check_static(struct planner *planner, const struct network *network)
 {
+    const struct prefix *fixed = &network->address_prefix;
     vec_foreach (&planner->observed->routes, route) {
-        if (route->to.length == 0 && route->table == TABLE_MAIN &&
-            text_equal(route->ifname, network->uplink) &&
-            !prefix_contains(&network->address_prefix, &route->gateway))
-            return false;
+        if (route->to.length != 0 || route->table != TABLE_MAIN || !route_moves(route, network->uplink) ||
+            prefix_contains(fixed, &route->gateway))
+            continue;
+        if (route->to.ip.family == fixed->ip.family)
+            problem_add(
+                planner->problems, network->address_pos,
+                "network '%s': with address %s this host would lose its default route via %s on '%s', which "
+                "is outside that prefix; use 'address: keep'",
+                network->name, PREFIX_TEXT(fixed), IP_TEXT(&route->gateway), network->uplink);
+        else
+            problem_warn(planner->problems, network->address_pos,
+                         "network '%s': with address %s this host has no default route via %s until down",
+                         network->name, PREFIX_TEXT(fixed), IP_TEXT(&route->gateway));
     }
-    return true;
 }
 
 static void check_bridged(struct planner *planner, const struct passage *passage)
@@ -129,12 +140,8 @@ static void check_bridged(struct planner *planner, const struct passage *passage
             "network '%s': 'address: none' would cut this host off: '%s' carries its default route; use "
             "'address: keep'",
             network->name, uplink->name);
-    if (mode == ADDRESS_STATIC && defaults && !gateway_stays_reachable(planner, network))
-        problem_add(
-            planner->problems, network->address_pos,
-            "network '%s': with address %s this host would lose its default route: the gateway on '%s' is "
-            "outside that prefix; use 'address: keep'",
-            network->name, PREFIX_TEXT(&network->address_prefix), uplink->name);
+    if (mode == ADDRESS_STATIC)
+        check_static(planner, network);
 }
 
 /* A route that is not this network's own and shares addresses with its subnet. */

@@ -26,6 +26,8 @@ struct network_services {
     const char *network;
     VEC(struct service) services;
     VEC(struct file) files; /* their configuration, under RUN/network/NET/ */
+    VEC(struct file)
+    state; /* files that they write themselves: made when they are not there, and else left alone */
 };
 
 struct plan_request {

@@ -59,10 +59,14 @@ static const char *const *argv_of(struct arena *arena, const char *program, cons
 }
 
 void dnsmasq_service(struct arena *arena, const struct network *network,
-                     const struct service_options *options, struct service *service, struct file *config)
+                     const struct service_options *options, struct service *service, struct file *config,
+                     struct file *leases)
 {
     const char *path = path_of(arena, options->run_dir, network->name, "dnsmasq.conf");
     *config = (struct file){.path = path, .content = config_text(arena, network, options), .mode = 0600};
+    *leases = (struct file){.content = "", .mode = 0600};
+    if (network->dhcp)
+        leases->path = dnsmasq_lease_path(arena, options->run_dir, network->name);
     *service = (struct service){
         .network = network->name,
         .kind = "dnsmasq",

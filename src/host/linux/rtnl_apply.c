@@ -285,38 +285,6 @@ static int route_send(struct linux_host *host, const struct route *route, uint16
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }
 
-/* Every route of the slot but the one that is wanted: an IPv6 route on another interface is another route to
- * the kernel, which NLM_F_REPLACE may leave beside the new one. */
-static int remove_rivals(struct linux_host *host, const struct route *wanted, struct err *err)
-{
-    _cleanup_arena_ struct arena arena = {0};
-    struct observed seen = {0};
-    int rc = links_observe(host, &arena, &seen, err);
-    if (rc == 0)
-        rc = routes_observe(host, &arena, &seen, err);
-    vec_foreach (&seen.routes, route) {
-        if (rc < 0)
-            break;
-        if (route->table == wanted->table && prefix_equal(&route->to, &wanted->to) &&
-            route->metric == wanted->metric && ip_equal(&route->gateway, &wanted->gateway) &&
-            route->protocol == wanted->protocol && !text_equal(route->ifname, wanted->ifname))
-            rc = route_send(host, route, RTM_DELROUTE, 0, err);
-    }
-    return rc;
-}
-
-static int route_replace(struct linux_host *host, const struct route *route, unsigned flags, struct err *err)
-{
-    if (route->to.ip.family == AF_INET)
-        return route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, err);
-    int rc = route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, err);
-    if (rc == -EEXIST)
-        rc = route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, err);
-    if (rc == -EEXIST && (flags & HOST_APPLY_TOLERANT))
-        rc = 0;
-    return rc < 0 ? rc : remove_rivals(host, route, err);
-}
-
 static int route_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     bool tolerant = flags & HOST_APPLY_TOLERANT;
@@ -329,7 +297,9 @@ static int route_apply(struct linux_host *host, const struct op *op, unsigned fl
         rc = route_send(host, &op->route, RTM_DELROUTE, 0, err);
         return tolerant && (rc == -ESRCH || rc == -ENODEV) ? 0 : rc;
     default:
-        return route_replace(host, &op->route, flags, err);
+        /* In IPv6 too the kernel takes the route of the same prefix and metric for the one to replace, whatever its
+         * interface (fib6_add_rt2node, net/ipv6/ip6_fib.c). */
+        return route_send(host, &op->route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, err);
     }
 }
 
