@@ -7,7 +7,7 @@
 
 static const char welcome[] =
     "\n"
-    "  This is the lab: a practice host of your own.  Nothing here reaches the real one; `exit` takes it all away.\n"
+    "  The lab: a practice host of your own.  Nothing reaches the real one; `exit` takes it all away.\n"
     "\n"
     "    re0   192.168.87.44, the way out          re1   down and bare, yours to wire\n"
     "    router 192.168.87.1: DHCP, DNS, NAT       8.8.8.8: ping, DNS, http\n"

@@ -123,7 +123,7 @@ static const char internet_dnsmasq[] = "user=root\n"
                                        "no-resolv\n"
                                        "no-hosts\n"
                                        "host-record=dns.google,8.8.8.8\n"
-                                       "address=/example.test/203.0.113.80\n"
+                                       "local=/#/\n"
                                        "address=/#/203.0.113.80\n"
                                        "pid-file=" LAB_DIRECTORY "/internet/dnsmasq.pid\n"
                                        "log-facility=" LAB_DIRECTORY "/internet/dnsmasq.log\n";
