@@ -11,8 +11,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("VMWIRE_BUILD", ROOT / "build"))
-VMWIRE = BUILD / "vmwire"
-FAULTY = BUILD / "tests" / "vmwire-fault"
+VMWIRE = BUILD / "src" / "vmwire"
+FAULTY = BUILD / "src" / "vmwire-fault"
 
 
 class Namespace:
@@ -92,8 +92,10 @@ class Host(Namespace):
             self.sh(f"ip link set dev {name} mtu {mtu}")
             peer.sh(f"ip link set dev far mtu {mtu}")
         peer.sh("ip link set dev far up")
-        if up:
-            self.sh(f"ip link set dev {name} up")
+        # An interface that was never up has no queue discipline yet; one of a real host was up at boot.
+        self.sh(f"ip link set dev {name} up")
+        if not up:
+            self.sh(f"ip link set dev {name} down")
         if address:
             self.sh(f"ip addr add {address} dev {name}")
         if gateway:
