@@ -62,7 +62,8 @@ static int member_parse(char *member, struct nic_spec *spec, struct err *err)
     const char *near = text_nearest(member, keys);
     if (near)
         return err_set(err, EINVAL, "'%s' is not one of its options: did you mean '%s='?", member, near);
-    return err_set(err, EINVAL, "'%s' is not one of its options (mac=MAC, queues=N, vhost=on|off, vnet_hdr=on|off)",
+    return err_set(err, EINVAL,
+                   "'%s' is not one of its options (mac=MAC, queues=N, vhost=on|off, vnet_hdr=on|off)",
                    member);
 }
 
@@ -141,9 +142,10 @@ int nic_check_argv(const char *const argv[], size_t count, struct err *err)
             if (!slot_read(at, &slot) || slot.index < count)
                 continue;
             if (count == 0)
-                return err_set(err, EINVAL, "'%.*s' stands for a nic, and there is none", (int)slot.length, at);
-            return err_set(err, EINVAL, "'%.*s' stands for nic %lu, and the last one is %zu", (int)slot.length, at,
-                           slot.index, count - 1);
+                return err_set(err, EINVAL, "'%.*s' stands for a nic, and there is none", (int)slot.length,
+                               at);
+            return err_set(err, EINVAL, "'%.*s' stands for nic %lu, and the last one is %zu",
+                           (int)slot.length, at, slot.index, count - 1);
         }
     }
     return 0;
@@ -171,7 +173,8 @@ static void nic_close(struct nic_open *nic)
 
 void nics_close(struct nics *nics)
 {
-    vec_foreach(&nics->open, nic) nic_close(nic);
+    vec_foreach (&nics->open, nic)
+        nic_close(nic);
     nics->open.count = 0;
 }
 
@@ -182,14 +185,15 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
     struct link bridge;
     int rc = host->backend->bridge_get(host, arena, spec->network, &bridge, err);
     if (rc == -ENODEV)
-        return err_set(err, ENODEV, "network '%s' is not up: run `vmwire up %s`", spec->network, spec->network);
+        return err_set(err, ENODEV, "network '%s' is not up: run `vmwire up %s`", spec->network,
+                       spec->network);
     if (rc < 0)
         return err_wrap(err, "network '%s'", spec->network);
     if (mac_is_zero(&spec->mac))
         spec->mac = nic_mac_random();
 
-    bool vhost = spec->vhost == NIC_ON ||
-                 (spec->vhost == NIC_DEFAULT && mentions(argv, SLOT_VHOST_FDS, index));
+    bool vhost =
+        spec->vhost == NIC_ON || (spec->vhost == NIC_DEFAULT && mentions(argv, SLOT_VHOST_FDS, index));
     struct nic_request request = {.network = spec->network,
                                   .bridge = bridge.name,
                                   .machine = nics->machine,
@@ -207,12 +211,14 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
         return err_wrap(err, "network '%s': nic %zu", spec->network, index);
     }
     if (spec->vhost == NIC_ON && nic->vhost_fds[0] < 0)
-        return err_set(err, ENODEV, "network '%s': nic %zu: vhost is wanted, and this host has no /dev/vhost-net",
+        return err_set(err, ENODEV,
+                       "network '%s': nic %zu: vhost is wanted, and this host has no /dev/vhost-net",
                        spec->network, index);
     return 0;
 }
 
-int nics_open(struct arena *arena, struct host *host, struct nics *nics, const char *const argv[], struct err *err)
+int nics_open(struct arena *arena, struct host *host, struct nics *nics, const char *const argv[],
+              struct err *err)
 {
     if (nics->specs.count > NICS_MAX)
         return err_set(err, EINVAL, "%zu nics are more than %d", nics->specs.count, NICS_MAX);
@@ -250,10 +256,11 @@ static int slot_fill(struct text *out, const struct nics *nics, const struct slo
         return 0;
     case SLOT_VHOST_FDS:
         if (nic->vhost_fds[0] < 0)
-            return err_set(err, ENODEV, "'{vhostfds%lu}' stands for vhost descriptors, and nic %lu has none: %s",
-                           slot->index, slot->index,
-                           nics->specs.items[slot->index].vhost == NIC_OFF ? "it has vhost=off"
-                                                                          : "this host has no /dev/vhost-net");
+            return err_set(
+                err, ENODEV, "'{vhostfds%lu}' stands for vhost descriptors, and nic %lu has none: %s",
+                slot->index, slot->index,
+                nics->specs.items[slot->index].vhost == NIC_OFF ? "it has vhost=off"
+                                                                : "this host has no /dev/vhost-net");
         add_fds(out, nic->vhost_fds, nic->queues);
         return 0;
     case SLOT_KIND_COUNT:
@@ -286,8 +293,8 @@ static int word_fill(struct arena *arena, const struct nics *nics, const char *w
     return 0;
 }
 
-int nic_substitute(struct arena *arena, const struct nics *nics, const char *const argv[], const char *const **filled,
-                   struct err *err)
+int nic_substitute(struct arena *arena, const struct nics *nics, const char *const argv[],
+                   const char *const **filled, struct err *err)
 {
     int rc = nic_check_argv(argv, nics->open.count, err);
     VEC(const char *) words = {0};
@@ -302,8 +309,7 @@ int nic_substitute(struct arena *arena, const struct nics *nics, const char *con
 
 int nics_inherit(const struct nics *nics, struct err *err)
 {
-    vec_foreach(&nics->open, nic)
-    {
+    vec_foreach (&nics->open, nic) {
         for (unsigned i = 0; i < NIC_QUEUES_MAX; i++) {
             int rc = nic->fds[i] < 0 ? 0 : fd_inherit(nic->fds[i], 1);
             if (rc == 0 && nic->vhost_fds[i] >= 0)
@@ -315,8 +321,8 @@ int nics_inherit(const struct nics *nics, struct err *err)
     return 0;
 }
 
-int exec_nics(struct arena *arena, const struct nics *nics, const char *const argv[], char *const environment[],
-              struct err *err)
+int exec_nics(struct arena *arena, const struct nics *nics, const char *const argv[],
+              char *const environment[], struct err *err)
 {
     const char *const *filled;
     int rc = nic_substitute(arena, nics, argv, &filled, err);

@@ -1,9 +1,9 @@
-/* nic.h: nics for a program: what `--nic` says, opening them through the host, filling in the placeholders of a command
- * line, and becoming that program.  `exec`, `run` and `start` are this one mechanism.
+/* nic.h: nics for a program: what `--nic` says, opening them through the host, filling in the placeholders of
+ * a command line, and becoming that program.  `exec`, `run` and `start` are this one mechanism.
  *
- * A tap is not persistent: it lives as long as a process has its descriptor.  So every tap that was asked for is
- * inherited by the program, whether or not its command line mentions the descriptor; a vhost descriptor is opened and
- * inherited only when it is mentioned, or asked for.  Everything else stays close-on-exec. */
+ * A tap is not persistent: it lives as long as a process has its descriptor.  So every tap that was asked for
+ * is inherited by the program, whether or not its command line mentions the descriptor; a vhost descriptor is
+ * opened and inherited only when it is mentioned, or asked for.  Everything else stays close-on-exec. */
 #ifndef VMWIRE_ENGINE_NIC_H
 #define VMWIRE_ENGINE_NIC_H
 
@@ -20,9 +20,9 @@ enum nic_choice { NIC_DEFAULT = 0, NIC_ON, NIC_OFF };
 /* One nic that is wanted. */
 struct nic_spec {
     const char *network;
-    struct mac mac;          /* all zero: a random, locally administered one is made when it is opened */
-    unsigned queues;         /* 1 to NIC_QUEUES_MAX */
-    enum nic_choice vhost;   /* default: when the command line has {vhostfdsN} */
+    struct mac mac;              /* all zero: a random, locally administered one is made when it is opened */
+    unsigned queues;             /* 1 to NIC_QUEUES_MAX */
+    enum nic_choice vhost;       /* default: when the command line has {vhostfdsN} */
     enum nic_choice vnet_header; /* IFF_VNET_HDR; default: on */
 };
 
@@ -33,7 +33,8 @@ struct nics {
     VEC(struct nic_open) open;
 };
 
-/* Read "NET[,mac=MAC][,queues=N][,vhost=on|off][,vnet_hdr=on|off]".  -EINVAL names the part and what would be right. */
+/* Read "NET[,mac=MAC][,queues=N][,vhost=on|off][,vnet_hdr=on|off]".  -EINVAL names the part and what would be
+ * right. */
 int nic_parse(struct arena *arena, const char *text, struct nic_spec *spec, struct err *err);
 
 /* The reverse of nic_parse, for `args`; the MAC is always written. */
@@ -42,30 +43,31 @@ const char *nic_format(struct arena *arena, const struct nic_spec *spec);
 /* A random unicast, locally administered MAC (IEEE 802-2014, 8.4): 02 and 40 random bits. */
 struct mac nic_mac_random(void);
 
-/* Open all of nics->specs.  `argv` (may be NULL) says which vhost descriptors are needed.  Sets the MACs that were not
- * given.  Errors: -ENODEV, naming `vmwire up NET`, when a network is not up; -ENODEV when vhost is wanted and the host
- * has none; the host's.  On failure none stays open. */
-int nics_open(struct arena *arena, struct host *host, struct nics *nics, const char *const argv[], struct err *err);
+/* Open all of nics->specs.  `argv` (may be NULL) says which vhost descriptors are needed.  Sets the MACs that
+ * were not given.  Errors: -ENODEV, naming `vmwire up NET`, when a network is not up; -ENODEV when vhost is
+ * wanted and the host has none; the host's.  On failure none stays open. */
+int nics_open(struct arena *arena, struct host *host, struct nics *nics, const char *const argv[],
+              struct err *err);
 /* Close all; may be called twice. */
 void nics_close(struct nics *nics);
 #define _cleanup_nics_ __attribute__((cleanup(nics_close)))
 
-/* Do all placeholders of argv mean one of `count` nics?  For telling before anything is opened.  -EINVAL, naming the
- * word, when one does not. */
+/* Do all placeholders of argv mean one of `count` nics?  For telling before anything is opened.  -EINVAL,
+ * naming the word, when one does not. */
 int nic_check_argv(const char *const argv[], size_t count, struct err *err);
 
-/* argv with {tapN} {macN} {fdN} {fdsN} {vhostfdsN} filled in, in the arena; any other brace is left alone.  -EINVAL when
- * N is beyond the nics; -ENODEV for {vhostfdsN} of a nic without vhost. */
-int nic_substitute(struct arena *arena, const struct nics *nics, const char *const argv[], const char *const **filled,
-                   struct err *err);
+/* argv with {tapN} {macN} {fdN} {fdsN} {vhostfdsN} filled in, in the arena; any other brace is left alone.
+ * -EINVAL when N is beyond the nics; -ENODEV for {vhostfdsN} of a nic without vhost. */
+int nic_substitute(struct arena *arena, const struct nics *nics, const char *const argv[],
+                   const char *const **filled, struct err *err);
 
 /* Let the program have the descriptors of the open nics (see the head of this file). */
 int nics_inherit(const struct nics *nics, struct err *err);
 
-/* Become the program `argv` (with placeholders) with these open nics.  `environment` NULL: the caller's environment, and
- * argv[0] is looked up in its PATH; else that environment, and argv[0] is looked up by program_find.  Returns only on
- * failure, when the nics are still open. */
-int exec_nics(struct arena *arena, const struct nics *nics, const char *const argv[], char *const environment[],
-              struct err *err);
+/* Become the program `argv` (with placeholders) with these open nics.  `environment` NULL: the caller's
+ * environment, and argv[0] is looked up in its PATH; else that environment, and argv[0] is looked up by
+ * program_find.  Returns only on failure, when the nics are still open. */
+int exec_nics(struct arena *arena, const struct nics *nics, const char *const argv[],
+              char *const environment[], struct err *err);
 
 #endif

@@ -1,8 +1,9 @@
 /* hyper.h: a machine entry as a hypervisor's command line.  Pure: no process is started here.
  *
- * A command line carries placeholders where the nics go, the same that `vmwire exec` knows: {tap0} the tap's name, {mac0}
- * the guest's MAC, {fd0} the first descriptor of nic 0, {fds0} all of its descriptors joined by ':', {vhostfds0} likewise
- * for vhost.  nic_substitute (engine) fills them in, so that `run`, `args` and `exec` are one mechanism. */
+ * A command line carries placeholders where the nics go, the same that `vmwire exec` knows: {tap0} the tap's
+ * name, {mac0} the guest's MAC, {fd0} the first descriptor of nic 0, {fds0} all of its descriptors joined by
+ * ':', {vhostfds0} likewise for vhost.  nic_substitute (engine) fills them in, so that `run`, `args` and
+ * `exec` are one mechanism. */
 #ifndef VMWIRE_HYPER_HYPER_H
 #define VMWIRE_HYPER_HYPER_H
 
@@ -19,12 +20,13 @@ struct hyper_options {
     bool background;      /* `start`: daemonize, serial on a socket */
     const char *qmp_path; /* control socket; NULL: none (`args`) */
     const char *pid_path; /* NULL: none */
-    const char *serial_path; /* socket for the serial console, with SERIAL_SOCKET or in the background; NULL: none */
-    const char *directory;   /* where relative paths start; NULL: left as they are */
-    const char *wait_path;   /* second control socket, for display.wait: the guest is held (-S) until somebody says
-                              * `cont` there; NULL: the guest is not held */
-    const char *vars_path;   /* with FIRMWARE_UEFI: the machine's own variable store, a copy of firmware->vars that the
-                              * caller made; NULL: a throw-away copy, forgotten when the guest ends */
+    const char
+        *serial_path; /* socket for the serial console, with SERIAL_SOCKET or in the background; NULL: none */
+    const char *directory; /* where relative paths start; NULL: left as they are */
+    const char *wait_path; /* second control socket, for display.wait: the guest is held (-S) until somebody
+                            * says `cont` there; NULL: the guest is not held */
+    const char *vars_path; /* with FIRMWARE_UEFI: the machine's own variable store, a copy of firmware->vars
+                            * that the caller made; NULL: a throw-away copy, forgotten when the guest ends */
     const char *firmware_directory; /* where OVMF is; NULL: where distributions put it */
 };
 
@@ -34,11 +36,12 @@ struct hyper_firmware {
 };
 
 /* Find OVMF.  `directory` NULL: the known places.  -ENOENT, naming the package, when it is not installed. */
-int qemu_firmware_find(struct arena *arena, const char *directory, struct hyper_firmware *firmware, struct err *err);
+int qemu_firmware_find(struct arena *arena, const char *directory, struct hyper_firmware *firmware,
+                       struct err *err);
 
-/* The command line, NULL-terminated, in the arena; argv[0] is the program's name, to be found by program_find.
- * Errors: -EINVAL for what this hypervisor cannot do, naming the machine and the key; -ENOENT for firmware that is not
- * installed, naming the package. */
+/* The command line, NULL-terminated, in the arena; argv[0] is the program's name, to be found by
+ * program_find. Errors: -EINVAL for what this hypervisor cannot do, naming the machine and the key; -ENOENT
+ * for firmware that is not installed, naming the package. */
 int qemu_argv(struct arena *arena, const struct machine *machine, const struct hyper_options *options,
               const char *const **argv, struct err *err);
 

@@ -1,19 +1,19 @@
-/* qemu.c: a machine entry as a QEMU command line (hyper.h).  QEMU 7.2 and newer; source: qemu-system-x86_64(1).
+/* qemu.c: a machine entry as a QEMU command line (hyper.h).  QEMU 7.2 and newer; source:
+ * qemu-system-x86_64(1).
  *
  * How the file's words come out:
  *
- *   display   a standard VGA adapter and VNC.  width and height are the mode that the adapter's EDID prefers, which OVMF
- *             and the guests' drivers take; a guest that ignores EDID chooses its own.  `wait`: QEMU has no such word, so
- *             the guest is held before its first instruction (-S) and options->wait_path is the socket where the engine
- *             lets it go once a viewer is there.  Without a wait_path (`args`) nothing is held.
- *   serial    stdio: the terminal is the guest's, so Ctrl-C goes to the guest, and Ctrl-A is QEMU's own key, as with
- *             -nographic (Ctrl-A X ends it, Ctrl-A C shows the monitor, Ctrl-A H helps).  The default is stdio, and a
- *             socket in the background, where `stdio` means the socket too.  Where there is no display the firmware
- *             speaks on the serial port as well.
- *   boot      disks in their order, then the cdrom: an empty disk falls through to the installer, and once that has
- *             run the disk boots.
- *   uefi      OVMF's code, read-only, and a variable store of the machine's own.
- *   extra     comes last.  Where it has a -sandbox of its own, ours is left out. */
+ *   display   a standard VGA adapter and VNC.  width and height are the mode that the adapter's EDID prefers,
+ * which OVMF and the guests' drivers take; a guest that ignores EDID chooses its own.  `wait`: QEMU has no
+ * such word, so the guest is held before its first instruction (-S) and options->wait_path is the socket
+ * where the engine lets it go once a viewer is there.  Without a wait_path (`args`) nothing is held. serial
+ * stdio: the terminal is the guest's, so Ctrl-C goes to the guest, and Ctrl-A is QEMU's own key, as with
+ *             -nographic (Ctrl-A X ends it, Ctrl-A C shows the monitor, Ctrl-A H helps).  The default is
+ * stdio, and a socket in the background, where `stdio` means the socket too.  Where there is no display the
+ * firmware speaks on the serial port as well. boot      disks in their order, then the cdrom: an empty disk
+ * falls through to the installer, and once that has run the disk boots. uefi      OVMF's code, read-only, and
+ * a variable store of the machine's own. extra     comes last.  Where it has a -sandbox of its own, ours is
+ * left out. */
 #include "hyper/hyper.h"
 
 #include <errno.h>
@@ -39,7 +39,8 @@ static void word(struct qemu *qemu, const char *text)
     *vec_push(qemu->arena, &qemu->words) = text;
 }
 
-__attribute__((format(printf, 3, 4))) static void option(struct qemu *qemu, const char *name, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void option(struct qemu *qemu, const char *name,
+                                                         const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -57,16 +58,18 @@ static const char *value(struct qemu *qemu, const char *text)
     return text_get(&out);
 }
 
-/* A path from the file, absolute where a directory is known.  A relative one gets "./", so that neither a leading dash
- * nor a "nbd:" is taken for something else. */
+/* A path from the file, absolute where a directory is known.  A relative one gets "./", so that neither a
+ * leading dash nor a "nbd:" is taken for something else. */
 static const char *path(struct qemu *qemu, const char *text)
 {
     if (text[0] == '/')
         return text;
-    return arena_printf(qemu->arena, "%s/%s", qemu->options->directory ? qemu->options->directory : ".", text);
+    return arena_printf(qemu->arena, "%s/%s", qemu->options->directory ? qemu->options->directory : ".",
+                        text);
 }
 
-int qemu_firmware_find(struct arena *arena, const char *directory, struct hyper_firmware *firmware, struct err *err)
+int qemu_firmware_find(struct arena *arena, const char *directory, struct hyper_firmware *firmware,
+                       struct err *err)
 {
     static const struct {
         const char *directory, *code, *vars;
@@ -148,8 +151,7 @@ static int kernel(struct qemu *qemu, struct err *err)
 static void storage(struct qemu *qemu)
 {
     unsigned index = 0;
-    vec_foreach(&qemu->machine->disks, disk)
-    {
+    vec_foreach (&qemu->machine->disks, disk) {
         option(qemu, "-drive", "if=none,id=disk%u,format=%s%s,file=%s", index,
                disk->format == DISK_QCOW2 ? "qcow2" : "raw", disk->read_only ? ",readonly=on" : "",
                value(qemu, path(qemu, disk->path)));
@@ -169,8 +171,8 @@ static int display(struct qemu *qemu, struct err *err)
     option(qemu, "-display", "none");
     if (want->on) {
         if (want->vnc_port < VNC_PORT_BASE)
-            return err_set(err, EINVAL, "display: VNC port %u is below %d, which QEMU cannot do", want->vnc_port,
-                           VNC_PORT_BASE);
+            return err_set(err, EINVAL, "display: VNC port %u is below %d, which QEMU cannot do",
+                           want->vnc_port, VNC_PORT_BASE);
         bool ipv6 = ip_size(&want->vnc_ip) == 16;
         option(qemu, "-vnc", "%s%s%s:%d", ipv6 ? "[" : "", IP_TEXT(&want->vnc_ip), ipv6 ? "]" : "",
                want->vnc_port - VNC_PORT_BASE);
@@ -199,7 +201,8 @@ static void serial(struct qemu *qemu)
         option(qemu, "-serial", "chardev:serial0");
         option(qemu, "-mon", "chardev=serial0,mode=readline");
     } else if (kind == SERIAL_SOCKET && options->serial_path) {
-        option(qemu, "-chardev", "socket,id=serial0,server=on,wait=off,path=%s", value(qemu, options->serial_path));
+        option(qemu, "-chardev", "socket,id=serial0,server=on,wait=off,path=%s",
+               value(qemu, options->serial_path));
         option(qemu, "-serial", "chardev:serial0");
     }
 }
@@ -207,8 +210,7 @@ static void serial(struct qemu *qemu)
 static int nics(struct qemu *qemu, struct err *err)
 {
     unsigned index = 0;
-    vec_foreach(&qemu->machine->nics, nic)
-    {
+    vec_foreach (&qemu->machine->nics, nic) {
         unsigned queues = nic->queues ? nic->queues : 1;
         bool virtio = nic->model == NIC_VIRTIO;
         if (!virtio && queues > 1)
@@ -220,10 +222,11 @@ static int nics(struct qemu *qemu, struct err *err)
         if (virtio && qemu->options->vhost)
             text_add(&netdev, ",vhost=on,vhostfd%s={vhostfds%u}", many, index);
         option(qemu, "-netdev", "%s", text_get(&netdev));
-        /* Two vectors a queue pair, one for the configuration, one for the control queue (virtio 1.1, 5.1.2). */
+        /* Two vectors a queue pair, one for the configuration, one for the control queue (virtio 1.1, 5.1.2).
+         */
         const char *multi = queues > 1 ? arena_printf(qemu->arena, ",mq=on,vectors=%u", 2 * queues + 2) : "";
-        option(qemu, "-device", "%s,netdev=nic%u,mac={mac%u}%s", virtio ? "virtio-net-pci" : "e1000", index, index,
-               multi);
+        option(qemu, "-device", "%s,netdev=nic%u,mac={mac%u}%s", virtio ? "virtio-net-pci" : "e1000", index,
+               index, multi);
         index++;
     }
     return 0;
@@ -247,11 +250,11 @@ static void control(struct qemu *qemu)
 static void extra(struct qemu *qemu)
 {
     bool sandboxed = false;
-    vec_foreach(&qemu->machine->extra, argument)
+    vec_foreach (&qemu->machine->extra, argument)
         sandboxed |= strcmp(*argument, "-sandbox") == 0 || strcmp(*argument, "--sandbox") == 0;
     if (!sandboxed)
         option(qemu, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    vec_foreach(&qemu->machine->extra, argument)
+    vec_foreach (&qemu->machine->extra, argument)
         word(qemu, *argument);
 }
 

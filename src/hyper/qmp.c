@@ -1,8 +1,8 @@
 /* qmp.c: the QMP client behind qmp.h: a strict reader for one JSON object a line, and the exchange of lines.
  *
- * The reader checks the whole line against RFC 8259 and keeps only what four members of the outermost object say: QMP,
- * return, error (its desc), event.  It holds no pointers into freed memory and builds no tree; its only recursion is
- * bounded by QMP_DEPTH_MAX. */
+ * The reader checks the whole line against RFC 8259 and keeps only what four members of the outermost object
+ * say: QMP, return, error (its desc), event.  It holds no pointers into freed memory and builds no tree; its
+ * only recursion is bounded by QMP_DEPTH_MAX. */
 #include "hyper/qmp.h"
 
 #include <errno.h>
@@ -293,7 +293,8 @@ static int receive(struct qmp *qmp, int64_t deadline_ms, struct qmp_message *mes
 {
     size_t searched = 0;
     for (;;) {
-        char *newline = qmp->used > searched ? memchr(qmp->buffer + searched, '\n', qmp->used - searched) : NULL;
+        char *newline =
+            qmp->used > searched ? memchr(qmp->buffer + searched, '\n', qmp->used - searched) : NULL;
         if (newline) {
             size_t length = (size_t)(newline - qmp->buffer);
             bool empty = length == 0 || (length == 1 && qmp->buffer[0] == '\r');

@@ -1,7 +1,7 @@
 /* qmp.h: a small client of QEMU's control protocol: one command at a time, without arguments.
  *
- * Source: QEMU Machine Protocol Specification (docs/interop/qmp-spec.txt).  QEMU writes one JSON object a line.  Whatever
- * the other end sends, these functions end within their time with 0 or an error. */
+ * Source: QEMU Machine Protocol Specification (docs/interop/qmp-spec.txt).  QEMU writes one JSON object a
+ * line.  Whatever the other end sends, these functions end within their time with 0 or an error. */
 #ifndef VMWIRE_HYPER_QMP_H
 #define VMWIRE_HYPER_QMP_H
 
@@ -36,20 +36,21 @@ struct qmp_message {
     char text[QMP_TEXT_MAX]; /* UTF-8, cut at the end where too long */
 };
 
-/* Read one line (`length` bytes, without its newline).  -EPROTO when it is not exactly one JSON object (RFC 8259), or
- * nests deeper than QMP_DEPTH_MAX. */
+/* Read one line (`length` bytes, without its newline).  -EPROTO when it is not exactly one JSON object (RFC
+ * 8259), or nests deeper than QMP_DEPTH_MAX. */
 int qmp_parse(const char *line, size_t length, struct qmp_message *message);
 
-/* Connect to the unix socket at `path`, read the greeting, leave negotiation mode.  All of it within `timeout_ms`.
- * Errors: connect(2)'s (-ENOENT, -ECONNREFUSED: nobody is there); -ENAMETOOLONG; -ETIMEDOUT, also when another client
- * is being served; -ECONNRESET closed; -EPROTO not QMP.  On failure nothing is left to close. */
+/* Connect to the unix socket at `path`, read the greeting, leave negotiation mode.  All of it within
+ * `timeout_ms`. Errors: connect(2)'s (-ENOENT, -ECONNREFUSED: nobody is there); -ENAMETOOLONG; -ETIMEDOUT,
+ * also when another client is being served; -ECONNRESET closed; -EPROTO not QMP.  On failure nothing is left
+ * to close. */
 int qmp_open(struct qmp *qmp, const char *path, int timeout_ms, struct err *err);
 
 /* The same on a descriptor that is connected, which is owned from here on, also on failure. */
 int qmp_attach(struct qmp *qmp, int fd, int timeout_ms, struct err *err);
 
-/* Execute a command without arguments (letters, digits, '-', '_') and wait for its return; events are passed over.
- * Errors: -EIO with QEMU's own words when it refuses; -ETIMEDOUT, -ECONNRESET, -EPROTO. */
+/* Execute a command without arguments (letters, digits, '-', '_') and wait for its return; events are passed
+ * over. Errors: -EIO with QEMU's own words when it refuses; -ETIMEDOUT, -ECONNRESET, -EPROTO. */
 int qmp_execute(struct qmp *qmp, const char *command, int timeout_ms, struct err *err);
 
 /* Wait for an event by its name.  timeout_ms negative: without bound.  Errors as qmp_execute's. */

@@ -1,0 +1,451 @@
+/* machine.c: starting, looking at and stopping machines (machine.h).  The console is in console.c.
+ *
+ * Starting, in stages:
+ *
+ *   1. the lock of the machine's directory is ours; stale files of a dead predecessor are gone.
+ *   2. with display.wait: a helper waits for the wait socket.  It has no descriptor of ours.
+ *   3. the nics are open: taps on their bridges, close-on-exec like all else.
+ *   4. lock and nics are made inheritable, and this process (run) or its child (start) becomes the
+ * hypervisor.
+ *
+ * A failure in any stage undoes the ones before: the taps go with their descriptors, the directory while the
+ * lock is still ours, and with the directory the helper's reason to wait. */
+#include "engine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/spawn.h"
+#include "base/text.h"
+#include "engine/machine_dir.h"
+#include "engine/nic.h"
+#include "hyper/hyper.h"
+#include "hyper/qmp.h"
+
+enum {
+    START_TIMEOUT_MS = 60000,
+    PID_TIMEOUT_MS = 3000, /* a starting hypervisor writes its pid file */
+    QMP_TIMEOUT_MS = 3000,
+    QUIT_TIMEOUT_MS = 5000,
+    VARS_SIZE_MAX = 16 << 20,
+};
+
+/* Everything that one start works out. */
+struct launch {
+    struct host *host;
+    struct arena *arena;
+    const struct model *model;
+    const struct machine *machine;
+    struct hyper_options options;
+    struct nics nics;
+    const char *const *argv; /* with placeholders */
+};
+
+/* vhost-net is there for whoever may open it. */
+static bool vhost_available(void)
+{
+    return access("/dev/vhost-net", R_OK | W_OK) == 0;
+}
+
+static int specs_fill(struct launch *launch, struct err *err)
+{
+    vec_foreach (&launch->machine->nics, nic) {
+        const struct network *network = network_find(launch->model, nic->network);
+        if (network && network->mode == NETWORK_PASSTHROUGH)
+            return err_set(err, ENOTSUP, "machine '%s': network '%s' is passthrough, which is not built yet",
+                           launch->machine->name, nic->network);
+        bool virtio = nic->model == NIC_VIRTIO;
+        struct nic_spec *spec = vec_push(launch->arena, &launch->nics.specs);
+        *spec = (struct nic_spec){.network = nic->network,
+                                  .mac = nic->mac,
+                                  .queues = nic->queues ? nic->queues : 1,
+                                  .vnet_header = virtio ? NIC_DEFAULT : NIC_OFF};
+    }
+    return 0;
+}
+
+static int launch_init(struct launch *launch, struct host *host, struct arena *arena,
+                       const struct model *model, const struct machine *machine, struct err *err)
+{
+    *launch = (struct launch){.host = host, .arena = arena, .model = model, .machine = machine};
+    launch->nics.machine = machine->name;
+    launch->options.accelerated = host->backend->accelerated(host, arena, NULL);
+    launch->options.vhost = vhost_available();
+    launch->options.directory = model->directory;
+    return specs_fill(launch, err);
+}
+
+static const char *vars_path(struct arena *arena, const char *name)
+{
+    return arena_printf(arena, MACHINE_STATE_DIR "/%s/efivars.fd", name);
+}
+
+/* The machine's own UEFI variables: a copy of what the firmware comes with, made once and kept. */
+static int vars_make(struct launch *launch, struct err *err)
+{
+    if (launch->machine->firmware != FIRMWARE_UEFI)
+        return 0;
+    const char *path = vars_path(launch->arena, launch->machine->name);
+    launch->options.vars_path = path;
+    if (access(path, F_OK) == 0)
+        return 0;
+    struct hyper_firmware firmware;
+    int rc = qemu_firmware_find(launch->arena, NULL, &firmware, err);
+    /* Distributions link it; file_read does not follow links. */
+    _cleanup_free_ char *real = rc == 0 ? realpath(firmware.vars, NULL) : NULL;
+    if (rc == 0 && !real)
+        rc = err_errno(err, errno, "reading '%s'", firmware.vars);
+    char *bytes;
+    size_t length;
+    if (rc == 0)
+        rc = file_read(launch->arena, AT_FDCWD, real, VARS_SIZE_MAX, &bytes, &length, err);
+    if (rc == 0)
+        rc = file_write_atomic(path, bytes, length, 0600, err);
+    return rc < 0 ? err_wrap(err, "machine '%s': its UEFI variables", launch->machine->name) : 0;
+}
+
+static char *const *launch_environment(struct arena *arena)
+{
+    static const char *const kept[] = {"HOME", "TERM"};
+    VEC(char *) environment = {0};
+    for (char *const *fixed = spawn_environment; *fixed; fixed++) {
+        if (strncmp(*fixed, "PATH=", 5) != 0 || !getenv("PATH"))
+            *vec_push(arena, &environment) = *fixed;
+        else
+            *vec_push(arena, &environment) = arena_printf(arena, "PATH=%s", getenv("PATH"));
+    }
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        const char *value = getenv(kept[i]);
+        if (value)
+            *vec_push(arena, &environment) = arena_printf(arena, "%s=%s", kept[i], value);
+    }
+    *vec_push(arena, &environment) = NULL;
+    return environment.items;
+}
+
+/* display.wait: let the guest go once a viewer is there.  QEMU greets on the wait socket as soon as it is up,
+ * and closes it when it ends, so the helper never outlives it. */
+static _Noreturn void wait_for_viewer(const char *wait_path, const char *lock_path)
+{
+    enum { TRIES = 600, PAUSE_MS = 50 };
+    setsid();
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3 && null >= 0; fd++)
+        dup2(null, fd);
+    closefrom(3);
+    struct qmp qmp = {.fd = -1};
+    for (int i = 0; i < TRIES && access(lock_path, F_OK) == 0; i++) {
+        int rc = qmp_open(&qmp, wait_path, QMP_TIMEOUT_MS, NULL);
+        if (rc == 0)
+            break;
+        if (rc != -ENOENT && rc != -ECONNREFUSED)
+            _exit(1);
+        poll(NULL, 0, PAUSE_MS);
+    }
+    if (qmp.fd >= 0 && qmp_wait_event(&qmp, "VNC_INITIALIZED", -1, NULL) == 0)
+        qmp_execute(&qmp, "cont", QMP_TIMEOUT_MS, NULL);
+    _exit(0);
+}
+
+/* Twice forked, so that the hypervisor has no child to wait for. */
+static int viewer_helper_start(const struct launch *launch, const struct machine_dir *dir, struct err *err)
+{
+    if (!launch->machine->display.on || !launch->machine->display.wait)
+        return 0;
+    pid_t child = fork();
+    if (child < 0)
+        return err_errno(err, errno, "starting the helper that waits for a viewer");
+    if (child == 0) {
+        pid_t grandchild = fork();
+        if (grandchild == 0)
+            wait_for_viewer(launch->options.wait_path, dir->lock);
+        _exit(grandchild < 0);
+    }
+    int status;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return 0;
+}
+
+/* Stages 1 to 3.  On failure the lock is released and the directory gone. */
+static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool background, struct err *err)
+{
+    struct hyper_options *options = &launch->options;
+    int rc = vars_make(launch, err);
+    if (rc == 0)
+        rc = machine_dir_lock(dir, err);
+    if (rc < 0)
+        return rc;
+    options->background = background;
+    options->qmp_path = dir->qmp;
+    options->pid_path = dir->pid;
+    options->serial_path = dir->serial;
+    options->wait_path = dir->wait;
+    rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
+    if (rc == 0)
+        rc = viewer_helper_start(launch, dir, err);
+    if (rc == 0)
+        rc = nics_open(launch->arena, launch->host, &launch->nics, launch->argv, err);
+    if (rc < 0)
+        goto fail;
+    /* /dev/vhost-net may be a node without a driver behind it. */
+    vec_foreach (&launch->nics.open, nic) {
+        bool virtio = launch->machine->nics.items[nic - launch->nics.open.items].model == NIC_VIRTIO;
+        options->vhost = options->vhost && (!virtio || nic->vhost_fds[0] >= 0);
+    }
+    rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
+    if (rc < 0)
+        goto fail;
+    return 0;
+fail:
+    nics_close(&launch->nics);
+    machine_dir_remove(dir);
+    return rc;
+}
+
+/* Stage 4, in the process that becomes the hypervisor. */
+static int launch_exec(struct launch *launch, const struct machine_dir *dir, struct err *err)
+{
+    int rc = fd_inherit(dir->lock_fd, 1);
+    if (rc < 0)
+        return err_errno(err, rc, "handing over '%s'", dir->lock);
+    return exec_nics(launch->arena, &launch->nics, launch->argv, launch_environment(launch->arena), err);
+}
+
+int machine_run(struct host *host, struct arena *arena, const struct model *model,
+                const struct machine *machine, struct err *err)
+{
+    struct launch launch;
+    _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+    int rc = launch_init(&launch, host, arena, model, machine, err);
+    if (rc == 0)
+        rc = machine_dir_init(&dir, arena, host, machine->name, err);
+    if (rc == 0)
+        rc = launch_prepare(&launch, &dir, false, err);
+    if (rc < 0)
+        return rc;
+    rc = launch_exec(&launch, &dir, err);
+    nics_close(&launch.nics);
+    machine_dir_remove(&dir);
+    return err_wrap(err, "machine '%s'", machine->name);
+}
+
+static long long now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What the child says until it has exited; the daemon that it leaves may keep the pipe. */
+static int start_listen(pid_t child, int pipe_fd, struct text *words, int *status)
+{
+    long long end = now_ms() + START_TIMEOUT_MS;
+    bool exited = false, open = true;
+    for (;;) {
+        exited = exited || waitpid(child, status, WNOHANG) == child;
+        struct pollfd poller = {.fd = open ? pipe_fd : -1, .events = POLLIN};
+        int ready = poll(&poller, 1, exited ? 0 : 5);
+        char buffer[1024];
+        ssize_t got = ready > 0 ? read(pipe_fd, buffer, sizeof(buffer)) : -1;
+        if (got > 0 && words->length < ERR_TEXT_MAX)
+            text_add_bytes(words, buffer, (size_t)got);
+        if (ready > 0 && got <= 0)
+            open = false;
+        if (exited && (ready <= 0 || !open))
+            return 0;
+        if (!exited && now_ms() > end) {
+            kill(child, SIGKILL);
+            waitpid(child, status, 0);
+            return -ETIMEDOUT;
+        }
+    }
+}
+
+static _Noreturn void start_child(struct launch *launch, const struct machine_dir *dir, int pipe_fd)
+{
+    struct err err = {0};
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, 0);
+    dup2(pipe_fd, 1);
+    dup2(pipe_fd, 2);
+    launch_exec(launch, dir, &err);
+    (void)fd_write_all(2, err.text, strlen(err.text));
+    _exit(127);
+}
+
+static int start_daemon(struct launch *launch, const struct machine_dir *dir, struct err *err)
+{
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC) < 0)
+        return err_errno(err, errno, "starting the hypervisor");
+    _cleanup_fd_ int listen_fd = pair[0], speak_fd = pair[1];
+    pid_t child = fork();
+    if (child < 0)
+        return err_errno(err, errno, "starting the hypervisor");
+    if (child == 0)
+        start_child(launch, dir, speak_fd);
+    fd_close(&speak_fd);
+    struct text words = {.arena = launch->arena};
+    int status = 0;
+    if (start_listen(child, listen_fd, &words, &status) < 0) {
+        _cleanup_fd_ int daemon = machine_dir_pidfd(dir);
+        if (daemon >= 0)
+            pidfd_send_signal_checked(daemon, SIGKILL);
+        return err_set(err, ETIMEDOUT, "the hypervisor was not ready within %d s and was killed",
+                       START_TIMEOUT_MS / 1000);
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    char *said = (char *)text_get(&words);
+    size_t length = strlen(said);
+    while (length && said[length - 1] == '\n')
+        said[--length] = '\0';
+    if (length)
+        return err_set(err, EIO, "%s", said);
+    if (WIFSIGNALED(status))
+        return err_set(err, EIO, "the hypervisor ended at once, by signal %d", WTERMSIG(status));
+    return err_set(err, EIO, "the hypervisor ended at once, with status %d", WEXITSTATUS(status));
+}
+
+int machine_start(struct host *host, struct arena *arena, const struct model *model,
+                  const struct machine *machine, pid_t *pid, struct err *err)
+{
+    struct launch launch;
+    _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+    int rc = launch_init(&launch, host, arena, model, machine, err);
+    if (rc == 0)
+        rc = machine_dir_init(&dir, arena, host, machine->name, err);
+    if (rc == 0)
+        rc = launch_prepare(&launch, &dir, true, err);
+    if (rc < 0)
+        return rc;
+    rc = start_daemon(&launch, &dir, err);
+    nics_close(&launch.nics);
+    if (rc < 0) {
+        machine_dir_remove(&dir);
+        return err_wrap(err, "machine '%s'", machine->name);
+    }
+    if (pid)
+        *pid = machine_dir_pid(&dir);
+    return 0;
+}
+
+int machine_argv(struct host *host, struct arena *arena, const struct model *model,
+                 const struct machine *machine, const char *program, const char *const **argv,
+                 struct err *err)
+{
+    struct launch launch;
+    int rc = launch_init(&launch, host, arena, model, machine, err);
+    if (rc < 0)
+        return rc;
+    const char *vars = vars_path(arena, machine->name);
+    if (access(vars, F_OK) == 0)
+        launch.options.vars_path = vars;
+    rc = qemu_argv(arena, machine, &launch.options, &launch.argv, err);
+    if (rc < 0)
+        return rc;
+    VEC(const char *) words = {0};
+    *vec_push(arena, &words) = program;
+    *vec_push(arena, &words) = "exec";
+    vec_foreach (&launch.nics.specs, spec) {
+        *vec_push(arena, &words) = "--nic";
+        *vec_push(arena, &words) = nic_format(arena, spec);
+    }
+    *vec_push(arena, &words) = "--";
+    for (size_t i = 0; launch.argv[i]; i++)
+        *vec_push(arena, &words) = launch.argv[i];
+    *vec_push(arena, &words) = NULL;
+    *argv = words.items;
+    return 0;
+}
+
+int machine_state(struct host *host, const char *name, bool clean, struct machine_state *state,
+                  struct err *err)
+{
+    _cleanup_arena_ struct arena scratch = {0};
+    _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+    *state = (struct machine_state){0};
+    int rc = machine_dir_init(&dir, &scratch, host, name, err);
+    if (rc == 0)
+        rc = machine_dir_running(&dir, clean, &state->running, err);
+    if (rc == 0 && state->running)
+        state->pid = machine_dir_pid(&dir);
+    return rc;
+}
+
+/* Wait for the process to end; true when it has. */
+static bool process_wait(int pidfd, int timeout_ms)
+{
+    long long end = now_ms() + timeout_ms;
+    for (;;) {
+        struct pollfd poller = {.fd = pidfd, .events = POLLIN};
+        long long left = end - now_ms();
+        int ready = poll(&poller, 1, left > 0 ? (int)left : 0);
+        if (ready > 0)
+            return true;
+        if (left <= 0)
+            return false;
+    }
+}
+
+static int process_end(const struct machine_dir *dir, int pidfd, int timeout_ms, enum machine_end *end,
+                       struct err *err)
+{
+    _cleanup_qmp_ struct qmp qmp = {.fd = -1};
+    bool control = qmp_open(&qmp, dir->qmp, QMP_TIMEOUT_MS, NULL) == 0;
+    *end = MACHINE_POWERED_OFF;
+    if (control && timeout_ms > 0 && qmp_execute(&qmp, "system_powerdown", QMP_TIMEOUT_MS, NULL) == 0 &&
+        process_wait(pidfd, timeout_ms))
+        return 0;
+    *end = MACHINE_FORCED;
+    /* The answer to `quit` may never come: what counts is the process. */
+    if (!control || qmp_execute(&qmp, "quit", QMP_TIMEOUT_MS, NULL) == -EIO)
+        pidfd_send_signal_checked(pidfd, SIGTERM);
+    if (process_wait(pidfd, QUIT_TIMEOUT_MS))
+        return 0;
+    *end = MACHINE_KILLED;
+    int rc = pidfd_send_signal_checked(pidfd, SIGKILL);
+    if (rc < 0)
+        return err_errno(err, rc, "killing the hypervisor");
+    if (!process_wait(pidfd, QUIT_TIMEOUT_MS))
+        return err_set(err, EBUSY, "the hypervisor does not end, not even killed (it waits in the kernel)");
+    return 0;
+}
+
+int machine_stop(struct host *host, const char *name, int timeout_ms, enum machine_end *end, struct err *err)
+{
+    _cleanup_arena_ struct arena scratch = {0};
+    _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+    _cleanup_fd_ int pidfd = -1;
+    bool running = false;
+    *end = MACHINE_NOT_RUNNING;
+    int rc = machine_dir_init(&dir, &scratch, host, name, err);
+    if (rc < 0)
+        return rc;
+    for (long long until = now_ms() + PID_TIMEOUT_MS; pidfd < 0; poll(NULL, 0, 20)) {
+        rc = machine_dir_running(&dir, true, &running, err);
+        if (rc < 0 || !running)
+            return rc;
+        pidfd = machine_dir_pidfd(&dir);
+        if (pidfd < 0 && now_ms() > until)
+            return err_set(err, ESRCH,
+                           "machine '%s' runs, and '%s' does not name its process: see `fuser %s`", name,
+                           dir.pid, dir.lock);
+        if (pidfd >= 0)
+            break;
+    }
+    rc = process_end(&dir, pidfd, timeout_ms, end, err);
+    if (rc < 0)
+        return err_wrap(err, "machine '%s'", name);
+    return machine_dir_running(&dir, true, &running, err);
+}

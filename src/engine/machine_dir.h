@@ -1,0 +1,46 @@
+/* machine_dir.h: the directory of one machine, its lock, and the process that holds it.  For machine.c and
+ * console.c. */
+#ifndef VMWIRE_ENGINE_MACHINE_DIR_H
+#define VMWIRE_ENGINE_MACHINE_DIR_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "host/host.h"
+
+struct machine_dir {
+    const char *name;                                              /* the machine's */
+    const char *path, *lock, *pid, *qmp, *serial, *wait, *console; /* absolute, in the arena given to init */
+    int lock_fd; /* ours, locked; -1 while it is not.  Start with {.lock_fd = -1} */
+};
+
+/* Work out the paths.  Touches nothing.  -EINVAL for a name that cannot be a machine's. */
+int machine_dir_init(struct machine_dir *dir, struct arena *arena, struct host *host, const char *name,
+                     struct err *err);
+/* Close the lock's descriptor: the machine's, if it was inherited, stays locked. */
+void machine_dir_close(struct machine_dir *dir);
+#define _cleanup_machine_dir_ __attribute__((cleanup(machine_dir_close)))
+
+/* Make the directory (0700), take the lock, take stale files away.  -EBUSY when the machine runs, with its
+ * pid. */
+int machine_dir_lock(struct machine_dir *dir, struct err *err);
+
+/* Take the directory away and release the lock, which must be ours. */
+void machine_dir_remove(struct machine_dir *dir);
+
+/* Does somebody hold the lock?  `clean`: when nobody does, take away what is there. */
+int machine_dir_running(struct machine_dir *dir, bool clean, bool *running, struct err *err);
+
+/* The pid in the pid file, when that process holds the lock; else 0. */
+pid_t machine_dir_pid(const struct machine_dir *dir);
+
+/* A pidfd of the process that the pid file names, opened before it was seen to hold the lock, so that it is
+ * never another's; -ESRCH when there is none. */
+int machine_dir_pidfd(const struct machine_dir *dir);
+
+/* pidfd_send_signal(2); a process that is gone already counts as success. */
+int pidfd_send_signal_checked(int pidfd, int signal);
+
+#endif
