@@ -1,0 +1,39 @@
+# The front door; meson does the work (meson.build).
+BUILD := build
+PREFIX := /usr/local
+
+.PHONY: all deps demo check bench soak fuzz install clean
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+	@ln -sf src/vmwire $(BUILD)/vmwire
+
+$(BUILD)/build.ninja:
+	@command -v meson >/dev/null || { echo "meson is not installed: scripts/deps installs what is missing" >&2; exit 1; }
+	@meson setup --prefix $(PREFIX) $(BUILD)
+
+deps:
+	@scripts/deps
+
+# The article's story with real guests, in a lab; nothing of this host's network is touched.
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@scripts/guest-image
+	@scripts/demo
+
+check: deps
+	@scripts/check $(CHECK)
+
+bench: deps
+	@$(MAKE) --no-print-directory all
+	@python3 bench/bench.py
+
+soak fuzz: deps
+	@test -x scripts/$@ || { echo "scripts/$@ is not written yet" >&2; exit 1; }
+	@scripts/$@
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf $(BUILD) $(BUILD)-*
