@@ -34,7 +34,9 @@ int cmd_lab(struct cli *cli, int argc, char **argv)
     struct lab_options lab = {.welcome = welcome};
     const struct cli_option options[] = {{"--single-mac", &lab.single_mac, NULL}, {0}};
     int end = options_end(argc, argv), count = end;
+    char *first = argv[end]; /* cli_options ends what it keeps with a NULL, which may be here */
     int status = cli_options(cli, &count, argv, options);
+    argv[end] = first;
     if (status != EXIT_DONE)
         return status;
     if (end < argc && strcmp(argv[end], "--") == 0)
