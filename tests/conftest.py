@@ -101,7 +101,8 @@ class Host(Namespace):
         if gateway:
             peer.sh(f"ip addr add {gateway} dev far")
             if address:
-                self.sh(f"ip route add default via {gateway.split('/')[0]} dev {name}")
+                # The first uplink is the default route's.
+                self.sh(f"ip route add default via {gateway.split('/')[0]} dev {name} 2>/dev/null || true")
         return peer
 
     def vmwire(self, *args, check=True, program=VMWIRE, **kwargs):

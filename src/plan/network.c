@@ -200,6 +200,10 @@ static void start_services(struct planner *planner, const struct passage *passag
         return;
     vec_foreach (&passage->services->files, file)
         write_file(planner, passage, file->path, file->content);
+    vec_foreach (&passage->services->state, file) {
+        if (!file_find(planner->observed, file->path))
+            write_file(planner, passage, file->path, file->content);
+    }
     vec_foreach (&passage->services->services, service) {
         if (service_running(planner, passage->name, service->kind) &&
             service_stays(planner, passage, service->kind))
