@@ -15,7 +15,8 @@ static int lease_from_environment(struct prefix *prefix, struct ip *gateway, uin
     if (!ip || ip_parse(ip, &prefix->ip) < 0 || length < 0)
         return -1;
     prefix->length = (uint8_t)length;
-    *lifetime_s = seconds > 0 ? (uint32_t)seconds : UINT32_MAX;
+    /* A lease for ever ends in 68 years: what has an end is told apart from what somebody added by hand. */
+    *lifetime_s = seconds > 0 ? (uint32_t)seconds : INT32_MAX;
     if (router) {
         char first[IP_TEXT_SIZE] = "";
         size_t size = strcspn(router, " ");

@@ -273,14 +273,22 @@ static void set_firewall(struct planner *planner, const struct passage *passage)
 /* --- 2. giving an uplink back, and what the bridge loses
  * ---------------------------------------------------------- */
 
+/* Won by the network's DHCP client: it comes and goes with the client.  lease_apply gives every lease an end.
+ */
+static bool is_leased(const struct planner *planner, const struct passage *passage,
+                      const struct address *address)
+{
+    return address->valid_s != 0 && address->valid_s != UINT32_MAX &&
+           service_running(planner, passage->name, "dhcp-client");
+}
+
 /* An address on the bridge that vmwire did not put there and no DHCP client or router advertisement did. */
 static bool added_by_hand(const struct planner *planner, const struct passage *passage,
                           const struct address *address)
 {
     struct op op = {.kind = OP_ADDRESS_ADD, .address = *address};
-    bool leased = service_running(planner, passage->name, "dhcp-client") && address->valid_s != 0 &&
-                  address->valid_s != UINT32_MAX;
-    return address_moves(address, passage->name) && !record_makes(&passage->now, &op) && !leased;
+    return address_moves(address, passage->name) && !record_makes(&passage->now, &op) &&
+           !is_leased(planner, passage, address);
 }
 
 static void give_addresses_back(struct planner *planner, const struct passage *passage, const char *uplink)
@@ -377,7 +385,8 @@ static void strip_bridge(struct planner *planner, const struct passage *passage)
         const struct address *address = &planner->observed->addresses.items[i];
         struct op op = {.kind = OP_ADDRESS_ADD, .address = *address};
         bool stale = record_makes(&passage->now, &op) && !record_makes(&passage->want, &op);
-        if (stale || (!passage->want.mode && address_moves(address, passage->name)))
+        if (stale || (!passage->want.mode && address_moves(address, passage->name) &&
+                      !is_leased(planner, passage, address)))
             remove_address(planner, passage, address);
     }
 }

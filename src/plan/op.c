@@ -368,22 +368,24 @@ void op_json(struct json *json, const struct op *op)
     for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
         if (!wanted(op, field))
             continue;
+        /* "kind" is the operation's already */
+        const char *name = strcmp(field->name, "kind") == 0 ? "type" : field->name;
         if (field->type == F_ARGV) {
-            json_array_open(json, field->name);
+            json_array_open(json, name);
             const char *const *argv = *(const char *const *const *)at(op, field);
             for (size_t i = 0; argv && argv[i]; i++)
                 json_string(json, NULL, argv[i]);
             json_array_close(json);
         } else if (field->type == F_BOOL) {
-            json_bool(json, field->name, *(const bool *)at(op, field));
+            json_bool(json, name, *(const bool *)at(op, field));
         } else if (field->type == F_U32) {
-            json_integer(json, field->name, *(const uint32_t *)at(op, field));
+            json_integer(json, name, *(const uint32_t *)at(op, field));
         } else if (field->type == F_U8) {
-            json_integer(json, field->name, *(const uint8_t *)at(op, field));
+            json_integer(json, name, *(const uint8_t *)at(op, field));
         } else {
             const char *value = member_text(arena, op, field);
             if (value)
-                json_string(json, field->name, value);
+                json_string(json, name, value);
         }
     }
 }

@@ -61,7 +61,8 @@ int op_parse(struct arena *arena, const char *line, struct op *op, struct err *e
 /* What it does, for people: "adding port 're1' to bridge 'brext'". */
 const char *op_describe(struct arena *arena, const struct op *op);
 
-/* As members of the open JSON object: kind, network and the kind's own. */
+/* As members of the open JSON object: kind, network and the kind's own (a link's and a service's kind is
+ * "type"). */
 void op_json(struct json *json, const struct op *op);
 
 #endif
