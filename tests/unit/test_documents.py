@@ -1,0 +1,102 @@
+"""The documents say what the program does: keys, commands, options and examples are compared with their sources."""
+import pathlib
+import re
+import subprocess
+
+import pytest
+from conftest import ROOT, VMWIRE
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def text(path):
+    return (ROOT / path).read_text()
+
+
+def plain(page):
+    """A manual page without its markup."""
+    return re.sub(r"\s+", " ", re.sub(r"^\.(\w+) ", "", text(page).replace("\\&", ""), flags=re.M))
+
+
+def commands():
+    source = text("src/cli/commands.c")
+    table = source[source.index("commands[] = {"):]
+    return re.findall(r'\{"(\w+)",\s*"([^"]*)",\s*"', table)
+
+
+@pytest.mark.parametrize("page", ["man/vmwire.8", "man/vmwire.yaml.5"])
+def test_manual_page_is_without_a_complaint(page):
+    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", ROOT / page], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_every_command_and_option_is_in_the_manual():
+    page = text("man/vmwire.8")
+    for name, arguments in commands():
+        assert re.search(rf"^\.It Cm {name}\b", page, flags=re.M), name
+        for option in re.findall(r"--?(\w[\w-]+)", arguments):
+            assert re.search(rf"Fl -{option}\b", page), (name, option)
+
+
+def test_every_command_of_the_manual_exists():
+    page = text("man/vmwire.8")
+    listed = page[page.index(".Sh COMMANDS"):page.index(".Sh WHAT")]
+    # keys of a nic are spelled `Cm mac Ns = …`
+    assert set(re.findall(r"^\.It Cm (\w+)(?! Ns)\b(?! Ns)", listed, flags=re.M)) == {name for name, _ in commands()}
+
+
+def test_every_key_is_in_the_manual_with_its_default():
+    page = text("man/vmwire.yaml.5")
+    keys = set()
+    for source in (ROOT / "src/config").glob("*.c"):
+        keys |= set(re.findall(r'\.name = "(\w+)"', source.read_text()))
+    keys -= {"parent", "vf"}  # read only to say that they are not supported yet
+    assert keys >= {"mode", "uplink", "subnet", "cpus", "nics", "queues", "read_only"}
+    for key in keys:
+        assert re.search(rf"^\.(It )?Ic (\w+ , )?{key}\b", page, flags=re.M), key
+    for entry in re.split(r"^\.It Ic ", page, flags=re.M)[1:]:
+        name = entry.split("\n")[0]
+        assert re.search(r"Default:|Required\.|Default: none", entry), name
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_example_is_in_the_manual_as_it_is(example):
+    assert f".Bd -literal\n{example.read_text()}.Ed\n" in text("man/vmwire.yaml.5").replace("\\e", "\\")
+
+
+def yaml_blocks():
+    return re.findall(r"```yaml\n(.*?)```", text("README.md"), flags=re.S)
+
+
+def test_the_file_of_the_readme_is_right(tmp_path):
+    (block,) = yaml_blocks()
+    path = tmp_path / "vmwire.yaml"
+    path.write_text(block)
+    path.chmod(0o600)
+    done = subprocess.run([VMWIRE, "-c", path, "check"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_readme_names_only_commands_that_are_there():
+    named = set(re.findall(r"`vmwire (\w+)", text("README.md")))
+    assert named <= {name for name, _ in commands()}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/JSON.md", "docs/ERRORS.md"])
+def test_links_between_documents_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", text(page)):
+        assert (ROOT / pathlib.Path(page).parent / target).exists(), target
+
+
+def test_every_kind_of_operation_is_described():
+    kinds = re.findall(r'^    \[OP_\w+\] = \{"([\w-]+)"', text("src/plan/op.c"), flags=re.M)
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert f"`{kind}`" in text("docs/JSON.md"), kind
+
+
+def test_unit_file_names_what_is_installed():
+    unit = text("scripts/systemd/vmwire.service")
+    for line in re.findall(r"^Exec\w+=(.*)$", unit, flags=re.M):
+        assert line.startswith("@sbindir@/vmwire ")
+        assert line.split()[-1] in {name for name, _ in commands()}
