@@ -14,7 +14,7 @@ int cli_machine_name(struct cli *cli, int argc, char **argv, const char **name)
 {
     if (argc != 2)
         return cli_usage(cli, "'%s' takes the name of one machine", argv[0]);
-    const char *fault = name_fault(&cli->arena, argv[1]);
+    const char *fault = machine_name_fault(&cli->arena, argv[1]);
     if (fault)
         return cli_usage(cli, "machine name '%s' %s", argv[1], fault);
     *name = argv[1];

@@ -6,7 +6,7 @@
  * display.wait, a helper stays until the first viewer has come or the hypervisor has gone).  A directory
  * whose lock is free is what a dead machine left; whoever finds it may take it away, holding the lock.
  *
- * Every function that takes a name answers -EINVAL for one that cannot be a machine's (name_fault). */
+ * Every function that takes a name answers -EINVAL for one that cannot be a machine's (machine_name_fault). */
 #ifndef VMWIRE_ENGINE_MACHINE_H
 #define VMWIRE_ENGINE_MACHINE_H
 

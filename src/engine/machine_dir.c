@@ -26,7 +26,7 @@ enum { LOCK_TRIES = 25, LOCK_PAUSE_MS = 20, LOOK_TRIES = 4, LOOK_PAUSE_MS = 5 };
 int machine_dir_init(struct machine_dir *dir, struct arena *arena, struct host *host, const char *name,
                      struct err *err)
 {
-    const char *fault = name_fault(arena, name);
+    const char *fault = machine_name_fault(arena, name);
     if (fault)
         return err_set(err, EINVAL, "machine name '%s' %s", name, fault);
     const char *path = arena_printf(arena, "%s/machine/%s", host->backend->run_dir, name);
