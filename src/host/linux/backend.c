@@ -85,6 +85,25 @@ static int linux_bridge_get(struct host *base, struct arena *arena, const char *
     return 0;
 }
 
+/* Some machines have a /dev/kvm that makes machines and cannot run a kernel in them: a software KVM of a
+ * guest that was given no virtualisation of its own.  Then the processor's flags lack both vmx and svm. */
+static bool processor_virtualises(struct arena *arena)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    char *text;
+    if (file_read(arena, AT_FDCWD, "/proc/cpuinfo", 16 << 20, &text, NULL, NULL) < 0)
+        return true;
+    const char *flags = strstr(text, "\nflags");
+    if (!flags)
+        return true;
+    char *line = arena_printf(arena, "%.*s ", (int)strcspn(flags + 1, "\n"), flags + 1);
+    return strstr(line, " vmx ") || strstr(line, " svm ");
+#else
+    (void)arena;
+    return true;
+#endif
+}
+
 static bool linux_accelerated(struct host *base, struct arena *arena, const char **why_not)
 {
     (void)base;
@@ -102,6 +121,10 @@ static bool linux_accelerated(struct host *base, struct arena *arena, const char
         ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION ? ioctl(kvm, KVM_CREATE_VM, 0) : -1;
     if (machine < 0)
         *why_not = "/dev/kvm does not make virtual machines";
+    if (machine >= 0 && !processor_virtualises(arena)) {
+        *why_not = "/dev/kvm is there, but the processor has neither vmx nor svm";
+        return false;
+    }
     return machine >= 0;
 }
 
