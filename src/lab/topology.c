@@ -38,7 +38,8 @@ enum place { HOST, ROUTER, INTERNET, PLACES };
 
 static const char *const place_names[PLACES] = {"practice host", "router", "internet"};
 
-/* The indexes differ from those of the far ends: a veth whose index equals its peer's looks to the kernel
+/* re1 was up once, as every interface of a booted host was: only then it has a queue discipline.
+ * The indexes differ from those of the far ends: a veth whose index equals its peer's looks to the kernel
  * like a device of its own, for which it may take a second to notice a carrier (net/core/link_watch.c,
  * linkwatch_urgent_event). */
 static const char host_links[] =
