@@ -15,7 +15,7 @@
  *  1. Namespaces: `router` and `internet` are made, each held by a bind mount under /run/netns, where `ip
  * netns exec` looks for it.  The caller ends in the namespace in which it began.
  *  2. Files: the servers' configurations lie under LAB_DIRECTORY.
- *  3. Links: the three `ip -batch` texts below; veth pairs are made by the practice host and by the internet,
+ *  3. Links: the `ip -batch` texts below; veth pairs are made by the practice host and by the internet,
  * their far ends put into the router.
  *  4. Settings, then rules, then servers, each in its namespace.  A server has gone to the background, and
  * answers, when its program returns. Nothing is ever taken down: all of it dies with the namespaces, and
@@ -38,8 +38,7 @@ enum place { HOST, ROUTER, INTERNET, PLACES };
 
 static const char *const place_names[PLACES] = {"practice host", "router", "internet"};
 
-/* re1 was up once, as every interface of a booted host was: only then it has a queue discipline.
- * The indexes differ from those of the far ends: a veth whose index equals its peer's looks to the kernel
+/* The indexes differ from those of the far ends: a veth whose index equals its peer's looks to the kernel
  * like a device of its own, for which it may take a second to notice a carrier (net/core/link_watch.c,
  * linkwatch_urgent_event). */
 static const char host_links[] =
@@ -49,6 +48,11 @@ static const char host_links[] =
     "link set re0 up\n"
     "address add 192.168.87.44/24 broadcast 192.168.87.255 dev re0\n"
     "route add default via 192.168.87.1 dev re0\n";
+
+/* Once the cable is in: re1 was up before, as every interface of a booted host was, and has a queue
+ * discipline. */
+static const char host_settled[] = "link set re1 up\n"
+                                   "link set re1 down\n";
 
 static const char internet_links[] = "link set lo up\n"
                                      "link add isp index 102 type veth peer name wan netns router\n"
@@ -159,6 +163,7 @@ static const struct step {
     {INTERNET, false, {"ip", "-batch", "-"}, internet_links},
     {ROUTER, true, {"nft", "-f", "-"}, single_mac_rules},
     {ROUTER, false, {"ip", "-batch", "-"}, router_links},
+    {HOST, false, {"ip", "-batch", "-"}, host_settled},
     {ROUTER, false, {"nft", "-f", "-"}, router_rules},
     {ROUTER, false, {"dnsmasq", "--conf-file=" LAB_DIRECTORY "/router/dnsmasq.conf"}, NULL},
     {INTERNET, false, {"dnsmasq", "--conf-file=" LAB_DIRECTORY "/internet/dnsmasq.conf"}, NULL},
