@@ -32,7 +32,7 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
     if (rc == 0 && (what & HOST_OBSERVE_ROUTES))
         rc = routes_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FORWARDING))
-        rc = forwarding_observe(arena, observed, err);
+        rc = forwarding_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = nft_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))

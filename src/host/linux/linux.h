@@ -25,11 +25,14 @@ int link_get(struct linux_host *host, struct arena *arena, const char *name, str
 
 /* rtnl_apply.c: one operation of links, ports, addresses or routes. */
 int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* Ask for no IPv6 address of its own, or for the usual one; nothing on a kernel without IPv6. */
+void link_put_ipv6(struct netlink_message *message, bool on);
 /* The index of an interface; -ENODEV with the name in err. */
 int link_index(const char *name, struct err *err);
 
 /* sysctl.c */
-int forwarding_observe(struct arena *arena, struct observed *observed, struct err *err);
+int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       struct err *err);
 int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
 
 /* nft.c: writes through libnftables; nft_observe.c: reads through nfnetlink. */

@@ -28,7 +28,8 @@ static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to", "
 
 struct reader {
     struct arena *arena;
-    size_t rules; /* seen so far, in order */
+    size_t rules; /* seen so far */
+    size_t last;  /* the place in nft_rules of the last one, for the order inside a chain */
     bool strange; /* a rule, chain or map that is not ours, or out of place */
     size_t chains, maps;
     struct elements elements[MAP_COUNT];
@@ -64,6 +65,10 @@ static int rule_each(const struct nlmsghdr *header, void *data)
     const char *comment = comment_of(table[NFTA_RULE_USERDATA], reader->arena);
     for (size_t i = 0; nft_rules[i].chain; i++) {
         if (strcmp(nft_rules[i].chain, chain) == 0 && strcmp(nft_rules[i].comment, comment) == 0) {
+            bool same_chain = reader->rules && strcmp(nft_rules[reader->last].chain, chain) == 0;
+            if (same_chain && i <= reader->last)
+                reader->strange = true;
+            reader->last = i;
             reader->rules++;
             return 0;
         }
@@ -91,8 +96,15 @@ static int set_each(const struct nlmsghdr *header, void *data)
     const struct nlattr *table[NFTA_SET_MAX + 1];
     netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_MAX + 1);
     const char *name = netlink_text(table[NFTA_SET_NAME]);
-    for (int map = 0; map < MAP_COUNT && our_table(table[NFTA_SET_TABLE]); map++)
-        reader->maps += strcmp(map_names[map], name) == 0;
+    if (!our_table(table[NFTA_SET_TABLE]))
+        return 0;
+    for (int map = 0; map < MAP_COUNT; map++) {
+        if (strcmp(map_names[map], name) == 0) {
+            reader->maps++;
+            return 0;
+        }
+    }
+    reader->strange = true;
     return 0;
 }
 

@@ -108,7 +108,7 @@ static void render_address(struct arena *arena, struct text *out, const struct o
             text_add(out, " scope %u", address->scope);
         if (address->metric)
             text_add(out, " metric %u", address->metric);
-        if (address->valid_s && address->valid_s != UINT32_MAX)
+        if (address->valid_s && (address->valid_s != UINT32_MAX || address->preferred_s != UINT32_MAX))
             text_add(out, " valid_lft %u preferred_lft %u", address->valid_s, address->preferred_s);
         address_flags(out, address);
     }
@@ -181,8 +181,14 @@ static void render_file(struct arena *arena, struct text *out, const struct op *
     const char *below = folder + strlen(LINUX_RUN_DIR);
     text_add(out, "mkdir -p -m 700 %s%s%s\n", LINUX_RUN_DIR, *below ? " " LINUX_RUN_DIR "/network " : "",
              *below ? quote(arena, folder) : "");
-    text_add(out, "cat > %s <<'EOF'\n%sEOF\nchmod %o %s\n", quote(arena, file->path), file->content,
-             file->mode, quote(arena, file->path));
+    size_t length = strlen(file->content);
+    /* A here-document cannot hold a line that ends it, nor a last line without a newline. */
+    if ((length && file->content[length - 1] != '\n') || strncmp(file->content, "EOF\n", 4) == 0 ||
+        strstr(file->content, "\nEOF\n"))
+        text_add(out, "printf %%s %s > %s\n", quote(arena, file->content), quote(arena, file->path));
+    else
+        text_add(out, "cat > %s <<'EOF'\n%sEOF\n", quote(arena, file->path), file->content);
+    text_add(out, "chmod %o %s\n", file->mode, quote(arena, file->path));
 }
 
 const char *linux_render(struct arena *arena, const struct op *op)

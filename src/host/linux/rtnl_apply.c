@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "host/linux/linux.h"
@@ -21,8 +22,10 @@ int link_index(const char *name, struct err *err)
  * ----------------------------------------------------------------------------------------------------------
  */
 
-static void put_addrgenmode(struct netlink_message *message, bool ipv6)
+void link_put_ipv6(struct netlink_message *message, bool ipv6)
 {
+    if (access("/proc/sys/net/ipv6", F_OK) < 0)
+        return;
     struct nlattr *spec = netlink_nest_open(message, IFLA_AF_SPEC);
     struct nlattr *inet6 = netlink_nest_open(message, AF_INET6);
     netlink_put_u8(message, IFLA_INET6_ADDR_GEN_MODE,
@@ -56,18 +59,34 @@ static void put_attributes(struct netlink_message *message, const struct link *l
         netlink_put_u32(message, IFLA_MTU, link->mtu);
 }
 
-static void start_set(struct netlink_message *message, const struct link *link, int index)
+/* Change what link->fields names.  IFF_UP travels apart: the kernel heeds it before the IPv6 mode of the same
+ * message (do_setlink, net/core/rtnetlink.c), and a link that comes up first has made its link-local address
+ * by then. */
+static int link_change(struct linux_host *host, const struct link *link, int index, struct err *err)
 {
-    struct ifinfomsg *info = netlink_start(message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
-    info->ifi_index = index;
+    struct netlink_message messages[2];
+    size_t count = 0, attributes = (link->fields & LINK_UP) && !link->up ? 1 : 0;
+    if (link->fields & ~(unsigned)LINK_UP) {
+        struct netlink_message *message = &messages[attributes];
+        struct ifinfomsg *info = netlink_start(message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
+        info->ifi_index = index;
+        if (link->fields & LINK_ALIAS)
+            netlink_put(message, IFLA_IFALIAS, link->alias, strlen(link->alias));
+        if (link->fields & LINK_IPV6)
+            link_put_ipv6(message, link->ipv6);
+        put_attributes(message, link);
+        put_bridge(message, link);
+        count++;
+    }
     if (link->fields & LINK_UP) {
+        struct netlink_message *message = &messages[count && !attributes ? 1 : 0];
+        struct ifinfomsg *info = netlink_start(message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
+        info->ifi_index = index;
         info->ifi_change = IFF_UP;
         info->ifi_flags = link->up ? IFF_UP : 0;
+        count++;
     }
-    if (link->fields & LINK_ALIAS)
-        netlink_put(message, IFLA_IFALIAS, link->alias, strlen(link->alias));
-    if (link->fields & LINK_IPV6)
-        put_addrgenmode(message, link->ipv6);
+    return count ? netlink_call_all(&host->route, messages, count, err) : 0;
 }
 
 static int link_set(struct linux_host *host, const struct link *link, unsigned flags, struct err *err)
@@ -75,12 +94,7 @@ static int link_set(struct linux_host *host, const struct link *link, unsigned f
     int index = link_index(link->name, err);
     if (index < 0)
         return (flags & HOST_APPLY_TOLERANT) ? 0 : index;
-    struct netlink_message message;
-    struct link plain = *link;
-    start_set(&message, &plain, index);
-    put_attributes(&message, link);
-    put_bridge(&message, link);
-    return netlink_call(&host->route, &message, NULL, NULL, err);
+    return link_change(host, link, index, err);
 }
 
 static int owned_check(struct linux_host *host, struct arena *arena, const char *name, const char *network,
@@ -106,17 +120,31 @@ static int link_delete(struct linux_host *host, const char *name, struct err *er
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }
 
+/* Made, but killed before it was tagged: down, without alias and ports, as nobody else leaves a bridge of
+ * that name. */
+static bool half_made(struct linux_host *host, struct arena *arena, const char *name)
+{
+    struct link link;
+    struct observed observed = {0};
+    if (link_get(host, arena, name, &link, NULL) < 0 || strcmp(link.kind, "bridge") != 0 || *link.alias ||
+        link.up || links_observe(host, arena, &observed, NULL) < 0)
+        return false;
+    vec_foreach (&observed.links, port) {
+        if (strcmp(port->master, name) == 0)
+            return false;
+    }
+    return true;
+}
+
 static int link_delete_owned(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     bool tolerant = flags & HOST_APPLY_TOLERANT;
     if (if_nametoindex(op->link.name) == 0)
         return tolerant ? 0 : err_set(err, ENODEV, "interface '%s' does not exist", op->link.name);
-    struct link link;
-    /* Made, but killed before it was tagged: the journal names it, it has no alias, it is a bridge: ours. */
-    bool untagged = tolerant && link_get(host, &arena, op->link.name, &link, err) == 0 && !*link.alias &&
-                    strcmp(link.kind, "bridge") == 0;
-    int rc = untagged ? 0 : owned_check(host, &arena, op->link.name, op->network, err);
+    int rc = owned_check(host, &arena, op->link.name, op->network, err);
+    if (rc == -EPERM && tolerant && half_made(host, &arena, op->link.name))
+        rc = 0;
     return rc < 0 ? rc : link_delete(host, op->link.name, err);
 }
 
@@ -141,10 +169,8 @@ static int link_create(struct linux_host *host, const struct op *op, unsigned fl
     struct link rest = *link;
     rest.fields &= LINK_UP | LINK_ALIAS | LINK_IPV6;
     int index = link_index(link->name, err);
-    if (index > 0) {
-        start_set(&message, &rest, index);
-        rc = netlink_call(&host->route, &message, NULL, NULL, err);
-    }
+    if (index > 0)
+        rc = link_change(host, &rest, index, err);
     if (index < 0 || rc < 0)
         link_delete(host, link->name, NULL);
     return index < 0 ? index : rc;
@@ -194,7 +220,7 @@ static int port_apply(struct linux_host *host, const struct op *op, unsigned fla
 
 static void put_lifetimes(struct netlink_message *message, const struct address *address)
 {
-    if (!address->valid_s || address->valid_s == UINT32_MAX)
+    if (!address->valid_s || (address->valid_s == UINT32_MAX && address->preferred_s == UINT32_MAX))
         return;
     struct ifa_cacheinfo cache = {.ifa_valid = address->valid_s, .ifa_prefered = address->preferred_s};
     netlink_put(message, IFA_CACHEINFO, &cache, sizeof(cache));
@@ -206,7 +232,7 @@ static int address_apply(struct linux_host *host, const struct op *op, unsigned 
     bool tolerant = flags & HOST_APPLY_TOLERANT, add = op->kind == OP_ADDRESS_ADD;
     int index = link_index(address->ifname, err);
     if (index < 0)
-        return tolerant && !add ? 0 : index;
+        return tolerant ? 0 : index;
     struct netlink_message message;
     struct ifaddrmsg *info = netlink_start(&message, add ? RTM_NEWADDR : RTM_DELADDR,
                                            NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0), sizeof(*info));
@@ -285,21 +311,81 @@ static int route_send(struct linux_host *host, const struct route *route, uint16
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }
 
+static bool is_our_bridge(const struct observed *seen, struct arena *arena, const char *name)
+{
+    const struct link *link = link_find(seen, name);
+    return link && strcmp(link->kind, "bridge") == 0 && owner_network(arena, link->alias);
+}
+
+/* Is `old` the route that moves to where `route` is?  Other interfaces may have one in the slot for good
+ * reasons.  A port and its bridge are plain; once the port has left, the gateway tells, or that there is no
+ * other. */
+static bool route_moves_away(const struct observed *seen, struct arena *arena, const struct route *old,
+                             const struct route *route, bool alone)
+{
+    const struct link *from = link_find(seen, old->ifname), *to = link_find(seen, route->ifname);
+    if (old->unmovable || !from || !to)
+        return false;
+    if (strcmp(from->master, to->name) == 0 || strcmp(to->master, from->name) == 0 || from == to)
+        return true;
+    bool same_gateway = ip_is_set(&old->gateway) && ip_equal(&old->gateway, &route->gateway);
+    return (alone || same_gateway) &&
+           (is_our_bridge(seen, arena, from->name) || is_our_bridge(seen, arena, to->name));
+}
+
+/* IPv6 keeps a route an interface in one slot, and NLM_F_REPLACE hits the first that it meets.  So it is used
+ * only when the slot's one other route is the one that moves; else the new route is added and the one that
+ * moves deleted. */
+static int route_replace_ipv6(struct linux_host *host, const struct route *route, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    VEC(struct route) others = {0}, moving = {0};
+    int rc = links_observe(host, &arena, &seen, err);
+    if (rc == 0)
+        rc = routes_observe(host, &arena, &seen, err);
+    if (rc < 0)
+        return rc;
+    vec_foreach (&seen.routes, old) {
+        struct route slot = *old;
+        slot.ifname = route->ifname, slot.gateway = route->gateway;
+        if (route_same_slot(&slot, route) && !route_equal(old, route))
+            *vec_push(&arena, &others) = *old;
+    }
+    vec_foreach (&others, old) {
+        if (route_moves_away(&seen, &arena, old, route, others.count == 1))
+            *vec_push(&arena, &moving) = *old;
+    }
+    bool replace = others.count == 1 && moving.count == 1;
+    rc = route_send(host, route, RTM_NEWROUTE, NLM_F_CREATE | (replace ? NLM_F_REPLACE : 0), err);
+    if (rc < 0 && rc != -EEXIST)
+        return rc;
+    vec_foreach (&moving, old) {
+        rc = route_send(host, old, RTM_DELROUTE, 0, err);
+        if (rc < 0 && rc != -ESRCH)
+            return rc;
+    }
+    return 0;
+}
+
 static int route_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     bool tolerant = flags & HOST_APPLY_TOLERANT;
     int rc;
     switch (op->kind) {
     case OP_ROUTE_ADD:
-        rc = route_send(host, &op->route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, err);
-        return tolerant && rc == -EEXIST ? 0 : rc;
+        /* IPv6 keeps a route an interface, and NLM_F_EXCL would refuse the second of one metric. */
+        rc = route_send(host, &op->route, RTM_NEWROUTE,
+                        op->route.to.ip.family == AF_INET6 ? NLM_F_CREATE : NLM_F_CREATE | NLM_F_EXCL, err);
+        return tolerant && (rc == -EEXIST || rc == -ENODEV) ? 0 : rc;
     case OP_ROUTE_REMOVE:
         rc = route_send(host, &op->route, RTM_DELROUTE, 0, err);
         return tolerant && (rc == -ESRCH || rc == -ENODEV) ? 0 : rc;
     default:
-        /* In IPv6 too the kernel takes the route of the same prefix and metric for the one to replace, whatever its
-         * interface (fib6_add_rt2node, net/ipv6/ip6_fib.c). */
-        return route_send(host, &op->route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, err);
+        rc = op->route.to.ip.family == AF_INET6
+                 ? route_replace_ipv6(host, &op->route, err)
+                 : route_send(host, &op->route, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, err);
+        return tolerant && rc == -ENODEV ? 0 : rc;
     }
 }
 

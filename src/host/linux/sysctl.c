@@ -1,7 +1,10 @@
 /* sysctl.c: the kernel's settings under /proc/sys, and those that IPv4 forwarding touches. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netconf.h>
+#include <linux/rtnetlink.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -29,7 +32,7 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     const char *path = sysctl_path(&arena, sysctl->name);
-    if (strstr(path, "/../"))
+    if (strncmp(sysctl->name, "net.", 4) != 0 || strstr(path, "/../"))
         return err_set(err, EINVAL, "'%s' is not the name of a sysctl", sysctl->name);
     const char *now = sysctl_read(&arena, sysctl->name);
     if (now && strcmp(now, sysctl->value) == 0)
@@ -60,10 +63,41 @@ static const char *interface_setting(struct arena *arena, const char *ifname)
     return name;
 }
 
+struct forwarding_watcher {
+    struct arena *arena;
+    struct observed *observed;
+    size_t first; /* how many entries stand before those of the dump */
+};
+
+/* One interface's, or the default's, where it is not what switching off leaves. */
+static int netconf_each(const struct nlmsghdr *header, void *data)
+{
+    struct forwarding_watcher *watcher = data;
+    const struct nlattr *table[NETCONFA_FORWARDING + 1];
+    if (header->nlmsg_type != RTM_NEWNETCONF)
+        return 0;
+    netlink_attributes(header, sizeof(struct netconfmsg), table, NETCONFA_FORWARDING + 1);
+    int index = (int)netlink_u32(table[NETCONFA_IFINDEX]);
+    if (index == NETCONFA_IFINDEX_ALL || netlink_u32(table[NETCONFA_FORWARDING]) == 0)
+        return 0;
+    const struct link *link = link_by_index(watcher->observed, index);
+    if (link || index == NETCONFA_IFINDEX_DEFAULT)
+        add(watcher->arena, watcher->observed,
+            interface_setting(watcher->arena, link ? link->name : "default"), "1", NULL);
+    return 0;
+}
+
+static void netconf_reset(void *data)
+{
+    struct forwarding_watcher *watcher = data;
+    watcher->observed->forwarding.count = watcher->first;
+}
+
 /* Writing ip_forward rewrites the forwarding of every interface and accept_redirects (inet_forward_change,
  * net/ipv4/devinet.c): to 0 and 1 when it is switched off.  What would come back otherwise than it is now is
  * listed too. */
-int forwarding_observe(struct arena *arena, struct observed *observed, struct err *err)
+int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       struct err *err)
 {
     const char *forward = sysctl_read(arena, "net.ipv4.ip_forward");
     if (!forward)
@@ -74,13 +108,11 @@ int forwarding_observe(struct arena *arena, struct observed *observed, struct er
     const char *redirects = sysctl_read(arena, "net.ipv4.conf.all.accept_redirects");
     if (redirects && strcmp(redirects, "1") != 0)
         add(arena, observed, "net.ipv4.conf.all.accept_redirects", redirects, NULL);
-    const char *fresh = sysctl_read(arena, "net.ipv4.conf.default.forwarding");
-    if (fresh && strcmp(fresh, "0") != 0)
-        add(arena, observed, "net.ipv4.conf.default.forwarding", fresh, NULL);
-    vec_foreach (&observed->links, link) {
-        const char *name = interface_setting(arena, link->name), *now = sysctl_read(arena, name);
-        if (now && strcmp(now, "0") != 0)
-            add(arena, observed, name, now, NULL);
-    }
-    return 0;
+    struct forwarding_watcher watcher = {
+        .arena = arena, .observed = observed, .first = observed->forwarding.count};
+    struct netlink_message message;
+    struct netconfmsg *info = netlink_start(&message, RTM_GETNETCONF, 0, sizeof(*info));
+    info->ncm_family = AF_INET;
+    int rc = netlink_dump(&host->route, &message, netconf_each, netconf_reset, &watcher, err);
+    return rc < 0 ? err_wrap(err, "reading which interfaces forward") : 0;
 }

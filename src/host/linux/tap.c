@@ -101,7 +101,7 @@ static int duplicate_check(struct linux_host *host, const struct nic_request *re
                    *nic.machine == '?' ? "" : nic.machine);
 }
 
-/* Tag, MTU, no IPv6 of the host's own on it, port of the bridge, up: one request for what can go together. */
+/* Tag, MTU, no IPv6 of the host's own on it, port of the bridge, up last. */
 static int tap_wire(struct linux_host *host, const struct nic_request *request, const char *name,
                     uint32_t mtu, int bridge, struct err *err)
 {
@@ -111,19 +111,18 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
         return index;
     const char *tag =
         owner_nic_tag(&arena, request->network, request->machine, request->index, &request->mac);
-    struct netlink_message message;
-    struct ifinfomsg *info = netlink_start(&message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
+    /* Two messages sent at once: the kernel heeds IFF_UP before the IPv6 mode of the same message. */
+    struct netlink_message messages[2];
+    struct ifinfomsg *info = netlink_start(&messages[0], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
+    info->ifi_index = index;
+    netlink_put(&messages[0], IFLA_IFALIAS, tag, strlen(tag));
+    netlink_put_u32(&messages[0], IFLA_MTU, mtu);
+    netlink_put_u32(&messages[0], IFLA_MASTER, (uint32_t)bridge);
+    link_put_ipv6(&messages[0], false);
+    info = netlink_start(&messages[1], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
     info->ifi_index = index;
     info->ifi_change = info->ifi_flags = IFF_UP;
-    netlink_put(&message, IFLA_IFALIAS, tag, strlen(tag));
-    netlink_put_u32(&message, IFLA_MTU, mtu);
-    netlink_put_u32(&message, IFLA_MASTER, (uint32_t)bridge);
-    struct nlattr *spec = netlink_nest_open(&message, IFLA_AF_SPEC);
-    struct nlattr *inet6 = netlink_nest_open(&message, AF_INET6);
-    netlink_put_u8(&message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-    netlink_nest_close(&message, inet6);
-    netlink_nest_close(&message, spec);
-    int rc = netlink_call(&host->route, &message, NULL, NULL, err);
+    int rc = netlink_call_all(&host->route, messages, 2, err);
     return rc < 0 ? err_wrap(err, "wiring '%s' to '%s'", name, request->bridge) : 0;
 }
 
