@@ -219,8 +219,12 @@ static void vnc_take(struct walk *walk, void *target, const struct key *key, con
     const char *colon = strrchr(text, ':');
     if (ip_parse(text, &ip) == 0) {
         bool v6 = ip.family == AF_INET6;
-        value_refuse(walk, key, value, "the port is missing; did you mean '%s%s%s:5900'?", v6 ? "[" : "",
-                     text, v6 ? "]" : "");
+        unsigned long port;
+        if (v6 && number_parse(colon + 1, UINT16_MAX, &port) && port >= VNC_PORT_MIN)
+            value_refuse(walk, key, value, "did you mean '[%.*s]:%lu'?", (int)(colon - text), text, port);
+        else
+            value_refuse(walk, key, value, "the port is missing; did you mean '%s%s%s:5900'?", v6 ? "[" : "",
+                         text, v6 ? "]" : "");
         return;
     }
     if (!colon) {
@@ -328,8 +332,10 @@ static void nic_mac_take(struct walk *walk, void *target, const struct key *key,
             value_refuse(walk, key, value, NULL);
     } else if (mac_is_zero(&mac)) {
         value_refuse(walk, key, value, "it is all zero; leave 'mac' out to get one");
+    } else if (mac_is_multicast(&mac) && mac.bytes[0] == 0xff) {
+        value_refuse(walk, key, value, "that is for everybody on a segment; leave 'mac' out to get one");
     } else if (mac_is_multicast(&mac)) {
-        mac.bytes[0] = (uint8_t)((mac.bytes[0] & ~1u) | (mac.bytes[0] == 0xff ? 0 : 2));
+        mac.bytes[0] = (uint8_t)((mac.bytes[0] & ~1u) | 2);
         value_refuse(walk, key, value,
                      "that is a multicast address (its first byte is odd); did you mean '%s'?",
                      MAC_TEXT(&mac));

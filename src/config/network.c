@@ -310,7 +310,9 @@ const struct section section_network = {
          .takes = "an interface name",
          .offset = IN_NETWORK(uplink),
          .pos_offset = IN_NETWORK(uplink_pos),
-         .modes = BRIDGED | NAT},
+         .modes = BRIDGED | NAT,
+         .missing = "a bridged network needs the interface that leads outside",
+         .missing_modes = BRIDGED},
         {.name = "address",
          .take = address_take,
          .takes = "dhcp, keep, none or an address such as 192.168.87.9/24",
@@ -358,17 +360,16 @@ static void network_take(struct walk *walk, const char *name, const struct yaml_
     const char *subject = arena_printf(walk->problems->arena, "network '%s'", name);
 
     walk_section(walk, &section_network, subject, mode, &network, entry);
-    if (mode == NETWORK_BRIDGED && !walk_child(entry, "uplink") && !walk->partial)
-        problem_add(walk->problems, network.pos,
-                    "%s has no 'uplink'; a bridged network needs the interface that leads outside", subject);
     *vec_push(walk->arena, &walk->model->networks) = network;
 }
 
 void networks_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
 {
     (void)target;
-    if (value->kind != YAML_MAPPING || value->count == 0)
-        value_refuse(walk, key, value, value->kind == YAML_MAPPING ? "there is none" : NULL);
+    if (value->kind == YAML_MAPPING && value->count == 0)
+        problem_add(walk->problems, value->pos, "'networks' is empty; it takes %s", key->takes);
+    else if (value->kind != YAML_MAPPING)
+        value_refuse(walk, key, value, NULL);
     else
         walk_entries(walk, "network", name_fault, value, network_take);
 }

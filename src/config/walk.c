@@ -14,6 +14,8 @@ const struct section *const sections[] = {
     &section_file,    &section_network, &section_machine,  &section_disk,
     &section_display, &section_nic,     &section_function, NULL};
 
+enum { KEYS_MAX = 31 }; /* of one section */
+
 /* A text for a message: cut when long, control characters as '?'. */
 static const char *text_show(struct walk *walk, const char *text, size_t length)
 {
@@ -23,8 +25,11 @@ static const char *text_show(struct walk *walk, const char *text, size_t length)
         shown--;
     char *copy = arena_strndup(walk->problems->arena, text, shown);
     for (size_t i = 0; i < shown; i++) {
-        if ((unsigned char)copy[i] < 0x20 || copy[i] == 0x7f)
+        unsigned char byte = (unsigned char)copy[i], next = (unsigned char)copy[i + 1];
+        if (byte < 0x20 || byte == 0x7f)
             copy[i] = '?';
+        else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) /* U+0080 to U+009F */
+            copy[i] = copy[i + 1] = '?';
     }
     return shown < length ? arena_printf(walk->problems->arena, "%s…", copy) : copy;
 }
@@ -33,7 +38,7 @@ static const char *value_show(struct walk *walk, const struct yaml_node *value)
 {
     switch (value->kind) {
     case YAML_NULL:
-        return "nothing";
+        return "empty";
     case YAML_SEQUENCE:
         return "a list";
     case YAML_MAPPING:
@@ -48,14 +53,19 @@ void value_refuse(struct walk *walk, const struct key *key, const struct yaml_no
                   ...)
 {
     const char *more = "";
+    if (value->kind == YAML_NULL && walk->partial)
+        return; /* what stood there may be what was not read */
     if (hint) {
         va_list args;
         va_start(args, hint);
         more = arena_printf(walk->problems->arena, "; %s", arena_vprintf(walk->problems->arena, hint, args));
         va_end(args);
     }
-    problem_add(walk->problems, value->pos, "'%s' takes %s, not %s%s", key->name, key->takes,
-                value_show(walk, value), more);
+    if (value->kind == YAML_NULL)
+        problem_add(walk->problems, value->pos, "'%s' is empty; it takes %s%s", key->name, key->takes, more);
+    else
+        problem_add(walk->problems, value->pos, "'%s' takes %s, not %s%s", key->name, key->takes,
+                    value_show(walk, value), more);
 }
 
 const char *value_text(struct walk *walk, const struct key *key, const struct yaml_node *value)
@@ -102,7 +112,7 @@ void key_path(struct walk *walk, void *target, const struct key *key, const stru
         return;
     if (*text == '-') {
         value_refuse(walk, key, value, "it would be read as an option; write './%s'",
-                     text_show(walk, text, 60));
+                     text_show(walk, text, value->length));
     } else if (value->length >= PATH_MAX) {
         value_refuse(walk, key, value, "it has %zu bytes, and a path has at most %d", value->length,
                      PATH_MAX - 1);
@@ -207,25 +217,22 @@ static const char *modes_show(struct walk *walk, unsigned modes)
     return text_get(&out);
 }
 
-static void key_unknown(struct walk *walk, const struct section *section, unsigned mode,
-                        const struct yaml_node *name)
+/* Reports an unknown key, and returns the one that was probably meant, or NULL. */
+static const struct key *key_unknown(struct walk *walk, const struct section *section, unsigned mode,
+                                     const struct yaml_node *name)
 {
-    const char *shown = text_show(walk, name->text, name->length);
-    if (name->kind != YAML_SCALAR) {
-        problem_add(walk->problems, name->pos, "a key of %s is a word, not %s", section->what,
-                    value_show(walk, name));
-        return;
-    }
-    for (size_t i = 0; sections[i]; i++) {
-        if (sections[i] != section && key_find(sections[i], name->text)) {
-            problem_add(walk->problems, name->pos, "unknown key '%s'; it belongs to %s, not to %s", shown,
-                        sections[i]->what, section->what);
-            return;
-        }
-    }
-    const char *names[32] = {NULL};
+    const char *names[KEYS_MAX + 1] = {NULL};
     struct text list = {.arena = walk->problems->arena};
+    const char *shown = text_show(walk, name->text, name->length);
     size_t count = 0;
+
+    if (name->kind == YAML_NULL && walk->partial)
+        return NULL;
+    if (name->kind != YAML_SCALAR) {
+        problem_add(walk->problems, name->pos, "a key of %s is a word; this one is %s", section->what,
+                    value_show(walk, name));
+        return NULL;
+    }
     for (const struct key *key = section->keys; key->name; key++) {
         if (mode && key->modes && !(key->modes & 1u << mode))
             continue;
@@ -233,26 +240,43 @@ static void key_unknown(struct walk *walk, const struct section *section, unsign
         text_add(&list, "%s%s", list.length ? ", " : "", key->name);
     }
     const char *nearest = text_nearest(name->text, names);
-    if (nearest)
+    if (nearest) {
         problem_add(walk->problems, name->pos, "unknown key '%s'; did you mean '%s'?", shown, nearest);
-    else
-        problem_add(walk->problems, name->pos, "unknown key '%s'; %s has %s", shown, section->what,
-                    text_get(&list));
+        return key_find(section, nearest);
+    }
+    for (size_t i = 0; sections[i]; i++) {
+        if (sections[i] == section || !key_find(sections[i], name->text))
+            continue;
+        problem_add(walk->problems, name->pos, "unknown key '%s'; it belongs to %s, not to %s", shown,
+                    sections[i]->what, section->what);
+        return NULL;
+    }
+    problem_add(walk->problems, name->pos, "unknown key '%s'; %s has %s", shown, section->what,
+                text_get(&list));
+    return NULL;
 }
+
+/* What was found of each key of a section, by its place in the table. */
+struct found {
+    const struct yaml_node *first; /* the first of that name */
+    bool meant;                    /* a misspelt one was probably this: not missing too */
+};
 
 /* One key of a section with its value. */
 static void child_take(struct walk *walk, const struct section *section, unsigned mode, void *target,
-                       const struct yaml_node **seen, const struct yaml_node *child)
+                       struct found *found, const struct yaml_node *child)
 {
     const struct yaml_node *name = child->key;
-    const struct key *key = name->kind == YAML_SCALAR && strlen(name->text) == name->length
-                                ? key_find(section, name->text)
-                                : NULL;
+    const struct key *key = NULL;
+    if (name->kind == YAML_SCALAR && strlen(name->text) == name->length)
+        key = key_find(section, name->text);
     if (!key) {
-        key_unknown(walk, section, mode, name);
+        key = key_unknown(walk, section, mode, name);
+        if (key)
+            found[key - section->keys].meant = true;
         return;
     }
-    const struct yaml_node **first = &seen[key - section->keys];
+    const struct yaml_node **first = &found[key - section->keys].first;
     if (*first) {
         problem_add(walk->problems, name->pos, "'%s' is here twice; the first is on line %d", key->name,
                     (*first)->key->pos.line);
@@ -272,7 +296,9 @@ static void child_take(struct walk *walk, const struct section *section, unsigne
 void walk_section(struct walk *walk, const struct section *section, const char *subject, unsigned mode,
                   void *target, const struct yaml_node *node)
 {
-    const struct yaml_node *seen[32] = {NULL};
+    struct found found[KEYS_MAX] = {0};
+    if (node->kind == YAML_NULL && walk->partial)
+        return;
     if (node->kind != YAML_MAPPING) {
         problem_add(walk->problems, node->pos, "%s is %s; write its keys below it, as 'key: value'", subject,
                     value_show(walk, node));
@@ -282,11 +308,12 @@ void walk_section(struct walk *walk, const struct section *section, const char *
     {
         if (walk_enough(walk, child->pos))
             return;
-        child_take(walk, section, mode, target, seen, child);
+        child_take(walk, section, mode, target, found, child);
     }
     for (const struct key *key = section->keys; key->name && !walk->partial; key++) {
-        bool wanted = key->missing && (!key->modes || (mode && key->modes & 1u << mode));
-        if (wanted && !seen[key - section->keys])
+        unsigned modes = key->missing_modes ? key->missing_modes : key->modes;
+        bool wanted = key->missing && (!modes || (mode && modes & 1u << mode));
+        if (wanted && !found[key - section->keys].first && !found[key - section->keys].meant)
             problem_add(walk->problems, node->key ? node->key->pos : node->pos, "%s has no '%s'; %s", subject,
                         key->name, key->missing);
     }
@@ -345,10 +372,10 @@ void walk_entries(struct walk *walk, const char *what, const char *(*fault)(stru
         const struct yaml_node *name = child->key;
         if (walk_enough(walk, child->pos))
             return;
-        if (duplicate[index++])
+        if (duplicate[index++] || (name->kind == YAML_NULL && walk->partial))
             continue;
         if (name->kind != YAML_SCALAR) {
-            problem_add(walk->problems, name->pos, "a %s's name is a word, not %s", what,
+            problem_add(walk->problems, name->pos, "a %s's name is a word; this one is %s", what,
                         value_show(walk, name));
             continue;
         }

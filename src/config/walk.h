@@ -45,6 +45,7 @@ struct key {
     size_t pos_offset;        /* of the struct pos that gets the value's position; 0: none */
     unsigned modes;           /* bits 1 << enum network_mode that it belongs to; 0: all */
     const char *missing;      /* why it cannot be left out; NULL: it can */
+    unsigned missing_modes;   /* the modes that need it; 0: all that it belongs to */
     unsigned min, max;        /* for key_number */
     const struct word *words; /* for key_word */
 };
@@ -76,7 +77,8 @@ const struct yaml_node *walk_child(const struct yaml_node *node, const char *nam
 /* True when there are so many problems that reading on makes no sense; says so once. */
 bool walk_enough(struct walk *walk, struct pos pos);
 
-/* "'KEY' takes TAKES, not VALUE", and after a semicolon the hint, when there is one. */
+/* "'KEY' takes TAKES, not VALUE" or "'KEY' is empty; it takes TAKES", and after a semicolon the hint, when
+ * there is one. */
 void value_refuse(struct walk *walk, const struct key *key, const struct yaml_node *value, const char *hint,
                   ...) __attribute__((format(printf, 4, 5)));
 /* A scalar's text without control characters, or NULL after a problem. */

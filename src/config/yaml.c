@@ -2,7 +2,8 @@
  *
  * 1. scan: bytes that libfyaml would report badly or let pass (not UTF-8, control characters, tabs as
  * indentation) are found here.  The text is then cut before the first line that has one.
- * 2. events: libfyaml reads what is left; its diagnostics are collected, never printed.
+ * 2. events: libfyaml reads what is left, no further ahead than it can need; its diagnostics are collected,
+ * never printed.
  * 3. build: events become nodes; `stack` holds the open collections.  Whatever this format has no use for
  * (aliases, anchors, tags, a second document) ends the reading. */
 #include "config/yaml.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 
 /* Mistakes of one kind that are listed one by one. */
-enum { SCAN_REPORT_MAX = 20 };
+enum { SCAN_REPORT_MAX = 20, YAML_FEED = 4096 };
 
 /* ---- 1. scan ---- */
 
@@ -123,15 +124,71 @@ struct builder {
     struct open_node stack[YAML_DEPTH_MAX];
     size_t depth, nodes;
     struct yaml_node *root;
+    const char *text;
+    size_t length, offset; /* `offset` in `text` is where last_pos is */
+    size_t line_offset;    /* where line `line` (from 0) begins */
+    int line;
+    size_t fed;   /* bytes that libfyaml was given */
+    bool starved; /* it wanted more than YAML_AHEAD_MAX behind the last event */
     struct pos last_pos;
+    struct yaml_node *last_key;
+    struct yaml_node *last_scalar; /* NULL when something else came behind it */
     unsigned documents;
 };
+
+/* libfyaml has no mark for an item of a block sequence that has no value ("-" alone): the dash is then the
+ * first thing on the next line that holds anything, unless it is what began the sequence. */
+static void dash_find(struct builder *builder)
+{
+    struct open_node *open = builder->depth ? &builder->stack[builder->depth - 1] : NULL;
+    if (!open || open->node->kind != YAML_SEQUENCE || !open->last)
+        return;
+    int line = builder->last_pos.line;
+    const char *end = builder->text + builder->length;
+    const char *at = memchr(builder->text + builder->offset, '\n', builder->length - builder->offset);
+    while (at) {
+        const char *start = ++at;
+        line++;
+        while (at < end && *at == ' ')
+            at++;
+        if (at < end && *at == '-') {
+            builder->offset = (size_t)(at - builder->text);
+            builder->last_pos = (struct pos){line, (int)(at - start) + 1};
+            return;
+        }
+        if (at < end && *at != '#' && *at != '\n' && *at != '\r')
+            return;
+        at = memchr(at, '\n', (size_t)(end - at));
+    }
+}
+
+/* Moves `offset` on to a mark.  The mark's own input_pos counts from the start of libfyaml's buffer, which
+ * moves.  On a line with characters of several bytes the offset falls short of the mark, which does no harm.
+ */
+static void offset_follow(struct builder *builder, const struct fy_mark *mark)
+{
+    while (builder->line < mark->line) {
+        const char *rest = builder->text + builder->line_offset;
+        const char *newline = memchr(rest, '\n', builder->length - builder->line_offset);
+        if (!newline)
+            break;
+        builder->line_offset += (size_t)(newline - rest) + 1;
+        builder->line++;
+    }
+    builder->offset = builder->line_offset + (size_t)mark->column;
+    if (builder->offset > builder->length)
+        builder->offset = builder->length;
+}
 
 static struct pos event_pos(struct builder *builder, struct fy_event *event)
 {
     const struct fy_mark *mark = fy_event_start_mark(event);
-    if (mark)
+    if (mark) {
         builder->last_pos = (struct pos){mark->line + 1, mark->column + 1};
+        offset_follow(builder, mark);
+    } else if (event->type == FYET_SCALAR) {
+        dash_find(builder);
+    }
     return builder->last_pos;
 }
 
@@ -144,7 +201,7 @@ static void node_place(struct builder *builder, struct yaml_node *node)
     }
     struct open_node *open = &builder->stack[builder->depth - 1];
     if (open->node->kind == YAML_MAPPING && !open->key) {
-        open->key = node;
+        open->key = builder->last_key = node;
         return;
     }
     node->key = open->key;
@@ -182,6 +239,7 @@ static bool collection_open(struct builder *builder, enum yaml_kind kind, struct
     struct yaml_node *node = node_new(builder, kind, pos);
     if (!node)
         return false;
+    builder->last_scalar = NULL;
     node_place(builder, node);
     builder->stack[builder->depth++] = (struct open_node){.node = node};
     return true;
@@ -205,6 +263,7 @@ static bool scalar_add(struct builder *builder, struct fy_token *value, struct p
     }
     if (!node->quoted && (!length || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0))
         node->kind = YAML_NULL;
+    builder->last_scalar = node;
     node_place(builder, node);
     return true;
 }
@@ -275,6 +334,36 @@ static void diag_discard(struct fy_diag *diag, void *user, const char *text, siz
     (void)length;
 }
 
+/* Gives libfyaml its next bytes.  It keeps tokens by the hundred bytes until it knows whether a list in
+ * brackets is a mapping's key, so it gets no more than it can need. */
+static ssize_t text_feed(void *user, void *buffer, size_t room)
+{
+    struct builder *builder = user;
+    size_t rest = builder->length - builder->fed;
+    size_t step = room < YAML_FEED ? room : YAML_FEED;
+    if (builder->fed > builder->offset + YAML_AHEAD_MAX && rest > 0) {
+        builder->starved = true;
+        return 0;
+    }
+    if (step > rest)
+        step = rest;
+    memcpy(buffer, builder->text + builder->fed, step);
+    builder->fed += step;
+    return (ssize_t)step;
+}
+
+/* The text before a break may have been swallowed by what is wrong (a missing comma joins two lines), or be
+ * cut in two: the last scalar is not to be complained about as well.  An empty last value doubts its key too.
+ */
+static void tail_doubt(struct builder *builder)
+{
+    struct yaml_node *last = builder->last_scalar;
+    if (last && last->kind == YAML_NULL && last->key && last->key == builder->last_key)
+        builder->last_key->kind = YAML_NULL;
+    if (last)
+        last->kind = YAML_NULL;
+}
+
 /* libfyaml's first complaint; those behind it follow from it. */
 static void syntax_report(struct builder *builder, struct fy_diag *diag)
 {
@@ -285,6 +374,7 @@ static void syntax_report(struct builder *builder, struct fy_diag *diag)
         pos = (struct pos){error->line, error->column > 0 ? error->column : 1};
     problem_add(builder->problems, pos, "not YAML: %s",
                 error && error->msg ? error->msg : "the parser gives no reason");
+    tail_doubt(builder);
 }
 
 static bool events_read(struct builder *builder, const char *text, size_t length)
@@ -298,12 +388,15 @@ static bool events_read(struct builder *builder, const char *text, size_t length
     if (!diag)
         return false;
     fy_diag_set_collect_errors(diag, true);
+    builder->text = text;
+    builder->length = length;
 
-    const struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_JSON_NONE | FYPCF_ALLOW_DUPLICATE_KEYS,
+    const struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_JSON_NONE |
+                                                 FYPCF_SLOPPY_FLOW_INDENTATION | FYPCF_ALLOW_DUPLICATE_KEYS,
                                         .diag = diag};
     bool whole = true;
     builder->parser = fy_parser_create(&config);
-    if (!builder->parser || fy_parser_set_string(builder->parser, text, length) < 0)
+    if (!builder->parser || fy_parser_set_input_callback(builder->parser, builder, text_feed) < 0)
         whole = false;
     while (whole) {
         struct fy_event *event = fy_parser_parse(builder->parser);
@@ -312,7 +405,13 @@ static bool events_read(struct builder *builder, const char *text, size_t length
         whole = event_take(builder, event);
         fy_parser_event_free(builder->parser, event);
     }
-    if (whole && fy_diag_got_error(diag)) {
+    if (whole && builder->starved) {
+        problem_add(
+            builder->problems, builder->last_pos,
+            "no end within %d bytes behind here; what is in brackets, braces or quotes must be smaller",
+            YAML_AHEAD_MAX);
+        whole = false;
+    } else if (whole && fy_diag_got_error(diag)) {
         syntax_report(builder, diag);
         whole = false;
     }
