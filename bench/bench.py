@@ -60,15 +60,17 @@ table inet floor {
   chain forward { type filter hook forward priority filter; policy accept;
     oifname "brf" ct state established,related accept
     oifname "brf" iifname "brf" accept
-    oifname "brf" reject }
+    oifname "brf" reject
+  }
   chain postrouting { type nat hook postrouting priority srcnat; policy accept;
-    ip saddr 10.9.0.0/24 ip daddr != 10.9.0.0/24 masquerade }
+    ip saddr 10.9.0.0/24 ip daddr != 10.9.0.0/24 masquerade
+  }
 }
 EOF
 dnsmasq --conf-file=/dev/null --interface=brf --except-interface=lo --bind-interfaces --pid-file=/run/floor.pid \
   --dhcp-range=10.9.0.10,10.9.0.250 --dhcp-leasefile=/run/floor.leases --no-ping
 kill "$(cat /run/floor.pid)"
-while kill -0 "$(cat /run/floor.pid)" 2>/dev/null; do sleep 0.002; done
+while grep -q dnsmasq "/proc/$(cat /run/floor.pid)/cmdline" 2>/dev/null; do sleep 0.002; done
 nft delete table inet floor
 ip link del dev brf
 sysctl -qw net.ipv4.ip_forward=0

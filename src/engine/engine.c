@@ -167,23 +167,42 @@ int engine_observe(struct engine *engine, unsigned what, struct err *err)
     return engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
 }
 
+/* A user of /etc/passwd, without the name service's libraries and sockets, which cost more than the rest of
+ * an `up` that has nothing to do.  False when there is none of that name. */
+static bool user_find(const char *name, uid_t *uid)
+{
+    _cleanup_file_ FILE *file = fopen("/etc/passwd", "re");
+    for (const struct passwd *user; file && (user = fgetpwent(file));) {
+        if (strcmp(user->pw_name, name) == 0) {
+            *uid = user->pw_uid;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In a user namespace only some users exist. */
+static bool user_mapped(uid_t uid)
+{
+    _cleanup_file_ FILE *map = fopen("/proc/self/uid_map", "re");
+    unsigned long inside, outside, count;
+    while (map && fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
+        if (uid >= inside && uid - inside < count)
+            return true;
+    }
+    return !map;
+}
+
 /* The user that dnsmasq becomes: its own, where it exists and this user namespace knows it. */
 static const char *dnsmasq_user(void)
 {
-    const struct passwd *user = getpwnam("dnsmasq");
-    if (!user)
-        user = getpwnam("nobody");
-    if (!user)
-        return NULL;
-    FILE *map = fopen("/proc/self/uid_map", "re");
-    if (!map)
-        return user->pw_name;
-    unsigned long inside, outside, count;
-    bool mapped = false;
-    while (fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3)
-        mapped |= user->pw_uid >= inside && user->pw_uid - inside < count;
-    fclose(map);
-    return mapped ? user->pw_name : NULL;
+    static const char *const names[] = {"dnsmasq", "nobody"};
+    uid_t uid;
+    for (size_t i = 0; i < 2; i++) {
+        if (user_find(names[i], &uid) && user_mapped(uid))
+            return names[i];
+    }
+    return NULL;
 }
 
 static const char *own_program(struct arena *arena)

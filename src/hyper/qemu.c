@@ -252,8 +252,12 @@ static void extra(struct qemu *qemu)
     bool sandboxed = false;
     vec_foreach (&qemu->machine->extra, argument)
         sandboxed |= strcmp(*argument, "-sandbox") == 0 || strcmp(*argument, "--sandbox") == 0;
+    /* -daemonize forks and calls setsid(2) after the filter is in place. */
     if (!sandboxed)
-        option(qemu, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        option(qemu, "-sandbox",
+               qemu->options->background
+                   ? "on,obsolete=deny,resourcecontrol=deny"
+                   : "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     vec_foreach (&qemu->machine->extra, argument)
         word(qemu, *argument);
 }
