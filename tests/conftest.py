@@ -116,6 +116,8 @@ class Host(Namespace):
 
     def snapshot(self):
         """All that `down` must put back, comparable with ==."""
+        self.wait_for(lambda: "tentative" not in self.sh("ip -6 addr"))
+
         def still(value):
             """Without what moves by itself: counters, timers, and carriers, which settle after a change."""
             if isinstance(value, list):
