@@ -43,7 +43,7 @@ def namespaces():
 
 
 def as_nobody():
-    """A prefix that makes an ordinary user of root; skips where that user cannot reach the program or make namespaces."""
+    """A prefix that makes an ordinary user of root; skips where that user cannot reach the program or namespaces."""
     prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     if os.geteuid():
         return []
@@ -99,7 +99,8 @@ def test_standard_input_reaches_the_command_and_the_shell():
 def test_nothing_stays(end):
     mounts = pathlib.Path("/proc/self/mountinfo").read_text()
     process = subprocess.Popen(
-        [str(VMWIRE), "lab", "sh", "-c", "setsid sleep 4711 & for name in net pid mnt; do readlink /proc/self/ns/$name; done; "
+        [str(VMWIRE), "lab", "sh", "-c",
+         "setsid sleep 4711 & for name in net pid mnt; do readlink /proc/self/ns/$name; done; "
          "for name in router internet; do ip netns exec $name readlink /proc/self/ns/net; done; read line"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     of_the_lab = {process.stdout.readline().strip() for _ in range(5)}
