@@ -98,8 +98,7 @@ int services_observe(struct arena *arena, struct observed *observed, struct err 
 }
 
 /* Who has the port that a DHCP or DNS server could not have?  Its words name no port, ours do. */
-static void explain_ports(struct host *host, struct arena *arena, const struct service *service,
-                          struct err *err)
+static void explain(struct host *host, struct arena *arena, const struct service *service, struct err *err)
 {
     const struct {
         int protocol;
@@ -108,6 +107,9 @@ static void explain_ports(struct host *host, struct arena *arena, const struct s
     } ports[] = {{IPPROTO_UDP, 67, "UDP port 67 (DHCP)"},
                  {IPPROTO_UDP, 53, "UDP port 53 (DNS)"},
                  {IPPROTO_TCP, 53, "TCP port 53 (DNS)"}};
+    if (strstr(err->text, "inotify"))
+        err_append(err, "each dnsmasq takes one of root's inotify instances: raise the limit with "
+                        "'sysctl -w fs.inotify.max_user_instances=1024'");
     if (strcmp(service->kind, "dnsmasq") != 0 || !strstr(err->text, "in use"))
         return;
     for (size_t i = 0; i < 3; i++) {
@@ -127,7 +129,7 @@ static int service_start(struct host *host, const struct service *service, struc
     struct spawn spawn = {.argv = service->argv, .timeout_ms = service->timeout_ms, .arena = &arena};
     int rc = spawn_check(&spawn, err);
     if (rc < 0)
-        explain_ports(host, &arena, service, err);
+        explain(host, &arena, service, err);
     return rc;
 }
 
