@@ -7,7 +7,7 @@
 #include "model/model.h"
 #include "model/problem.h"
 
-enum { CONFIG_SIZE_MAX = 4 * 1024 * 1024 }; /* bytes; 4,000 machines take about 1 MiB */
+enum { CONFIG_SIZE_MAX = 2 * 1024 * 1024 }; /* bytes; 4,000 machines take about 1 MiB */
 
 /* Parse `length` bytes of YAML into `model` (all of it in `arena`).  Mistakes go to `problems`; the model
  * then holds what was right, so that one run reports them all.  Does not call model_check. */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Mistakes of one kind that are listed one by one. */
-enum { SCAN_REPORT_MAX = 20, YAML_FEED = 4096 };
+enum { SCAN_REPORT_MAX = 20 };
 
 /* ---- 1. scan ---- */
 
@@ -56,8 +56,10 @@ bool yaml_text_is_plain(const char *text, size_t length)
     return true;
 }
 
-/* One line without its end.  Returns false after reporting the first thing that is wrong with it. */
-static bool line_scan(const char *line, size_t length, int number, struct problems *problems)
+/* One line without its end.  Returns false after reporting the first thing that is wrong with it.  `open`
+ * counts opening less closing brackets, wherever they stand: in quotes too, which hardly matters for a bound
+ * that is never near. */
+static bool line_scan(const char *line, size_t length, int number, long *open, struct problems *problems)
 {
     const unsigned char *bytes = (const unsigned char *)line;
     size_t indent = 0, blank;
@@ -66,6 +68,11 @@ static bool line_scan(const char *line, size_t length, int number, struct proble
     for (blank = indent; blank < length && (line[blank] == ' ' || line[blank] == '\t');)
         blank++;
     int column = 1;
+    if (length > YAML_LINE_MAX) {
+        problem_add(problems, (struct pos){number, 1}, "a line of %zu bytes; %d is the most, so break it",
+                    length, YAML_LINE_MAX);
+        return false;
+    }
     for (size_t i = 0, step; i < length; i += step, column++) {
         struct pos pos = {number, column};
         step = utf8_length(bytes + i, length - i);
@@ -85,6 +92,12 @@ static bool line_scan(const char *line, size_t length, int number, struct proble
             problem_add(problems, pos, "a tab cannot indent; use spaces");
             return false;
         }
+        *open += (bytes[i] == '[' || bytes[i] == '{') - (bytes[i] == ']' || bytes[i] == '}');
+        if (*open > YAML_OPEN_MAX) {
+            problem_add(problems, pos, "%d brackets are open here; close them", YAML_OPEN_MAX);
+            *open = 0;
+            return false;
+        }
     }
     return true;
 }
@@ -94,13 +107,14 @@ static size_t text_scan(const char *text, size_t length, struct problems *proble
 {
     size_t good = length, bad_lines = 0;
     int number = 1;
+    long open = 0;
     for (size_t at = 0; at < length; number++) {
         const char *newline = memchr(text + at, '\n', length - at);
         size_t line = newline ? (size_t)(newline - text) - at : length - at;
         size_t next = at + line + 1;
         if (line > 0 && text[at + line - 1] == '\r')
             line--;
-        if (!line_scan(text + at, line, number, problems)) {
+        if (!line_scan(text + at, line, number, &open, problems)) {
             good = at < good ? at : good;
             if (++bad_lines == SCAN_REPORT_MAX)
                 break;
@@ -128,8 +142,6 @@ struct builder {
     size_t length, offset; /* `offset` in `text` is where last_pos is */
     size_t line_offset;    /* where line `line` (from 0) begins */
     int line;
-    size_t fed;   /* bytes that libfyaml was given */
-    bool starved; /* it wanted more than YAML_AHEAD_MAX behind the last event */
     struct pos last_pos;
     struct yaml_node *last_key;
     struct yaml_node *last_scalar; /* NULL when something else came behind it */
@@ -334,24 +346,6 @@ static void diag_discard(struct fy_diag *diag, void *user, const char *text, siz
     (void)length;
 }
 
-/* Gives libfyaml its next bytes.  It keeps tokens by the hundred bytes until it knows whether a list in
- * brackets is a mapping's key, so it gets no more than it can need. */
-static ssize_t text_feed(void *user, void *buffer, size_t room)
-{
-    struct builder *builder = user;
-    size_t rest = builder->length - builder->fed;
-    size_t step = room < YAML_FEED ? room : YAML_FEED;
-    if (builder->fed > builder->offset + YAML_AHEAD_MAX && rest > 0) {
-        builder->starved = true;
-        return 0;
-    }
-    if (step > rest)
-        step = rest;
-    memcpy(buffer, builder->text + builder->fed, step);
-    builder->fed += step;
-    return (ssize_t)step;
-}
-
 /* The text before a break may have been swallowed by what is wrong (a missing comma joins two lines), or be
  * cut in two: the last scalar is not to be complained about as well.  An empty last value doubts its key too.
  */
@@ -396,7 +390,7 @@ static bool events_read(struct builder *builder, const char *text, size_t length
                                         .diag = diag};
     bool whole = true;
     builder->parser = fy_parser_create(&config);
-    if (!builder->parser || fy_parser_set_input_callback(builder->parser, builder, text_feed) < 0)
+    if (!builder->parser || fy_parser_set_string(builder->parser, text, length) < 0)
         whole = false;
     while (whole) {
         struct fy_event *event = fy_parser_parse(builder->parser);
@@ -405,13 +399,7 @@ static bool events_read(struct builder *builder, const char *text, size_t length
         whole = event_take(builder, event);
         fy_parser_event_free(builder->parser, event);
     }
-    if (whole && builder->starved) {
-        problem_add(
-            builder->problems, builder->last_pos,
-            "no end within %d bytes behind here; what is in brackets, braces or quotes must be smaller",
-            YAML_AHEAD_MAX);
-        whole = false;
-    } else if (whole && fy_diag_got_error(diag)) {
+    if (whole && fy_diag_got_error(diag)) {
         syntax_report(builder, diag);
         whole = false;
     }

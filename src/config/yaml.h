@@ -32,8 +32,9 @@ struct yaml_node {
 /* Bounds on what a text may ask for. */
 enum {
     YAML_DEPTH_MAX = 32,
-    YAML_NODES_MAX = 500000,     /* 4,000 machines take about 200,000 */
-    YAML_AHEAD_MAX = 128 * 1024, /* bytes that may have to be read to know what one value is */
+    YAML_NODES_MAX = 500000,   /* 4,000 machines take about 200,000 */
+    YAML_LINE_MAX = 32 * 1024, /* bytes */
+    YAML_OPEN_MAX = 1000,      /* opening less closing brackets and braces, wherever they stand */
 };
 
 /* Parse `length` bytes.  What is wrong goes to `problems`: bytes that are not UTF-8, control characters, tabs
