@@ -114,7 +114,10 @@ int cmd_stop(struct cli *cli, int argc, char **argv)
         printf("machine '%s' shut itself down\n", name);
         break;
     case MACHINE_FORCED:
-        printf("machine '%s' was switched off: the guest did not shut down within %ld s\n", name, seconds);
+        printf("machine '%s' was switched off", name);
+        if (seconds)
+            printf(": the guest did not shut down within %ld s", seconds);
+        putchar('\n');
         break;
     case MACHINE_KILLED:
         printf("machine '%s' was killed: neither guest nor hypervisor listened\n", name);

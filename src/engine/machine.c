@@ -355,13 +355,16 @@ int machine_argv(struct host *host, struct arena *arena, const struct model *mod
     if (rc < 0)
         return rc;
     VEC(const char *) words = {0};
-    *vec_push(arena, &words) = program;
-    *vec_push(arena, &words) = "exec";
+    if (launch.nics.specs.count) {
+        *vec_push(arena, &words) = program;
+        *vec_push(arena, &words) = "exec";
+    }
     vec_foreach (&launch.nics.specs, spec) {
         *vec_push(arena, &words) = "--nic";
         *vec_push(arena, &words) = nic_format(arena, spec);
     }
-    *vec_push(arena, &words) = "--";
+    if (launch.nics.specs.count)
+        *vec_push(arena, &words) = "--";
     for (size_t i = 0; launch.argv[i]; i++)
         *vec_push(arena, &words) = launch.argv[i];
     *vec_push(arena, &words) = NULL;

@@ -6,7 +6,8 @@
  * display.wait, a helper stays until the first viewer has come or the hypervisor has gone).  A directory
  * whose lock is free is what a dead machine left; whoever finds it may take it away, holding the lock.
  *
- * Every function that takes a name answers -EINVAL for one that cannot be a machine's (machine_name_fault). */
+ * Every function that takes a name answers -EINVAL for one that cannot be a machine's (machine_name_fault).
+ */
 #ifndef VMWIRE_ENGINE_MACHINE_H
 #define VMWIRE_ENGINE_MACHINE_H
 
@@ -35,9 +36,9 @@ int machine_start(struct host *host, struct arena *arena, const struct model *mo
                   const struct machine *machine, pid_t *pid, struct err *err);
 
 /* The command line that machine_run would become, as a line that really runs:
- * `PROGRAM exec --nic NET,mac=MAC,… -- qemu-system-x86_64 …`, without control socket and pid file.
- * NULL-terminated, in the arena.  UEFI variables: the machine's own store where it is there already, else a
- * throw-away copy. */
+ * `PROGRAM exec --nic NET,mac=MAC,… -- qemu-system-x86_64 …` (for a machine without nics the hypervisor
+ * alone), without control socket and pid file. NULL-terminated, in the arena.  UEFI variables: the machine's
+ * own store where it is there already, else a throw-away copy. */
 int machine_argv(struct host *host, struct arena *arena, const struct model *model,
                  const struct machine *machine, const char *program, const char *const **argv,
                  struct err *err);

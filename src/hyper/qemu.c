@@ -3,17 +3,22 @@
  *
  * How the file's words come out:
  *
- *   display   a standard VGA adapter and VNC.  width and height are the mode that the adapter's EDID prefers,
- * which OVMF and the guests' drivers take; a guest that ignores EDID chooses its own.  `wait`: QEMU has no
- * such word, so the guest is held before its first instruction (-S) and options->wait_path is the socket
- * where the engine lets it go once a viewer is there.  Without a wait_path (`args`) nothing is held. serial
- * stdio: the terminal is the guest's, so Ctrl-C goes to the guest, and Ctrl-A is QEMU's own key, as with
- *             -nographic (Ctrl-A X ends it, Ctrl-A C shows the monitor, Ctrl-A H helps).  The default is
+ * - display: a standard VGA adapter and VNC.  width and height are the mode that the adapter's EDID prefers,
+ *   which OVMF and the guests' drivers take; a guest that ignores EDID chooses its own.  `wait`: QEMU has no
+ *   such word, so the guest is held before its first instruction (-S) and options->wait_path is the socket
+ *   where the engine lets it go once a viewer is there.  Without a wait_path (`args`) nothing is held.
+ *
+ * - serial: with `stdio` the terminal is the guest's, so Ctrl-C goes to the guest, and Ctrl-A is QEMU's own
+ * key, as with -nographic (Ctrl-A X ends it, Ctrl-A C shows the monitor, Ctrl-A H helps).  The default is
  * stdio, and a socket in the background, where `stdio` means the socket too.  Where there is no display the
- * firmware speaks on the serial port as well. boot      disks in their order, then the cdrom: an empty disk
- * falls through to the installer, and once that has run the disk boots. uefi      OVMF's code, read-only, and
- * a variable store of the machine's own. extra     comes last.  Where it has a -sandbox of its own, ours is
- * left out. */
+ * firmware speaks on the serial port as well.
+ *
+ * - boot: disks in their order, then the cdrom: an empty disk falls through to the installer, and once that
+ * has run the disk boots.
+ *
+ * - uefi: OVMF's code, read-only, and a variable store of the machine's own.
+ *
+ * - extra: comes last.  Where it has a -sandbox of its own, ours is left out. */
 #include "hyper/hyper.h"
 
 #include <errno.h>
