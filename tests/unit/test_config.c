@@ -366,6 +366,34 @@ static void a_file_of_another_user_is_refused_with_the_cure(void **state)
     loaded_free(loaded);
 }
 
+static void a_file_of_root_is_good_for_everybody(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    file_put("networks: {br: {mode: nat, subnet: 10.0.0.0/24}}\n", 49);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(chmod(directory, 0755), 0);
+    int changed = seteuid(12345);
+    struct loaded *loaded = load();
+    assert_int_equal(seteuid(0), 0);
+    assert_clean(loaded);
+    loaded_free(loaded);
+    if (changed != 0)
+        skip(); /* a user namespace without that user */
+}
+
+static void of_two_entries_with_one_name_the_first_counts(void **state)
+{
+    (void)state;
+    struct loaded *loaded = load_text("networks:\n  br: {mode: nat, subnet: 10.0.0.0/24}\n"
+                                      "  br: {mode: nat, subnet: 10.0.1.0/24}\n");
+    assert_int_equal(loaded->problems.list.count, 1);
+    assert_int_equal(loaded->model.networks.count, 1);
+    assert_string_equal(PREFIX_TEXT(&loaded->model.networks.items[0].subnet), "10.0.0.0/24");
+    loaded_free(loaded);
+}
+
 static void what_is_no_file_is_refused(void **state)
 {
     (void)state;
@@ -520,6 +548,8 @@ int main(void)
         cmocka_unit_test(ten_megabytes_are_refused_before_they_are_read),
         cmocka_unit_test(a_file_that_others_may_write_is_refused_with_the_cure),
         cmocka_unit_test(a_file_of_another_user_is_refused_with_the_cure),
+        cmocka_unit_test(a_file_of_root_is_good_for_everybody),
+        cmocka_unit_test(of_two_entries_with_one_name_the_first_counts),
         cmocka_unit_test(what_is_no_file_is_refused),
         cmocka_unit_test(a_bomb_of_depth_or_aliases_is_cheap),
         cmocka_unit_test(endless_lines_and_brackets_are_refused),
