@@ -16,8 +16,10 @@ void config_parse(struct arena *arena, const char *text, size_t length, struct m
 
 /* Read the file at `path`: opened once, checked on the open descriptor (a regular file, owned by root or the
  * caller, not writable by group or others: -EPERM with the command that cures it), at most CONFIG_SIZE_MAX
- * bytes; then config_parse and model_check.  Sets problems->file and model->directory.  Returns 0 also when
- * there are problems. Errors: open(2)'s; -EPERM; -EFBIG. */
+ * bytes; then config_parse and model_check, which is left out when part of the file could not be read
+ * (syntax, encoding, too many mistakes).  Sets problems->file and model->directory; problems are in file
+ * order.  Returns 0 also when there are problems.  Errors: open(2)'s; -EPERM; -EFBIG; -EISDIR; -EINVAL for
+ * what is no regular file. */
 int config_load(struct arena *arena, const char *path, const char *mac_seed, struct model *model,
                 struct problems *problems, struct err *err);
 
