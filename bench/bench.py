@@ -77,24 +77,36 @@ sysctl -qw net.ipv4.ip_forward=0
 """
 
 
+# The daemon's network part needs no QEMU driver, whose user a half-installed libvirt lacks.
+LIBVIRT_CONFIG = """
+mkdir -p /run/libvirt /run/etc-libvirt && cp -a /etc/libvirt/. /run/etc-libvirt/
+printf 'user = "root"\\ngroup = "root"\\n' > /run/etc-libvirt/qemu.conf && mount --bind /run/etc-libvirt /etc/libvirt
+for place in lib log cache; do mount -t tmpfs tmpfs /var/$place && mkdir -p /var/$place/libvirt; done
+mkdir -p /var/lib/libvirt/dnsmasq
+for kind in passwd group; do cp /etc/$kind /run/$kind; done
+grep -q ^libvirt-qemu: /run/passwd || echo 'libvirt-qemu:x:64055:64055::/:/bin/false' >> /run/passwd
+grep -q ^libvirt-qemu: /run/group || echo 'libvirt-qemu:x:64055:' >> /run/group
+for kind in passwd group; do mount --bind /run/$kind /etc/$kind; done
+"""
+
+
 def libvirt_cycle(host):
     """Median seconds of virsh net-start + net-destroy with libvirt's daemon in the namespace; None when not installed."""
     if not shutil.which("virsh") or not shutil.which("libvirtd"):
         return None
-    host.sh("mkdir -p /run/libvirt && (dbus-uuidgen --ensure || true) 2>/dev/null")
+    host.sh(LIBVIRT_CONFIG)
     daemon = host.popen("libvirtd", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    virsh = ["virsh", "-q", "-c", "qemu:///system"]
     xml = host.directory / "net.xml"
     xml.write_text("<network><name>peer</name><forward mode='nat'/><bridge name='virpeer' stp='off' delay='0'/>"
                    "<ip address='10.8.0.1' netmask='255.255.255.0'><dhcp><range start='10.8.0.10' end='10.8.0.250'/>"
                    "</dhcp></ip></network>")
     try:
-        host.wait_for(lambda: host.run("virsh", "-c", "qemu:///system", "version", check=False).returncode == 0, 20)
-        host.run("virsh", "-c", "qemu:///system", "net-define", str(xml))
-        return timed(host, ["sh", "-c", "virsh -q net-start peer && virsh -q net-destroy peer"])
-    except AssertionError:
-        return None
+        host.wait_for(lambda: host.run(*virsh, "version", check=False).returncode == 0, 20)
+        host.run(*virsh, "net-define", str(xml))
+        cycle = " ".join(virsh)
+        return timed(host, ["sh", "-ec", f"{cycle} net-start peer; {cycle} net-destroy peer"])
     finally:
-        host.run("virsh", "net-undefine", "peer", check=False)
         daemon.terminate()
         daemon.wait()
 

@@ -1,4 +1,5 @@
-/* udpblast.c: sends 64-byte UDP frames as fast as one core can, for a while: udpblast ADDRESS PORT SECONDS. */
+/* udpblast.c: sends 64-byte UDP frames as fast as one core can, for a while: udpblast ADDRESS PORT SECONDS.
+ */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,8 @@ int main(int argc, char **argv)
         if (done > 0)
             sent += done;
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9 < atof(argv[3]));
+    } while ((double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9 <
+             atof(argv[3]));
     printf("%lld\n", sent);
     return 0;
 }

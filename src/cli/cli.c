@@ -73,7 +73,7 @@ const char *cli_config_path(const struct cli *cli)
     return access("vmwire.yaml", F_OK) == 0 ? "vmwire.yaml" : "/etc/vmwire/vmwire.yaml";
 }
 
-int cli_config(struct cli *cli)
+int cli_config_read(struct cli *cli)
 {
     int status = cli_host(cli);
     if (status != EXIT_DONE)
@@ -92,7 +92,13 @@ int cli_config(struct cli *cli)
                     cli->program);
         return EXIT_USAGE;
     }
-    return cli_problems(cli);
+    return EXIT_DONE;
+}
+
+int cli_config(struct cli *cli)
+{
+    int status = cli_config_read(cli);
+    return status == EXIT_DONE ? cli_problems(cli) : status;
 }
 
 static const struct cli_option *option_find(const struct cli_option *options, const char *argument,
@@ -120,8 +126,23 @@ static int option_unknown(struct cli *cli, const char *argument, const struct cl
                 : cli_usage(cli, "unknown option '%s'", argument);
 }
 
+/* `vmwire COMMAND --help`: the usage line, and nothing is done. */
+static int usage_print(struct cli *cli)
+{
+    printf("usage: %s %s %s\n  %s\n", cli->program, cli->command->name, cli->command->arguments,
+           cli->command->summary ? cli->command->summary : "");
+    return EXIT_HELPED;
+}
+
 int cli_options(struct cli *cli, int *argc, char **argv, const struct cli_option *options)
 {
+    bool help = false;
+    /* The program's own options are taken behind the command too, where most people write them. */
+    const struct cli_option global[] = {{"--help", &help, NULL},
+                                        {"-h", &help, NULL},
+                                        {"-c", NULL, &cli->config_path},
+                                        {"-v", &cli->verbose, NULL},
+                                        {0}};
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
         if (strcmp(argv[i], "--") == 0) {
@@ -136,6 +157,8 @@ int cli_options(struct cli *cli, int *argc, char **argv, const struct cli_option
         const char *value = NULL;
         const struct cli_option *option = option_find(options, argv[i], &value);
         if (!option)
+            option = option_find(global, argv[i], &value);
+        if (!option)
             return option_unknown(cli, argv[i], options);
         if (option->flag && value)
             return cli_usage(cli, "option '%s' takes no value", option->name);
@@ -149,7 +172,7 @@ int cli_options(struct cli *cli, int *argc, char **argv, const struct cli_option
     }
     argv[kept] = NULL;
     *argc = kept;
-    return EXIT_DONE;
+    return help ? usage_print(cli) : EXIT_DONE;
 }
 
 long cli_number(const char *text, long low, long high)

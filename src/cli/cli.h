@@ -12,7 +12,13 @@
 #include "model/model.h"
 
 /* Exit statuses (docs/ERRORS.md). */
-enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_DRIFT = 3 };
+enum {
+    EXIT_DONE = 0,
+    EXIT_REFUSED = 1,
+    EXIT_USAGE = 2,
+    EXIT_DRIFT = 3,
+    EXIT_HELPED = -1 /* usage was asked for: 0 in the end */
+};
 
 struct cli {
     struct arena arena;      /* lives as long as the command */
@@ -53,6 +59,8 @@ int cli_host(struct cli *cli);
 /* Find, read and check the file into cli->model; prints its problems.  Opens the host.  EXIT_DONE, or the
  * exit status. */
 int cli_config(struct cli *cli);
+/* The same, with the problems left in cli->problems, not printed. */
+int cli_config_read(struct cli *cli);
 
 /* The file that cli_config reads: -c FILE, else ./vmwire.yaml, else the system's.  It need not exist. */
 const char *cli_config_path(const struct cli *cli);
@@ -84,8 +92,10 @@ void table_print(struct table *table, FILE *out, bool color);
 #define CLI_COMMANDS(X)                                                                                      \
     X(args)                                                                                                  \
     X(check)                                                                                                 \
-    X(completion) X(console) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) X(status)      \
-        X(stop) X(up) X(version) X(dhcp_event)
+    X(completion)                                                                                            \
+    X(console)                                                                                               \
+    X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) X(status) X(stop) X(up) X(version)      \
+        X(dhcp_event)
 
 #define CLI_DECLARE(name) int cmd_##name(struct cli *cli, int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)

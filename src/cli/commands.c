@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 
 const struct command commands[] = {
-    {"check", "", "read the file, report every mistake", "", "none", cmd_check},
+    {"check", "[--json]", "read the file, report every mistake", "--json", "none", cmd_check},
     {"plan", "[NET…] [--down] [--json] [--exit-code]",
      "show what up (or down) would do, as the host's own commands", "--down --json --exit-code", "networks",
      cmd_plan},

@@ -59,6 +59,8 @@ int main(int argc, char **argv)
                       .problems = {.arena = &cli.arena}};
     signal(SIGPIPE, SIG_IGN);
     int status = dispatch(&cli, argc, argv);
+    if (status == EXIT_HELPED)
+        status = EXIT_DONE;
     host_close(&cli.host);
     arena_free(&cli.arena);
     if (fflush(stdout) != 0 && status == EXIT_DONE)

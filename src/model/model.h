@@ -1,4 +1,5 @@
-/* model.h: what the file asks for: networks, machines and their nics, as plain data, and the checks that need no host. */
+/* model.h: what the file asks for: networks, machines and their nics, as plain data, and the checks that need
+ * no host. */
 #ifndef VMWIRE_MODEL_MODEL_H
 #define VMWIRE_MODEL_MODEL_H
 
@@ -37,7 +38,7 @@ enum device_kind {
 
 struct device_ref {
     enum device_kind kind;
-    const char *text; /* as written */
+    const char *text;                     /* as written */
     unsigned domain, bus, slot, function; /* for DEVICE_PCI and DEVICE_SELECTOR */
 };
 
@@ -87,8 +88,8 @@ struct disk {
 
 struct display {
     bool on;
-    struct ip vnc_ip;  /* where VNC listens */
-    uint16_t vnc_port; /* TCP port, 5900 and up */
+    struct ip vnc_ip;       /* where VNC listens */
+    uint16_t vnc_port;      /* TCP port, 5900 and up */
     unsigned width, height; /* pixels; 0: not given */
     bool wait;              /* the guest starts when a viewer connects */
     struct pos vnc_pos;
@@ -99,7 +100,7 @@ struct machine {
     unsigned cpus;
     uint64_t memory_bytes;
     enum firmware_kind firmware;
-    const char *firmware_path; /* with FIRMWARE_PATH */
+    const char *firmware_path;             /* with FIRMWARE_PATH */
     const char *kernel, *initrd, *cmdline; /* direct kernel boot; NULL: not used */
     const char *cdrom;
     VEC(struct disk) disks;
@@ -124,25 +125,28 @@ struct machine *machine_find(const struct model *model, const char *name);
 /* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
 struct prefix network_host_address(const struct network *network);
 
-const char *network_mode_name(enum network_mode mode);   /* "bridged", "nat", "passthrough" */
-const char *address_mode_name(enum address_mode mode);   /* "keep", "dhcp", "none", "static"; default: "default" */
+const char *network_mode_name(enum network_mode mode); /* "bridged", "nat", "passthrough" */
+const char *
+address_mode_name(enum address_mode mode); /* "keep", "dhcp", "none", "static"; default: "default" */
 
-/* NULL when `name` can be an interface's name and a directory's on both hosts: 1-15 bytes of letters, digits, '.', '_',
- * '-'; no leading '-' or '.'; not "all" or "default" (directories of net.ipv4.conf), "lo"; else what is wrong, as the
- * end of a sentence ("has 16 characters, one more than an interface name can have (15)"). */
+/* NULL when `name` can be an interface's name and a directory's on both hosts: 1-15 bytes of letters, digits,
+ * '.', '_',
+ * '-'; no leading '-' or '.'; not "all" or "default" (directories of net.ipv4.conf), "lo"; else what is
+ * wrong, as the end of a sentence ("has 16 characters, one more than an interface name can have (15)"). */
 const char *name_fault(struct arena *arena, const char *name);
 
-/* The same for a machine's name, which is a directory's and the hypervisor's guest name: 1-63 bytes of the same letters,
- * no leading '-' or '.'. */
+/* The same for a machine's name, which is a directory's and the hypervisor's guest name: 1-63 bytes of the
+ * same letters, no leading '-' or '.'. */
 const char *machine_name_fault(struct arena *arena, const char *name);
 
-/* The derived MAC of nic `index` of a machine: 02: and 40 bits of SHA-like hash (FNV-1a 64) over seed, machine, index.
- * Locally administered, unicast (IEEE 802-2014, 8.4).  `seed` keeps two hosts with the same file on one segment apart:
- * the host's machine-id, or "". */
+/* The derived MAC of nic `index` of a machine: 02: and 40 bits of SHA-like hash (FNV-1a 64) over seed,
+ * machine, index. Locally administered, unicast (IEEE 802-2014, 8.4).  `seed` keeps two hosts with the same
+ * file on one segment apart: the host's machine-id, or "". */
 struct mac nic_mac_derive(const char *seed, const char *machine, unsigned index);
 
-/* All checks across entries: overlapping subnets, a NIC on two networks, duplicate MACs, nics of unknown networks,
- * one VNC port twice.  Fills in derived values: MACs, DHCP ranges, queue counts.  Problems are added to `problems`. */
+/* All checks across entries: overlapping subnets, a NIC on two networks, duplicate MACs, nics of unknown
+ * networks, one VNC port twice.  Fills in derived values: MACs, DHCP ranges, queue counts.  Problems are
+ * added to `problems`. */
 void model_check(struct model *model, struct arena *arena, const char *mac_seed, struct problems *problems);
 
 #endif

@@ -1,5 +1,5 @@
-/* state.h: what a host has: links, addresses, routes, rules, services, files.  The same types say what is observed and
- * what an operation makes. */
+/* state.h: what a host has: links, addresses, routes, rules, services, files.  The same types say what is
+ * observed and what an operation makes. */
 #ifndef VMWIRE_MODEL_STATE_H
 #define VMWIRE_MODEL_STATE_H
 
@@ -14,7 +14,8 @@
  * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's). */
 #define OWNER_PREFIX "vmwire:"
 
-/* Which members of struct link mean something in LINK_CREATE and LINK_SET; observed links have all of them. */
+/* Which members of struct link mean something in LINK_CREATE and LINK_SET; observed links have all of them.
+ */
 enum link_field {
     LINK_MAC = 1 << 0,
     LINK_MTU = 1 << 1,
@@ -44,7 +45,8 @@ struct link {
     const char *master; /* the bridge or bond that it is a port of; "" when none */
 };
 
-/* An address on an interface.  Every attribute that the kernel lets one set is here, so that it can be put back. */
+/* An address on an interface.  Every attribute that the kernel lets one set is here, so that it can be put
+ * back. */
 struct address {
     const char *ifname;
     struct prefix prefix;
@@ -52,28 +54,32 @@ struct address {
     struct ip broadcast; /* unset: none */
     const char *label;   /* IPv4 label when it is not the name; "" else */
     uint8_t scope;       /* RT_SCOPE_* of <linux/rtnetlink.h>: 0 global, 253 link, 254 host */
-    uint32_t flags;      /* IFA_F_* that can be set: NODAD 0x2, NOPREFIXROUTE 0x200, MANAGETEMPADDR 0x100, HOMEADDRESS 0x10 */
+    uint32_t flags;      /* IFA_F_* that can be set: NODAD 0x2, NOPREFIXROUTE 0x200, MANAGETEMPADDR 0x100,
+                            HOMEADDRESS 0x10 */
     uint32_t metric;     /* of its prefix route; 0: the kernel's default */
     uint32_t valid_s, preferred_s; /* lifetimes in seconds; UINT32_MAX: for ever; 0: unset, for ever */
-    bool kernel;         /* observed only: the kernel made it (link-local, SLAAC) */
+    bool kernel;                   /* observed only: the kernel made it (link-local, SLAAC) */
 };
 
 struct route {
-    uint32_t table;        /* 254 main */
-    struct prefix to;      /* length 0: the default route; family always set */
-    uint8_t tos, scope, type, protocol; /* rtm_* of <linux/rtnetlink.h>; protocol 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp */
-    uint32_t metric;       /* 0: none given */
-    struct ip gateway;     /* unset: on the link */
-    const char *ifname;    /* "" for blackhole and the like */
-    struct ip source;      /* preferred source address; unset: none */
+    uint32_t table;   /* 254 main */
+    struct prefix to; /* length 0: the default route; family always set */
+    uint8_t tos, scope, type,
+        protocol;       /* rtm_* of <linux/rtnetlink.h>; protocol 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp */
+    uint32_t metric;    /* 0: none given */
+    struct ip gateway;  /* unset: on the link */
+    const char *ifname; /* "" for blackhole and the like */
+    struct ip source;   /* preferred source address; unset: none */
     bool onlink;
-    uint32_t mtu, advmss;  /* RTAX_MTU, RTAX_ADVMSS; 0: not set */
-    uint8_t preference;    /* IPv6 router preference: 0 medium, 1 high, 3 low (RTA_PREF) */
-    bool unmovable;        /* observed only: it has attributes that are not here (several next hops, encapsulation, …) */
+    uint32_t mtu, advmss; /* RTAX_MTU, RTAX_ADVMSS; 0: not set */
+    uint8_t preference;   /* IPv6 router preference: 0 medium, 1 high, 3 low (RTA_PREF) */
+    bool unmovable; /* observed only: it has attributes that are not here (several next hops, encapsulation,
+                       …) */
 };
 
 struct sysctl {
-    const char *name;  /* with dots: net.ipv4.ip_forward; a dot inside an interface name is written '/' as sysctl(8) does */
+    const char *name;  /* with dots: net.ipv4.ip_forward; a dot inside an interface name is written '/' as
+                          sysctl(8) does */
     const char *value; /* without the newline */
 };
 
@@ -81,7 +87,8 @@ struct sysctl {
 struct forwarding_sysctl {
     const char *name;
     const char *now;
-    const char *wanted; /* NULL: not to be set, but its value is disturbed by the others and must be put back after them */
+    const char *wanted; /* NULL: not to be set, but its value is disturbed by the others and must be put back
+                           after them */
 };
 
 /* The firewall rules of one nat network. */
@@ -95,11 +102,12 @@ struct firewall {
 /* A program that should run, or runs, for a network. */
 struct service {
     const char *network;
-    const char *kind;        /* "dnsmasq", "dhcp-client": also the name of its pid file, KIND.pid */
-    const char *const *argv; /* NULL-terminated; argv[0] is looked up by program_find.  It daemonizes once it is ready */
-    const char *pid_path;    /* the pid file that it writes */
-    int timeout_ms;          /* how long it may take to get ready */
-    pid_t pid;               /* observed only: the running process, 0 when none */
+    const char *kind; /* "dnsmasq", "dhcp-client": also the name of its pid file, KIND.pid */
+    const char *const
+        *argv; /* NULL-terminated; argv[0] is looked up by program_find.  It daemonizes once it is ready */
+    const char *pid_path; /* the pid file that it writes */
+    int timeout_ms;       /* how long it may take to get ready */
+    pid_t pid;            /* observed only: the running process, 0 when none */
 };
 
 struct file {
@@ -124,9 +132,11 @@ struct observed {
     VEC(struct forwarding_sysctl) forwarding;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
     VEC(struct firewall) firewalls; /* networks whose elements are all there and right */
-    VEC(const char *) firewall_traces; /* networks of which anything at all is in the table (also half of it) */
+    VEC(const char *)
+    firewall_traces;              /* networks of which anything at all is in the table (also half of it) */
     VEC(struct service) services; /* running ones, by their pid files */
-    VEC(struct file) files;       /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
+    VEC(struct file)
+    files; /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
 };
 
 const struct link *link_find(const struct observed *observed, const char *name);
@@ -142,9 +152,11 @@ const char *owner_tag(struct arena *arena, const char *network);
 const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
                           const struct mac *mac);
 
-bool address_equal(const struct address *a, const struct address *b); /* interface, prefix, peer: what makes it the same one */
-bool route_equal(const struct route *a, const struct route *b);       /* every settable member */
-/* What makes two routes one in the kernel's table: table, to, tos, metric (and for IPv6 the interface and gateway). */
+bool address_equal(const struct address *a,
+                   const struct address *b); /* interface, prefix, peer: what makes it the same one */
+bool route_equal(const struct route *a, const struct route *b); /* every settable member */
+/* What makes two routes one in the kernel's table: table, to, tos, metric (and for IPv6 the interface and
+ * gateway). */
 bool route_same_slot(const struct route *a, const struct route *b);
 
 #endif

@@ -15,10 +15,11 @@ struct service_options {
     const char *program; /* absolute path of vmwire itself, which the DHCP client calls with its events */
 };
 
-/* dnsmasq for a nat network: DHCP and DNS on its bridge alone.  `leases` gets the empty lease file that it starts with, its
- * path NULL where the network has no DHCP.  Source: dnsmasq(8). */
+/* dnsmasq for a nat network: DHCP and DNS on its bridge alone.  `leases` gets the empty lease file that it
+ * starts with, its path NULL where the network has no DHCP.  Source: dnsmasq(8). */
 void dnsmasq_service(struct arena *arena, const struct network *network,
-                     const struct service_options *options, struct service *service, struct file *config, struct file *leases);
+                     const struct service_options *options, struct service *service, struct file *config,
+                     struct file *leases);
 /* The file in which dnsmasq keeps its leases. */
 const char *dnsmasq_lease_path(struct arena *arena, const char *run_dir, const char *network);
 

@@ -1,6 +1,8 @@
 """up and down on a real kernel: exact, idempotent, undone when anything fails."""
 import json
 import re
+import subprocess
+import time
 
 import pytest
 
@@ -220,3 +222,37 @@ def test_a_failure_at_any_operation_of_down_keeps_what_was_up(host, how):
         assert "nothing to do" in host.vmwire("up").stdout, (number, done.stderr)
     host.vmwire("down")
     assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("way, allowed", [("up", 0), ("down", 1)])
+def test_keep_loses_no_packet(host, way, allowed):
+    """The host answers pings, 5 ms apart, while the uplink that it is reached by is taken over; and while it is given back,
+    where the kernel drops what arrives in the moment between the port's end in the bridge and its own stack."""
+    peer = home(host)
+    host.config(KEEP)
+    if way == "down":
+        host.vmwire("up")
+    peer.sh("ping -c1 -W2 192.168.87.44")
+    pings = peer.popen("ping", "-q", "-i", "0.005", "-c", "300", "-W", "2", "192.168.87.44", stdout=subprocess.PIPE,
+                       text=True)
+    time.sleep(0.5)
+    host.vmwire(way)
+    told = pings.communicate(timeout=30)[0]
+    assert int(re.search(r"(\d+) received", told)[1]) >= 300 - allowed, told
+
+
+def test_open_connections_survive_up_and_down(host):
+    peer = home(host)
+    host.config(KEEP)
+    server = host.popen("socat", "TCP4-LISTEN:7777,reuseaddr", "EXEC:cat", stdin=subprocess.DEVNULL)
+    host.wait_for(lambda: ":7777" in host.sh("ss -Hlnt"))
+    client = peer.popen("socat", "-", "TCP4:192.168.87.44:7777", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for word in ("before", "bridged", "after"):
+        client.stdin.write(word + "\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == word + "\n"
+        if word != "after":
+            host.vmwire("up" if word == "before" else "down")
+    client.stdin.close()
+    client.wait(timeout=10)
+    server.wait(timeout=10)

@@ -48,7 +48,7 @@ void netlink_close(struct netlink *netlink)
 
 void *netlink_start(struct netlink_message *message, uint16_t type, uint16_t flags, size_t extra)
 {
-    message->overflow = false;
+    memset(message, 0, sizeof(*message)); /* attributes are padded with what is there */
     struct nlmsghdr *header = mnl_nlmsg_put_header(message->bytes);
     header->nlmsg_type = type;
     header->nlmsg_flags = NLM_F_REQUEST | flags;
