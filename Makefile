@@ -28,9 +28,13 @@ bench: deps
 	@$(MAKE) --no-print-directory all
 	@python3 bench/bench.py
 
-soak fuzz: deps
-	@test -x scripts/$@ || { echo "scripts/$@ is not written yet" >&2; exit 1; }
-	@scripts/$@
+# Kills at random moments, and fuzzers: long, and so apart from check.
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@scripts/soak
+
+fuzz: deps
+	@scripts/fuzz
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild

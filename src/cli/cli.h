@@ -89,13 +89,11 @@ void table_row(struct table *table, ...);                              /* `colum
 void table_style(struct table *table, size_t column, const char *sgr); /* of the last row; "31" is red */
 void table_print(struct table *table, FILE *out, bool color);
 
-#define CLI_COMMANDS(X)                                                                                      \
-    X(args)                                                                                                  \
-    X(check)                                                                                                 \
-    X(completion)                                                                                            \
-    X(console)                                                                                               \
-    X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) X(status) X(stop) X(up) X(version)      \
-        X(dhcp_event)
+/* clang-format off */
+#define CLI_COMMANDS(X) \
+    X(args) X(check) X(completion) X(console) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) \
+    X(status) X(stop) X(up) X(version) X(dhcp_event)
+/* clang-format on */
 
 #define CLI_DECLARE(name) int cmd_##name(struct cli *cli, int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)

@@ -142,7 +142,7 @@ static int socket_connect(const struct machine_dir *dir, struct err *err)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(dir->serial) >= sizeof(address.sun_path))
         return err_errno(err, ENAMETOOLONG, "console socket '%s'", dir->serial);
-    strcpy(address.sun_path, dir->serial);
+    memcpy(address.sun_path, dir->serial, strlen(dir->serial));
     _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_errno(err, errno, "console socket '%s'", dir->serial);
@@ -162,7 +162,7 @@ int machine_console(struct host *host, const char *name, int in, int out, enum m
 {
     _cleanup_arena_ struct arena scratch = {0};
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    bool running;
+    bool running = false;
     int rc = machine_dir_init(&dir, &scratch, host, name, err);
     if (rc == 0)
         rc = machine_dir_running(&dir, true, &running, err);

@@ -232,7 +232,7 @@ int machine_run(struct host *host, struct arena *arena, const struct model *mode
         rc = launch_prepare(&launch, &dir, false, err);
     if (rc < 0)
         return rc;
-    rc = launch_exec(&launch, &dir, err);
+    launch_exec(&launch, &dir, err); /* does not return when it succeeds */
     nics_close(&launch.nics);
     machine_dir_remove(&dir);
     return err_wrap(err, "machine '%s'", machine->name);

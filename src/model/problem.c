@@ -10,7 +10,11 @@ static void add(struct problems *problems, struct pos pos, bool warning, const c
     struct problem *problem = vec_push(problems->arena, &problems->list);
     problem->pos = pos;
     problem->warning = warning;
-    problem->text = arena_vprintf(problems->arena, format, args);
+    char *text = arena_vprintf(problems->arena, format, args);
+    /* What the file holds reaches a terminal here. */
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        *c = *c < ' ' || *c == 0x7f ? '?' : *c;
+    problem->text = text;
 }
 
 void problem_add(struct problems *problems, struct pos pos, const char *format, ...)
