@@ -160,3 +160,32 @@ def test_rendered_plan_does_what_apply_does(host, name):
     assert state() == applied
     assert "nothing to do" in host.vmwire("up").stdout
     host.vmwire("down")
+
+
+NO_NETFILTER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+int socket(int domain, int type, int protocol)
+{
+    if (domain == AF_NETLINK && protocol == 12) { /* NETLINK_NETFILTER */
+        errno = EPROTONOSUPPORT;
+        return -1;
+    }
+    return ((int (*)(int, int, int))dlsym(RTLD_NEXT, "socket"))(domain, type, protocol);
+}
+"""
+
+
+def test_a_kernel_without_nftables(host):
+    """As a kernel without nfnetlink answers: the socket cannot be had."""
+    library = host.directory / "no-netfilter.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=NO_NETFILTER, text=True, check=True)
+    host.config(NAT)
+    before = host.snapshot()
+    done = host.vmwire("up", check=False, env={"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+    assert done.returncode == 1
+    assert "setting the firewall rules of 'brnat'" in done.stderr and "CONFIG_NF_TABLES" in done.stderr, done.stderr
+    assert "rolled back" in done.stderr
+    assert host.snapshot() == before

@@ -115,7 +115,9 @@ static int firewall_remove(struct linux_host *host, struct arena *arena, const s
         text_add(&out, "%s", nft_remove_text(arena, old));
     else if (any_trace(observed, firewall->network))
         rebuild(arena, observed, firewall->network, &out);
-    return out.length ? nft_run(host, text_get(&out), err) : 0;
+    int rc = out.length ? nft_run(host, text_get(&out), err) : 0;
+    /* Where there are no rules at all there are none to take back. */
+    return rc == -EOPNOTSUPP && (flags & HOST_APPLY_TOLERANT) ? 0 : rc;
 }
 
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
