@@ -1,5 +1,5 @@
-/* fuzz_op.c: any bytes as a line of the journal, a record, or dnsmasq's leases: no crash; what parses survives its own text
- * form. */
+/* fuzz_op.c: any bytes as a line of the journal, a record, or dnsmasq's leases: no crash; what parses
+ * survives its own text form. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
