@@ -6,10 +6,8 @@
 
 int cmd_args(struct cli *cli, int argc, char **argv)
 {
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{0}});
     const struct machine *machine;
-    if (status == EXIT_DONE)
-        status = cli_machine(cli, argc, argv, &machine);
+    int status = cli_machine(cli, argc, argv, &machine);
     if (status != EXIT_DONE)
         return status;
     struct err err = {0};

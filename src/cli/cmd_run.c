@@ -24,7 +24,9 @@ int cli_machine_name(struct cli *cli, int argc, char **argv, const char **name)
 int cli_machine(struct cli *cli, int argc, char **argv, const struct machine **machine)
 {
     const char *name;
-    int status = cli_machine_name(cli, argc, argv, &name);
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{0}});
+    if (status == EXIT_DONE)
+        status = cli_machine_name(cli, argc, argv, &name);
     if (status == EXIT_DONE)
         status = cli_config(cli);
     if (status != EXIT_DONE)
@@ -57,10 +59,8 @@ static int prepare(struct cli *cli, const struct machine *machine, struct err *e
 
 int cmd_run(struct cli *cli, int argc, char **argv)
 {
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{0}});
     const struct machine *machine;
-    if (status == EXIT_DONE)
-        status = cli_machine(cli, argc, argv, &machine);
+    int status = cli_machine(cli, argc, argv, &machine);
     if (status != EXIT_DONE)
         return status;
     struct err err = {0};
@@ -71,10 +71,8 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 
 int cmd_start(struct cli *cli, int argc, char **argv)
 {
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{0}});
     const struct machine *machine;
-    if (status == EXIT_DONE)
-        status = cli_machine(cli, argc, argv, &machine);
+    int status = cli_machine(cli, argc, argv, &machine);
     if (status != EXIT_DONE)
         return status;
     struct err err = {0};

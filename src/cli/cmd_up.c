@@ -3,7 +3,7 @@
 
 int cmd_up(struct cli *cli, int argc, char **argv)
 {
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"-v", &cli->verbose, NULL}, {0}});
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{0}});
     if (status == EXIT_DONE)
         status = cli_config(cli);
     const char *const *names;
@@ -15,7 +15,7 @@ int cmd_up(struct cli *cli, int argc, char **argv)
 /* `down` does without the file: what is vmwire's is told by owner tags and records. */
 int cmd_down(struct cli *cli, int argc, char **argv)
 {
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"-v", &cli->verbose, NULL}, {0}});
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{0}});
     if (status == EXIT_DONE)
         status = cli_host(cli);
     const char *const *names;
