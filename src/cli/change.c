@@ -37,7 +37,7 @@ static void show_step(void *context, const struct op *op, size_t index, size_t c
 {
     struct cli *cli = context;
     if (cli->verbose) {
-        fprintf(stderr, "+ %s", linux_render(&cli->arena, op));
+        fprintf(stderr, "+ %s", host_render_find(cli->host->backend->name)(&cli->arena, op));
     } else if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "\r\033[K[%zu/%zu] %s", index + 1, count, op_describe(&cli->arena, op));
         if (index + 1 == count)

@@ -5,7 +5,7 @@
 #include "cli/change.h"
 #include "host/render.h"
 
-static void print_json(struct cli *cli, const struct plan *plan)
+static void print_json(struct cli *cli, const struct plan *plan, host_render render)
 {
     struct text out = {.arena = &cli->arena};
     struct json json = {.out = &out};
@@ -14,8 +14,8 @@ static void print_json(struct cli *cli, const struct plan *plan)
     vec_foreach (&plan->steps, step) {
         json_object_open(&json, NULL);
         op_json(&json, &step->op);
-        json_string(&json, "command", linux_render(&cli->arena, &step->op));
-        json_string(&json, "undo", step->undo.kind ? linux_render(&cli->arena, &step->undo) : NULL);
+        json_string(&json, "command", render(&cli->arena, &step->op));
+        json_string(&json, "undo", step->undo.kind ? render(&cli->arena, &step->undo) : NULL);
         json_object_close(&json);
     }
     json_array_close(&json);
@@ -23,7 +23,7 @@ static void print_json(struct cli *cli, const struct plan *plan)
     fputs(text_get(&out), stdout);
 }
 
-static void print_text(struct cli *cli, const struct plan *plan)
+static void print_text(struct cli *cli, const struct plan *plan, host_render render)
 {
     const char *network = NULL;
     vec_foreach (&plan->steps, step) {
@@ -37,7 +37,7 @@ static void print_text(struct cli *cli, const struct plan *plan)
                        *now ? "'" : "");
         }
         network = now;
-        fputs(linux_render(&cli->arena, &step->op), stdout);
+        fputs(render(&cli->arena, &step->op), stdout);
     }
     if (!plan->steps.count)
         puts("# nothing to do");
@@ -75,9 +75,10 @@ int cmd_plan(struct cli *cli, int argc, char **argv)
     status = cli_problems(cli);
     if (status != EXIT_DONE)
         return status;
+    host_render render = host_render_find(cli->host->backend->name);
     if (as_json)
-        print_json(cli, &plan);
+        print_json(cli, &plan, render);
     else
-        print_text(cli, &plan);
+        print_text(cli, &plan, render);
     return exit_code && plan.steps.count ? EXIT_DRIFT : EXIT_DONE;
 }

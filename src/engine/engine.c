@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
@@ -167,51 +166,6 @@ int engine_observe(struct engine *engine, unsigned what, struct err *err)
     return engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
 }
 
-/* A user of /etc/passwd, without the name service's libraries and sockets, which cost more than the rest of
- * an `up` that has nothing to do.  False when there is none of that name. */
-static bool user_find(const char *name, uid_t *uid)
-{
-    _cleanup_file_ FILE *file = fopen("/etc/passwd", "re");
-    for (const struct passwd *user; file && (user = fgetpwent(file));) {
-        if (strcmp(user->pw_name, name) == 0) {
-            *uid = user->pw_uid;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* In a user namespace only some users exist. */
-static bool user_mapped(uid_t uid)
-{
-    _cleanup_file_ FILE *map = fopen("/proc/self/uid_map", "re");
-    unsigned long inside, outside, count;
-    while (map && fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
-        if (uid >= inside && uid - inside < count)
-            return true;
-    }
-    return !map;
-}
-
-/* The user that dnsmasq becomes: its own, where it exists and this user namespace knows it. */
-static const char *dnsmasq_user(void)
-{
-    static const char *const names[] = {"dnsmasq", "nobody"};
-    uid_t uid;
-    for (size_t i = 0; i < 2; i++) {
-        if (user_find(names[i], &uid) && user_mapped(uid))
-            return names[i];
-    }
-    return NULL;
-}
-
-static const char *own_program(struct arena *arena)
-{
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    return length > 0 ? arena_strndup(arena, path, (size_t)length) : "vmwire";
-}
-
 static void add_services(struct engine *engine, const struct network *network,
                          const struct service_options *common, struct plan_request *request)
 {
@@ -248,8 +202,8 @@ int engine_plan_up(struct engine *engine, const struct model *model, const char 
 {
     struct plan_request request = {.model = model, .names = names};
     struct service_options options = {.run_dir = engine->host->backend->run_dir,
-                                      .user = dnsmasq_user(),
-                                      .program = own_program(engine->arena)};
+                                      .user = engine->host->backend->service_user(engine->host),
+                                      .program = engine->host->backend->program(engine->host, engine->arena)};
     vec_foreach (&model->networks, network)
         add_services(engine, network, &options, &request);
     return make_plan(engine, &request, problems, plan, err);

@@ -78,11 +78,17 @@ struct host_backend {
      * failure. -EADDRINUSE when the MAC was seen on another port of the bridge. */
     int (*nic_open)(struct host *host, const struct nic_request *request, struct nic_open *nic,
                     struct err *err);
+    /* Take away a tap that nic_open made and that does not go with its descriptors; NULL where all do. */
+    int (*nic_close)(struct host *host, const char *tap, struct err *err);
     /* Can the hypervisor use hardware virtualisation here?  `why_not` (may be NULL) gets a sentence when not.
      */
     bool (*accelerated)(struct host *host, struct arena *arena, const char **why_not);
     /* Stable identity of this installation (/etc/machine-id), "" when it has none. */
     const char *(*identity)(struct host *host, struct arena *arena);
+    /* The absolute path of the running vmwire, in the arena; "vmwire" when it cannot be told. */
+    const char *(*program)(struct host *host, struct arena *arena);
+    /* The unprivileged user that dnsmasq becomes; NULL: it stays who it is. */
+    const char *(*service_user)(struct host *host);
     /* Who listens on this port (protocol IPPROTO_UDP or IPPROTO_TCP) at this address or every one?
      * -ENOENT when nobody does. */
     int (*listener_find)(struct host *host, struct arena *arena, int protocol, const struct ip *address,

@@ -10,4 +10,9 @@
  * ip-route(8), nft(8). */
 const char *linux_render(struct arena *arena, const struct op *op);
 
+typedef const char *(*host_render)(struct arena *arena, const struct op *op);
+
+/* The renderer of a host by its backend's name ("linux"), or NULL. */
+host_render host_render_find(const char *host);
+
 #endif

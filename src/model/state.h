@@ -110,6 +110,14 @@ struct service {
     pid_t pid;            /* observed only: the running process, 0 when none */
 };
 
+/* A PCI device and the driver that it should have. */
+struct device_driver {
+    const char
+        *address; /* 0000:03:00.0; FreeBSD's selector is pci0:3:0:0 without "pci" and with these numbers */
+    const char *driver; /* "vfio-pci", "ppt"; its own: "e1000e", "re0" is driver re */
+    const char *ifname; /* of the interface that its own driver makes; "" none */
+};
+
 struct file {
     const char *path;
     const char *content; /* text */

@@ -82,6 +82,10 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
+static const struct field device_fields[] = {FIELD("address", F_TEXT, device.address),
+                                             FIELD("driver", F_TEXT, device.driver),
+                                             FIELD("ifname", F_TEXT, device.ifname), END};
+
 static const struct field file_fields[] = {FIELD("path", F_TEXT, file.path),
                                            FIELD("content", F_TEXT, file.content),
                                            FIELD("mode", F_U32, file.mode), END};
@@ -105,6 +109,8 @@ static const struct {
     [OP_FIREWALL_REMOVE] = {"firewall-remove", firewall_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
+    [OP_DEVICE_BIND] = {"device-bind", device_fields},
+    [OP_DEVICE_UNBIND] = {"device-unbind", device_fields},
     [OP_FILE_WRITE] = {"file-write", file_fields},
     [OP_FILE_REMOVE] = {"file-remove", file_fields},
 };
@@ -438,6 +444,11 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:
         return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
+    case OP_DEVICE_BIND:
+        return arena_printf(arena, "giving device %s to %s", op->device.address, op->device.driver);
+    case OP_DEVICE_UNBIND:
+        return arena_printf(arena, "giving device %s back to %s", op->device.address,
+                            op->device.driver && *op->device.driver ? op->device.driver : "its driver");
     case OP_FILE_WRITE:
         return arena_printf(arena, "writing '%s'", op->file.path);
     case OP_FILE_REMOVE:

@@ -24,8 +24,11 @@ enum op_kind {
     OP_FIREWALL_REMOVE, /* one network's rules; takes the table away with the last */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
-    OP_FILE_WRITE,  /* under the run directory; makes parent directories */
-    OP_FILE_REMOVE, /* and parent directories that are empty then, up to the run directory */
+    OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
+    OP_DEVICE_UNBIND, /* device: back to device.driver (its own; "": whichever takes it), its interface named
+                         device.ifname */
+    OP_FILE_WRITE,    /* under the run directory; makes parent directories */
+    OP_FILE_REMOVE,   /* and parent directories that are empty then, up to the run directory */
     OP_KIND_COUNT
 };
 
@@ -45,6 +48,7 @@ struct op {
         struct sysctl sysctl;
         struct firewall firewall;
         struct service service;
+        struct device_driver device;
         struct file file;
     };
 };

@@ -148,6 +148,8 @@ static const struct host_backend linux_backend = {
     .nic_open = tap_open,
     .accelerated = linux_accelerated,
     .identity = linux_identity,
+    .program = process_program,
+    .service_user = process_user,
     .listener_find = listener_find,
     .lease_apply = lease_apply,
 };

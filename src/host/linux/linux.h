@@ -60,6 +60,9 @@ int service_apply(struct host *host, const struct op *op, unsigned flags, struct
 int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
                   uint16_t port, struct listener *listener, struct err *err);
 
+const char *process_program(struct host *host, struct arena *arena);
+const char *process_user(struct host *host);
+
 /* tap.c */
 int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
 

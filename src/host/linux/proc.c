@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,4 +109,51 @@ int listener_find(struct host *host, struct arena *arena, int protocol, const st
         return 0;
     }
     return err_set(err, ENOENT, "nobody listens on port %u", port);
+}
+
+/* A user of /etc/passwd, without the name service's libraries and sockets, which cost more than the rest of
+ * an `up` that has nothing to do.  False when there is none of that name. */
+static bool user_find(const char *name, uid_t *uid)
+{
+    _cleanup_file_ FILE *file = fopen("/etc/passwd", "re");
+    for (const struct passwd *user; file && (user = fgetpwent(file));) {
+        if (strcmp(user->pw_name, name) == 0) {
+            *uid = user->pw_uid;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In a user namespace only some users exist. */
+static bool user_mapped(uid_t uid)
+{
+    _cleanup_file_ FILE *map = fopen("/proc/self/uid_map", "re");
+    unsigned long inside, outside, count;
+    while (map && fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
+        if (uid >= inside && uid - inside < count)
+            return true;
+    }
+    return !map;
+}
+
+/* dnsmasq's own user, where it exists and this user namespace knows it. */
+const char *process_user(struct host *host)
+{
+    (void)host;
+    static const char *const names[] = {"dnsmasq", "nobody"};
+    uid_t uid;
+    for (size_t i = 0; i < 2; i++) {
+        if (user_find(names[i], &uid) && user_mapped(uid))
+            return names[i];
+    }
+    return NULL;
+}
+
+const char *process_program(struct host *host, struct arena *arena)
+{
+    (void)host;
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    return length > 0 ? arena_strndup(arena, path, (size_t)length) : "vmwire";
 }

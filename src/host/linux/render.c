@@ -191,6 +191,22 @@ static void render_file(struct arena *arena, struct text *out, const struct op *
     text_add(out, "chmod %o %s\n", file->mode, quote(arena, file->path));
 }
 
+/* Source: Documentation/ABI/testing/sysfs-bus-pci of the kernel. */
+static void render_device(struct arena *arena, struct text *out, const struct op *op)
+{
+    bool bind = op->kind == OP_DEVICE_BIND;
+    const char *device = quote(arena, arena_printf(arena, "/sys/bus/pci/devices/%s", op->device.address));
+    const char *address = quote(arena, op->device.address);
+    text_add(out, "echo %s > %s/driver_override\n", bind ? quote(arena, op->device.driver) : "", device);
+    text_add(out, "[ ! -e %s/driver ] || echo %s > %s/driver/unbind\n", device, address, device);
+    text_add(out, "echo %s > /sys/bus/pci/drivers_probe\n", address);
+    if (!bind && op->device.ifname && *op->device.ifname) {
+        const char *ifname = quote(arena, op->device.ifname);
+        text_add(out, "[ -e %s/net/%s ] || ip link set dev \"$(ls %s/net)\" name %s\n", device, ifname,
+                 device, ifname);
+    }
+}
+
 const char *linux_render(struct arena *arena, const struct op *op)
 {
     struct text out = {.arena = arena};
@@ -230,6 +246,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_FILE_WRITE:
     case OP_FILE_REMOVE:
         render_file(arena, &out, op);
+        break;
+    case OP_DEVICE_BIND:
+    case OP_DEVICE_UNBIND:
+        render_device(arena, &out, op);
         break;
     case OP_NONE:
     case OP_KIND_COUNT:
