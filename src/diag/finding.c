@@ -5,13 +5,225 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* In the order of the chain from the guest outwards. */
+enum { EVERY = FIND_DOCTOR | FIND_PROBE | FIND_TRACE };
+
+/* A cause stands before what follows from it: findings_sort goes by this order. */
+/* clang-format off */
 const struct finding_code finding_codes[] = {
-    {"network-down", FINDING_ERROR, "the network is not up"},
-    {"uplink-missing", FINDING_ERROR, "the uplink does not exist"},
-    {"uplink-no-carrier", FINDING_ERROR, "the uplink has no carrier"},
-    {NULL, FINDING_NOTE, NULL},
+    /* the host's kernel, and what vmwire made */
+    {"kernel-feature-missing", FINDING_ERROR, FIND_DOCTOR,
+     "this kernel lacks what the network needs",
+     "boot a kernel that has it, or load its module (modprobe)"},
+    {"network-down", FINDING_ERROR, EVERY,
+     "the network is not up",
+     "vmwire up"},
+    {"bridge-foreign", FINDING_ERROR, EVERY,
+     "an interface that is not vmwire's has the network's name",
+     "rename one of the two"},
+    {"bridge-missing", FINDING_ERROR, EVERY,
+     "the bridge is gone, though the network was brought up",
+     "vmwire up"},
+    {"bridge-down", FINDING_ERROR, EVERY,
+     "the bridge is down",
+     "vmwire up"},
+    /* the uplink: without it nothing behind it can be judged */
+    {"uplink-missing", FINDING_ERROR, EVERY,
+     "the uplink does not exist",
+     "plug the card in, or name another uplink in the file"},
+    {"uplink-down", FINDING_ERROR, EVERY,
+     "the uplink is down",
+     "vmwire up"},
+    {"uplink-no-carrier", FINDING_ERROR, EVERY,
+     "the uplink has no carrier",
+     "check the cable, the switch port, or the other end of the link"},
+    {"uplink-unplugged", FINDING_ERROR, EVERY,
+     "the uplink is not a port of the bridge",
+     "vmwire up"},
+    {"uplink-wireless", FINDING_ERROR, FIND_DOCTOR,
+     "a wireless uplink passes no guest's MAC",
+     "use mode nat on this uplink"},
+    /* the guest and its port of the bridge */
+    {"machine-stopped", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the machine does not run",
+     "vmwire start"},
+    {"nic-missing", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the machine runs, and a nic of it is not there",
+     "vmwire stop and vmwire start the machine"},
+    {"nic-unplugged", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the nic is not a port of its bridge",
+     "vmwire stop and vmwire start the machine"},
+    {"nic-down", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the nic's tap is down",
+     "bring it up"},
+    {"port-blocked", FINDING_ERROR, EVERY,
+     "the bridge does not forward on this port",
+     "let the spanning tree settle, or switch it off"},
+    {"port-restricted", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the bridge port is set to pass less than everything",
+     "take the restriction back"},
+    {"guest-driver-down", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the guest's network driver never came up: nobody reads its tap",
+     "look at the guest's console: is there a driver for the nic?"},
+    {"mac-duplicate", FINDING_ERROR, EVERY,
+     "one MAC is in use twice",
+     "give each nic a MAC of its own (leave `mac` out of the file)"},
+    {"guest-paused", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the guest's hypervisor is stopped",
+     "kill -CONT its process"},
+    /* addresses, and the way between bridge and uplink */
+    {"subnet-overlap", FINDING_ERROR, FIND_DOCTOR | FIND_PROBE,
+     "the network's subnet overlaps another of the host's networks",
+     "choose another subnet in the file"},
+    {"bridge-address-missing", FINDING_ERROR, EVERY,
+     "the host's address is missing on the bridge",
+     "vmwire up"},
+    {"route-elsewhere", FINDING_ERROR, EVERY,
+     "the way to the subnet leads through another interface than the bridge",
+     "delete the route"},
+    {"arp-off", FINDING_ERROR, EVERY,
+     "the host does not answer ARP on the bridge",
+     "switch ARP on again"},
+    {"forwarding-off", FINDING_ERROR, EVERY,
+     "the host does not forward",
+     "sysctl -w net.ipv4.ip_forward=1"},
+    {"no-default-route", FINDING_ERROR, EVERY,
+     "the host has no way to the outside",
+     "give the host a default route"},
+    {"route-refused", FINDING_ERROR, EVERY,
+     "the host's routes refuse the guests' packets",
+     "delete the route or rule"},
+    {"uplink-not-routed", FINDING_ERROR, EVERY,
+     "the host routes guests' packets elsewhere than to the uplink that the file names",
+     "route them there, or leave `uplink` out of the file"},
+    {"rp-filter", FINDING_ERROR, EVERY,
+     "the reverse path filter drops the packets",
+     "set rp_filter to 2 (loose)"},
+    {"forward-refused", FINDING_ERROR, EVERY,
+     "a firewall refuses to forward the guests' packets",
+     "admit the bridge there"},
+    {"bridge-netfilter", FINDING_ERROR, EVERY,
+     "bridged frames are sent through the IP firewall, and it drops them",
+     "sysctl -w net.bridge.bridge-nf-call-iptables=0"},
+    {"bridge-refused", FINDING_ERROR, EVERY,
+     "a firewall drops the bridge's frames",
+     "admit them there"},
+    {"masquerade-missing", FINDING_ERROR, EVERY,
+     "guests' packets leave untranslated: nothing masquerades them",
+     "vmwire up"},
+    {"conntrack-full", FINDING_ERROR, EVERY,
+     "the connection table is full",
+     "raise net.netfilter.nf_conntrack_max"},
+    /* DHCP and DNS */
+    {"dnsmasq-dead", FINDING_ERROR, EVERY,
+     "the network's DHCP and DNS server does not run",
+     "vmwire up"},
+    {"dnsmasq-stopped", FINDING_ERROR, EVERY,
+     "the network's DHCP and DNS server runs, and does not answer",
+     "restart it: vmwire down and vmwire up of the network"},
+    {"dnsmasq-port-taken", FINDING_ERROR, EVERY,
+     "another program has the port of the network's DHCP and DNS server",
+     "stop the other program, or bind it to its own address"},
+    {"service-refused", FINDING_ERROR, EVERY,
+     "a firewall of this host drops what guests ask its DHCP and DNS server",
+     "admit the bridge there"},
+    {"dhcp-none", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "no DHCP server answers on this segment",
+     "start one, or give the guests static addresses"},
+    {"dhcp-rogue", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "a DHCP server answers that should not",
+     "find it by its MAC, and switch it off"},
+    {"dhcp-silent", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "the network's DHCP server does not answer",
+     "vmwire doctor"},
+    {"dhcp-exhausted", FINDING_ERROR, FIND_DOCTOR | FIND_PROBE,
+     "every address of the DHCP range is leased",
+     "widen `dhcp` in the file"},
+    {"dhcp-client-dead", FINDING_ERROR, FIND_DOCTOR,
+     "the DHCP client of the host's own address does not run",
+     "vmwire up"},
+    {"dhcp-client-no-lease", FINDING_ERROR, FIND_DOCTOR,
+     "the host has no address from DHCP",
+     "is there a DHCP server on the segment?  vmwire probe"},
+    {"address-conflict", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "somebody else has the address",
+     "give one of the two another address"},
+    {"address-duplicate", FINDING_ERROR, EVERY,
+     "two guests have one address",
+     "give one of them another address"},
+    {"guest-wrong-subnet", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
+     "the guest has an address of another subnet",
+     "let the guest use DHCP, or give it an address of the subnet"},
+    {"dns-no-upstream", FINDING_WARNING, FIND_DOCTOR | FIND_PROBE,
+     "the host knows no name server that could answer the guests",
+     "name one in /etc/resolv.conf"},
+    {"dns-silent", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "the network's DNS server does not answer",
+     "vmwire doctor"},
+    {"dns-upstream-dead", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "names are not resolved: the name servers behind the network do not answer",
+     "check /etc/resolv.conf of the host"},
+    /* beyond the uplink */
+    {"switch-one-mac", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "the switch passes one MAC only: the host's",
+     "use mode nat, which shows the switch the host's MAC alone"},
+    {"router-silent", FINDING_ERROR, EVERY,
+     "the router does not answer",
+     "check the router, and the cable to it"},
+    {"target-silent", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "the target does not answer, and the router does",
+     "try another target; the fault is behind the router"},
+    {"tcp-refused", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "the target is there, and refuses the TCP connection",
+     "is a server listening on that port?"},
+    {"tcp-silent", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "ping is answered, TCP connections are not",
+     "a firewall behind the uplink drops them"},
+    {"mtu-black-hole", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "large packets vanish on the way, and nobody says so",
+     "lower the mtu of the uplink, or let ICMP pass"},
+    {"ra-missing", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "no IPv6 router advertisement arrives",
+     "check the router's (radvd's) configuration"},
+    {"forward-target-silent", FINDING_ERROR, EVERY,
+     "nothing listens where a port forward leads",
+     "start the server in the guest, or correct the forward"},
+    {"reply-lost", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "the answer reached the host and not the guest",
+     "see the hop where it was lost"},
+    {"packet-lost", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
+     "a packet was lost on the way, and why is not known",
+     "see the hops: the last that saw it, and the first that did not"},
+    /* what will break, or breaks for some */
+    {"network-drifted", FINDING_WARNING, FIND_DOCTOR,
+     "the host is not as the file says",
+     "vmwire up"},
+    {"guest-silent", FINDING_WARNING, FIND_DOCTOR | FIND_TRACE,
+     "the guest has never sent a frame",
+     "look at the guest's console: is its interface up?"},
+    {"mtu-mismatch", FINDING_WARNING, EVERY,
+     "not every port of the bridge has its MTU",
+     "give them the same MTU"},
+    {"uplink-address", FINDING_WARNING, FIND_DOCTOR,
+     "the uplink has an address of its own beside the bridge",
+     "tell the network manager to leave the uplink alone"},
+    {"neighbours-full", FINDING_WARNING, FIND_DOCTOR,
+     "the neighbour table is full",
+     "raise net.ipv4.neigh.default.gc_thresh3"},
+    {"slow", FINDING_WARNING, FIND_PROBE | FIND_TRACE,
+     "the network answers, slowly",
+     "see the times of the hops"},
+    {"packet-program", FINDING_NOTE, FIND_DOCTOR | FIND_TRACE,
+     "a program on an interface may drop packets, and vmwire cannot read it",
+     "if packets vanish there, try without it"},
+    {"firewall-unknown", FINDING_NOTE, FIND_DOCTOR | FIND_TRACE,
+     "a firewall rule may drop the guests' packets, and vmwire cannot tell whether it does",
+     "vmwire trace names the rule that drops a packet"},
+    {"guest-no-lease", FINDING_NOTE, FIND_DOCTOR | FIND_TRACE,
+     "the guest sends, and has neither lease nor address that the host knows",
+     "look at the guest's console: does it ask for a lease?"},
+    {NULL, FINDING_NOTE, 0, NULL, NULL},
 };
+/* clang-format on */
 
 static const struct finding_code *code_find(const char *code)
 {
@@ -31,7 +243,7 @@ struct finding *finding_add(struct findings *findings, const char *code, const c
                                 .subject = arena_strdup(findings->arena, subject),
                                 .title = row->title,
                                 .evidence = "",
-                                .cure = ""};
+                                .cure = row->cure};
     return finding;
 }
 
@@ -54,6 +266,44 @@ void finding_evidence(struct findings *findings, struct finding *finding, const 
 void finding_cure(struct findings *findings, struct finding *finding, const char *format, ...)
 {
     PRINT_INTO(cure);
+}
+
+const struct finding *finding_find(const struct findings *findings, const char *code, const char *subject)
+{
+    vec_foreach (&findings->list, finding) {
+        if (strcmp(finding->code, code) == 0 && (!subject || strcmp(finding->subject, subject) == 0))
+            return finding;
+    }
+    return NULL;
+}
+
+static bool stands_before(const struct finding *a, const struct finding *b)
+{
+    if (a->severity != b->severity)
+        return a->severity > b->severity;
+    return code_find(a->code) < code_find(b->code);
+}
+
+/* By insertion: stable, and there are a handful. */
+void findings_sort(struct findings *findings)
+{
+    struct finding *items = findings->list.items;
+    for (size_t i = 1; i < findings->list.count; i++) {
+        struct finding moving = items[i];
+        size_t at = i;
+        for (; at > 0 && stands_before(&moving, &items[at - 1]); at--)
+            items[at] = items[at - 1];
+        items[at] = moving;
+    }
+}
+
+bool findings_any(const struct findings *findings, enum finding_severity severity)
+{
+    vec_foreach (&findings->list, finding) {
+        if (finding->severity >= severity)
+            return true;
+    }
+    return false;
 }
 
 const char *finding_severity_name(enum finding_severity severity)
