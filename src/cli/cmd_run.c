@@ -64,8 +64,10 @@ int cmd_run(struct cli *cli, int argc, char **argv)
     if (status != EXIT_DONE)
         return status;
     struct err err = {0};
-    if (prepare(cli, machine, &err) == 0)
-        machine_run(cli->host, &cli->arena, &cli->model, machine, &err);
+    int exit_status = EXIT_DONE;
+    if (prepare(cli, machine, &err) == 0 &&
+        machine_run(cli->host, &cli->arena, &cli->model, machine, &exit_status, &err) == 0)
+        return exit_status;
     return cli_fail(cli, &err);
 }
 

@@ -19,6 +19,8 @@ const struct command commands[] = {
      "wire any program: {fd0} {tap0} {mac0} stand for the first nic", "--nic", "command", cmd_exec},
     {"args", "MACHINE", "print the hypervisor's command line as one line that can be run", "", "machines",
      cmd_args},
+    {"devices", "[--json]", "show network cards, their IOMMU groups, and whether a guest can have them",
+     "--json", "none", cmd_devices},
     {"leases", "[NET] [--json]", "show the DHCP leases", "--json", "networks", cmd_leases},
     {"lab", "[--single-mac] [CMD…]", "a private practice host with a home router and 8.8.8.8", "--single-mac",
      "command", cmd_lab},

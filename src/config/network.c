@@ -184,35 +184,114 @@ static void mac_take(struct walk *walk, void *target, const struct key *key, con
 
 /* ---- device: INTERFACE | PCI | SELECTOR | {parent, vf} ---- */
 
-/* A mapping {parent, vf}. */
-struct function_ref {
-    const char *parent;
-    const struct yaml_node *vf;
-};
-
 static void vf_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
 {
-    struct function_ref *function = target;
+    struct device_ref *device = target;
     unsigned long number;
     const char *text = value_text(walk, key, value);
-    if (text && strcmp(text, "auto") != 0 && !number_parse(text, 255, &number))
-        value_refuse(walk, key, value, NULL);
+    if (!text)
+        return;
+    if (strcmp(text, "auto") == 0)
+        device->vf = FUNCTION_AUTO;
+    else if (number_parse(text, 255, &number))
+        device->vf = (int)number;
     else
-        function->vf = value;
+        value_refuse(walk, key, value, NULL);
+}
+
+/* The members of struct function; each says in `fields` that it was given. */
+
+static void function_vlan_take(struct walk *walk, void *target, const struct key *key,
+                               const struct yaml_node *value)
+{
+    struct device_ref *device = target;
+    unsigned long number;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (!number_parse(text, VLAN_ID_MAX, &number) || number == 0) {
+        value_refuse(walk, key, value, NULL);
+        return;
+    }
+    device->settings.vlan = (uint32_t)number;
+    device->settings.fields |= FUNCTION_VLAN;
+}
+
+static void function_rate_take(struct walk *walk, void *target, const struct key *key,
+                               const struct yaml_node *value)
+{
+    struct device_ref *device = target;
+    unsigned long number;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (!number_parse(text, 1000000, &number) || number == 0) {
+        value_refuse(walk, key, value, NULL);
+        return;
+    }
+    device->settings.rate_mbps = (uint32_t)number;
+    device->settings.fields |= FUNCTION_RATE;
+}
+
+static void function_switch_take(struct walk *walk, void *target, const struct key *key,
+                                 const struct yaml_node *value)
+{
+    struct device_ref *device = target;
+    bool on;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (!bool_parse(text, &on)) {
+        value_refuse(walk, key, value, NULL);
+        return;
+    }
+    bool trust = strcmp(key->name, "trust") == 0;
+    *(trust ? &device->settings.trust : &device->settings.spoof_check) = on;
+    device->settings.fields |= trust ? FUNCTION_TRUST : FUNCTION_SPOOF_CHECK;
+}
+
+static void function_link_take(struct walk *walk, void *target, const struct key *key,
+                               const struct yaml_node *value)
+{
+    static const struct word words[] = {
+        {"auto", FUNCTION_LINK_AUTO}, {"up", FUNCTION_LINK_UP}, {"down", FUNCTION_LINK_DOWN}, {0}};
+    struct device_ref *device = target;
+    const char *text = value_text(walk, key, value);
+    const struct word *word = words;
+    while (text && word->text && strcmp(word->text, text) != 0)
+        word++;
+    if (text && !word->text)
+        value_refuse(walk, key, value, NULL);
+    if (!text || !word->text)
+        return;
+    device->settings.link = (uint8_t)word->value;
+    device->settings.fields |= FUNCTION_LINK;
 }
 
 const struct section section_function = {
     .what = "an SR-IOV function",
-    .keys = (const struct key[]){{.name = "parent",
-                                  .take = key_interface,
-                                  .takes = "the interface name of the device whose function it is",
-                                  .offset = offsetof(struct function_ref, parent),
-                                  .missing = "write the interface whose function it is"},
-                                 {.name = "vf",
-                                  .take = vf_take,
-                                  .takes = "'auto' or the function's number, 0 to 255",
-                                  .missing = "write 'auto' or a number"},
-                                 {0}}};
+    .keys = (const struct key[]){
+        {.name = "parent",
+         .take = key_interface,
+         .takes = "the interface name of the device whose function it is",
+         .offset = offsetof(struct device_ref, text),
+         .missing = "write the interface whose function it is"},
+        {.name = "vf",
+         .take = vf_take,
+         .takes = "'auto' or the function's number, 0 to 255",
+         .missing = "write 'auto' or a number"},
+        {.name = "functions",
+         .take = key_number,
+         .takes = "how many functions the device is to have, 1 to 256",
+         .offset = offsetof(struct device_ref, functions),
+         .min = 1,
+         .max = 256},
+        {.name = "vlan", .take = function_vlan_take, .takes = "a VLAN id, 1 to 4094"},
+        {.name = "spoof_check", .take = function_switch_take, .takes = "on or off"},
+        {.name = "trust", .take = function_switch_take, .takes = "on or off"},
+        {.name = "rate", .take = function_rate_take, .takes = "a rate in Mbit/s, 1 to 1000000"},
+        {.name = "link", .take = function_link_take, .takes = "auto, up or down"},
+        {0}}};
 
 /* What a device is when it is not an interface: fills `device` and returns 0, 1 for neither, -1 after a
  * problem. */
@@ -267,12 +346,9 @@ static void device_take(struct walk *walk, void *target, const struct key *key, 
     struct device_ref device = {0};
 
     if (value->kind == YAML_MAPPING) {
-        struct function_ref function = {0};
-        walk_section(walk, &section_function, "'device'", 0, &function, value);
-        if (function.parent && function.vf)
-            problem_add(walk->problems, value->pos,
-                        "SR-IOV functions are not supported yet; name a whole device, as 'device: %s'",
-                        function.parent);
+        walk_section(walk, &section_function, "'device'", 0, &device, value);
+        device.kind = device.text ? DEVICE_FUNCTION : DEVICE_NONE;
+        network->device = device;
         return;
     }
     const char *text = value_text(walk, key, value);
@@ -289,6 +365,28 @@ static void device_take(struct walk *walk, void *target, const struct key *key, 
     }
     device.text = arena_strdup(walk->arena, text);
     network->device = device;
+}
+
+/* ---- bind: run | up, in_use: refuse | take ---- */
+
+/* One of two words: true for the second. */
+static bool second_word(struct walk *walk, const struct key *key, const struct yaml_node *value,
+                        const char *first, const char *second)
+{
+    const char *text = value_text(walk, key, value);
+    if (text && strcmp(text, first) != 0 && strcmp(text, second) != 0)
+        value_refuse(walk, key, value, NULL);
+    return text && strcmp(text, second) == 0;
+}
+
+static void bind_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    ((struct network *)target)->bind_up = second_word(walk, key, value, "run", "up");
+}
+
+static void in_use_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    ((struct network *)target)->in_use_take = second_word(walk, key, value, "refuse", "take");
 }
 
 /* ---- the section ---- */
@@ -340,6 +438,16 @@ const struct section section_network = {
          .pos_offset = IN_NETWORK(device_pos),
          .modes = PASSTHROUGH,
          .missing = "a passthrough network needs the device that the guest gets"},
+        {.name = "bind",
+         .take = bind_take,
+         .takes = "run or up",
+         .pos_offset = IN_NETWORK(bind_pos),
+         .modes = PASSTHROUGH},
+        {.name = "in_use",
+         .take = in_use_take,
+         .takes = "refuse or take",
+         .pos_offset = IN_NETWORK(in_use_pos),
+         .modes = PASSTHROUGH},
         {0}}};
 
 /* The mode that an entry names, 0 when it names none; said to be wrong elsewhere. */

@@ -12,7 +12,9 @@
 
 #include "base/fd.h"
 #include "base/spawn.h"
+#include "engine/device.h"
 #include "engine/journal.h"
+#include "plan/device.h"
 #include "service/service.h"
 
 void engine_init(struct engine *engine, struct arena *arena, struct host *host,
@@ -21,8 +23,7 @@ void engine_init(struct engine *engine, struct arena *arena, struct host *host,
     *engine = (struct engine){.arena = arena, .host = host, .listener = listener, .lock_fd = -1};
 }
 
-static void note(struct engine *engine, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void note(struct engine *engine, const char *format, ...)
+void engine_note(struct engine *engine, const char *format, ...)
 {
     if (!engine->listener || !engine->listener->note)
         return;
@@ -43,6 +44,7 @@ static void remove_empty(const char *run_dir)
     _cleanup_arena_ struct arena scratch = {0};
     rmdir(arena_printf(&scratch, "%s/network", run_dir));
     rmdir(arena_printf(&scratch, "%s/machine", run_dir));
+    rmdir(arena_printf(&scratch, "%s/device", run_dir));
     rmdir(run_dir);
 }
 
@@ -127,8 +129,8 @@ static int roll_back(struct engine *engine, struct err *err)
     if (rc < 0)
         return err_wrap(err, "rolling back an interrupted change");
     if (undone)
-        note(engine, "an earlier vmwire was interrupted: its %zu operation%s %s been undone", undone,
-             undone == 1 ? "" : "s", undone == 1 ? "has" : "have");
+        engine_note(engine, "an earlier vmwire was interrupted: its %zu operation%s %s been undone", undone,
+                    undone == 1 ? "" : "s", undone == 1 ? "has" : "have");
     return 0;
 }
 
@@ -138,13 +140,16 @@ int engine_lock(struct engine *engine, int wait_ms, struct err *err)
     if (rc < 0)
         return rc;
     engine->lock_fd = rc;
-    return roll_back(engine, err);
+    rc = roll_back(engine, err);
+    if (rc == 0)
+        devices_settle(engine);
+    return rc;
 }
 
 int engine_settle(struct engine *engine, struct err *err)
 {
     const char *run_dir = engine->host->backend->run_dir;
-    if (access(arena_printf(engine->arena, "%s/journal", run_dir), F_OK) < 0)
+    if (access(arena_printf(engine->arena, "%s/journal", run_dir), F_OK) < 0 && !devices_stale(engine))
         return 0;
     int rc = lock_try(run_dir, err);
     if (rc == -EWOULDBLOCK || rc == -EAGAIN || rc == -EPERM)
@@ -153,6 +158,8 @@ int engine_settle(struct engine *engine, struct err *err)
         return rc;
     engine->lock_fd = rc;
     rc = roll_back(engine, err);
+    if (rc == 0)
+        devices_settle(engine);
     engine_close(engine);
     return rc;
 }
@@ -185,15 +192,33 @@ static void add_services(struct engine *engine, const struct network *network,
     }
 }
 
+/* Devices are looked at only where something is, or should be, passed through. */
+static int observe_devices(struct engine *engine, const struct model *model, struct err *err)
+{
+    struct device_records records;
+    int rc = device_records_read(engine->arena, &engine->observed, &records, err);
+    bool needed = rc == 0 && records.list.count;
+    if (rc == 0 && model) {
+        vec_foreach (&model->networks, network)
+            needed |= network->mode == NETWORK_PASSTHROUGH;
+    }
+    if (needed)
+        rc = engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_DEVICES,
+                                            &engine->observed, err);
+    return rc;
+}
+
 static int make_plan(struct engine *engine, struct plan_request *request, struct problems *problems,
                      struct plan *plan, struct err *err)
 {
     request->observed = &engine->observed;
-    int rc = plan_make(engine->arena, request, problems, plan, err);
+    int rc = observe_devices(engine, request->model, err);
+    if (rc == 0)
+        rc = plan_make(engine->arena, request, problems, plan, err);
     if (rc < 0)
         return rc;
     vec_foreach (&plan->notes, text)
-        note(engine, "%s", *text);
+        engine_note(engine, "%s", *text);
     return 0;
 }
 

@@ -44,6 +44,9 @@ int engine_lock(struct engine *engine, int wait_ms, struct err *err);
  * the lock. */
 int engine_settle(struct engine *engine, struct err *err);
 
+/* Say something through the listener; printf. */
+void engine_note(struct engine *engine, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Observe `what` (enum host_observe_flags) into engine->observed. */
 int engine_observe(struct engine *engine, unsigned what, struct err *err);
 

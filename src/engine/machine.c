@@ -25,6 +25,7 @@
 #include "base/fd.h"
 #include "base/spawn.h"
 #include "base/text.h"
+#include "engine/device.h"
 #include "engine/machine_dir.h"
 #include "engine/nic.h"
 #include "hyper/hyper.h"
@@ -35,6 +36,7 @@ enum {
     PID_TIMEOUT_MS = 3000, /* a starting hypervisor writes its pid file */
     QMP_TIMEOUT_MS = 3000,
     QUIT_TIMEOUT_MS = 5000,
+    RETURN_TIMEOUT_MS = 15000, /* devices go back to their drivers */
     VARS_SIZE_MAX = 16 << 20,
 };
 
@@ -47,6 +49,7 @@ struct launch {
     struct hyper_options options;
     struct nics nics;
     const char *const *argv; /* with placeholders */
+    bool keeper;             /* somebody must stay, to give devices back when the hypervisor has ended */
 };
 
 /* vhost-net is there for whoever may open it. */
@@ -55,13 +58,12 @@ static bool vhost_available(void)
     return access("/dev/vhost-net", R_OK | W_OK) == 0;
 }
 
-static int specs_fill(struct launch *launch, struct err *err)
+static void specs_fill(struct launch *launch)
 {
     vec_foreach (&launch->machine->nics, nic) {
         const struct network *network = network_find(launch->model, nic->network);
         if (network && network->mode == NETWORK_PASSTHROUGH)
-            return err_set(err, ENOTSUP, "machine '%s': network '%s' is passthrough, which is not built yet",
-                           launch->machine->name, nic->network);
+            continue;
         bool virtio = nic->model == NIC_VIRTIO;
         struct nic_spec *spec = vec_push(launch->arena, &launch->nics.specs);
         *spec = (struct nic_spec){.network = nic->network,
@@ -69,18 +71,18 @@ static int specs_fill(struct launch *launch, struct err *err)
                                   .queues = nic->queues ? nic->queues : 1,
                                   .vnet_header = virtio ? NIC_DEFAULT : NIC_OFF};
     }
-    return 0;
 }
 
-static int launch_init(struct launch *launch, struct host *host, struct arena *arena,
-                       const struct model *model, const struct machine *machine, struct err *err)
+static void launch_init(struct launch *launch, struct host *host, struct arena *arena,
+                        const struct model *model, const struct machine *machine)
 {
     *launch = (struct launch){.host = host, .arena = arena, .model = model, .machine = machine};
     launch->nics.machine = machine->name;
     launch->options.accelerated = host->backend->accelerated(host, arena, NULL);
     launch->options.vhost = vhost_available();
     launch->options.directory = model->directory;
-    return specs_fill(launch, err);
+    launch->keeper = devices_wanted(model, machine);
+    specs_fill(launch);
 }
 
 static const char *vars_path(struct arena *arena, const char *name)
@@ -175,6 +177,16 @@ static int viewer_helper_start(const struct launch *launch, const struct machine
     return 0;
 }
 
+/* Everything that stages 1 to 3 did. */
+static void launch_undo(struct launch *launch, struct machine_dir *dir, struct err *err)
+{
+    struct err failure = {0};
+    nics_close(&launch->nics);
+    if (launch->keeper && devices_return(launch->host, launch->arena, launch->machine->name, &failure) < 0)
+        err_append(err, "and giving its devices back did not succeed: %s", failure.text);
+    machine_dir_remove(dir);
+}
+
 /* Stages 1 to 3.  On failure the lock is released and the directory gone. */
 static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool background, struct err *err)
 {
@@ -189,7 +201,11 @@ static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool b
     options->pid_path = dir->pid;
     options->serial_path = dir->serial;
     options->wait_path = dir->wait;
-    rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
+    if (launch->keeper)
+        rc =
+            devices_take(launch->host, launch->arena, launch->model, launch->machine, &options->devices, err);
+    if (rc == 0)
+        rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
     if (rc == 0)
         rc = viewer_helper_start(launch, dir, err);
     if (rc == 0)
@@ -198,7 +214,8 @@ static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool b
         goto fail;
     /* /dev/vhost-net may be a node without a driver behind it. */
     vec_foreach (&launch->nics.open, nic) {
-        bool virtio = launch->machine->nics.items[nic - launch->nics.open.items].model == NIC_VIRTIO;
+        const struct nic_spec *spec = &launch->nics.specs.items[nic - launch->nics.open.items];
+        bool virtio = spec->vnet_header != NIC_OFF;
         options->vhost = options->vhost && (!virtio || nic->vhost_fds[0] >= 0);
     }
     rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
@@ -206,8 +223,7 @@ static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool b
         goto fail;
     return 0;
 fail:
-    nics_close(&launch->nics);
-    machine_dir_remove(dir);
+    launch_undo(launch, dir, err);
     return rc;
 }
 
@@ -220,21 +236,105 @@ static int launch_exec(struct launch *launch, const struct machine_dir *dir, str
     return exec_nics(launch->arena, &launch->nics, launch->argv, launch_environment(launch->arena), err);
 }
 
+/* --- the keeper: whoever waits for a hypervisor with devices, and gives them back */
+
+static volatile sig_atomic_t kept_pid;
+
+static void pass_on(int signal)
+{
+    if (kept_pid > 0)
+        kill((pid_t)kept_pid, signal);
+}
+
+/* The hypervisor is a child; what would end this process ends it instead.  The exit status of sh: 128 and the
+ * signal's number for one that was killed. */
+static int keep_child(struct launch *launch, struct machine_dir *dir, int *exit_status, struct err *err)
+{
+    static const int passed[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
+    struct sigaction action = {.sa_handler = pass_on}, former[4];
+    int status = 0;
+    pid_t child = fork();
+    if (child < 0)
+        return err_errno(err, errno, "starting the hypervisor");
+    if (child == 0) {
+        launch_exec(launch, dir, err);
+        fprintf(stderr, "vmwire: machine '%s': %s\n", launch->machine->name, err->text);
+        _exit(127);
+    }
+    kept_pid = child;
+    for (size_t i = 0; i < 4; i++)
+        sigaction(passed[i], &action, &former[i]);
+    nics_close(&launch->nics);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    kept_pid = 0;
+    for (size_t i = 0; i < 4; i++)
+        sigaction(passed[i], &former[i], NULL);
+    *exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return 0;
+}
+
+static int run_kept(struct launch *launch, struct machine_dir *dir, int *exit_status, struct err *err)
+{
+    int rc = keep_child(launch, dir, exit_status, err);
+    if (rc < 0) {
+        launch_undo(launch, dir, err);
+        return err_wrap(err, "machine '%s'", launch->machine->name);
+    }
+    rc = devices_return(launch->host, launch->arena, launch->machine->name, err);
+    machine_dir_remove(dir);
+    return rc < 0 ? err_wrap(err, "machine '%s' has ended; giving its devices back", launch->machine->name)
+                  : 0;
+}
+
+/* The same for `start`: a process of its own, which has the machine's lock and nothing else. */
+static _Noreturn void keep_daemon(const struct launch *launch, struct machine_dir *dir, int pidfd)
+{
+    setsid();
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3 && null >= 0; fd++)
+        dup2(null, fd);
+    /* Kept: lock and pidfd, moved down so that everything above can be closed. */
+    int lock = fcntl(dir->lock_fd, F_DUPFD_CLOEXEC, 3),
+        watched = pidfd >= 0 ? fcntl(pidfd, F_DUPFD_CLOEXEC, 3) : -1;
+    dup3(lock, 3, O_CLOEXEC);
+    if (watched >= 0)
+        dup3(watched, 4, O_CLOEXEC);
+    closefrom(watched >= 0 ? 5 : 4);
+    dir->lock_fd = 3;
+    for (struct pollfd poller = {.fd = 4, .events = POLLIN}; watched >= 0 && poll(&poller, 1, -1) < 0;)
+        ;
+    struct host *host = NULL;
+    if (host_open(&host, NULL) == 0)
+        devices_return(host, launch->arena, launch->machine->name, NULL);
+    machine_dir_remove(dir);
+    _exit(0);
+}
+
+static int keep_start(const struct launch *launch, struct machine_dir *dir, struct err *err)
+{
+    _cleanup_fd_ int pidfd = machine_dir_pidfd(dir);
+    pid_t child = fork();
+    if (child == 0)
+        keep_daemon(launch, dir, pidfd);
+    return child < 0 ? err_errno(err, errno, "starting the process that gives its devices back") : 0;
+}
+
 int machine_run(struct host *host, struct arena *arena, const struct model *model,
-                const struct machine *machine, struct err *err)
+                const struct machine *machine, int *exit_status, struct err *err)
 {
     struct launch launch;
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    int rc = launch_init(&launch, host, arena, model, machine, err);
-    if (rc == 0)
-        rc = machine_dir_init(&dir, arena, host, machine->name, err);
+    launch_init(&launch, host, arena, model, machine);
+    int rc = machine_dir_init(&dir, arena, host, machine->name, err);
     if (rc == 0)
         rc = launch_prepare(&launch, &dir, false, err);
     if (rc < 0)
         return rc;
+    if (launch.keeper)
+        return run_kept(&launch, &dir, exit_status, err);
     launch_exec(&launch, &dir, err); /* does not return when it succeeds */
-    nics_close(&launch.nics);
-    machine_dir_remove(&dir);
+    launch_undo(&launch, &dir, err);
     return err_wrap(err, "machine '%s'", machine->name);
 }
 
@@ -322,19 +422,20 @@ int machine_start(struct host *host, struct arena *arena, const struct model *mo
 {
     struct launch launch;
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    int rc = launch_init(&launch, host, arena, model, machine, err);
-    if (rc == 0)
-        rc = machine_dir_init(&dir, arena, host, machine->name, err);
+    launch_init(&launch, host, arena, model, machine);
+    int rc = machine_dir_init(&dir, arena, host, machine->name, err);
     if (rc == 0)
         rc = launch_prepare(&launch, &dir, true, err);
     if (rc < 0)
         return rc;
     rc = start_daemon(&launch, &dir, err);
-    nics_close(&launch.nics);
     if (rc < 0) {
-        machine_dir_remove(&dir);
+        launch_undo(&launch, &dir, err);
         return err_wrap(err, "machine '%s'", machine->name);
     }
+    nics_close(&launch.nics);
+    if (launch.keeper && keep_start(&launch, &dir, err) < 0)
+        return err_wrap(err, "machine '%s' runs", machine->name);
     if (pid)
         *pid = machine_dir_pid(&dir);
     return 0;
@@ -345,7 +446,8 @@ int machine_argv(struct host *host, struct arena *arena, const struct model *mod
                  struct err *err)
 {
     struct launch launch;
-    int rc = launch_init(&launch, host, arena, model, machine, err);
+    launch_init(&launch, host, arena, model, machine);
+    int rc = launch.keeper ? devices_look(host, arena, model, machine, &launch.options.devices, err) : 0;
     if (rc < 0)
         return rc;
     const char *vars = vars_path(arena, machine->name);
@@ -450,5 +552,10 @@ int machine_stop(struct host *host, const char *name, int timeout_ms, enum machi
     rc = process_end(&dir, pidfd, timeout_ms, end, err);
     if (rc < 0)
         return err_wrap(err, "machine '%s'", name);
-    return machine_dir_running(&dir, true, &running, err);
+    /* Its keeper holds the lock until the devices are back. */
+    for (long long until = now_ms() + RETURN_TIMEOUT_MS;; poll(NULL, 0, 10)) {
+        rc = machine_dir_running(&dir, true, &running, err);
+        if (rc < 0 || !running || now_ms() > until)
+            return rc;
+    }
 }

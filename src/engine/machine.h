@@ -23,11 +23,13 @@
 #define MACHINE_STATE_DIR "/var/lib/vmwire/machine"
 
 /* Become the machine's hypervisor, in the foreground, wired, with this process's standard descriptors and of
- * its environment PATH, HOME and TERM.  Does not return on success.  Errors: -EBUSY already running, with its
- * pid; -ENODEV a network is not up; -ENOTSUP a nic on a passthrough network; qemu_argv's; -ENOENT no
- * hypervisor.  After an error nothing is left. */
+ * its environment PATH, HOME and TERM.  Does not return on success, but for a machine with passthrough nics:
+ * its hypervisor is a child, and when that has ended, by whatever cause, the devices go back and 0 is
+ * returned with the hypervisor's `exit_status` (128 and the number for a signal).  Errors: -EBUSY already
+ * running, with its pid; -ENODEV a network is not up; qemu_argv's; devices_take's; -ENOENT no hypervisor.
+ * After an error nothing is left. */
 int machine_run(struct host *host, struct arena *arena, const struct model *model,
-                const struct machine *machine, struct err *err);
+                const struct machine *machine, int *exit_status, struct err *err);
 
 /* Start it in the background; its serial console is on a socket (machine_console).  Returns once the
  * hypervisor has opened everything that it needs; `pid` (may be NULL) gets its process.  Errors:

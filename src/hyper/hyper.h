@@ -27,6 +27,9 @@ struct hyper_options {
                             * says `cont` there; NULL: the guest is not held */
     const char *vars_path; /* with FIRMWARE_UEFI: the machine's own variable store, a copy of firmware->vars
                             * that the caller made; NULL: a throw-away copy, forgotten when the guest ends */
+    const char *const
+        *devices; /* one a nic: the PCI address of a passthrough nic's device, NULL for a nic with a
+                   * tap; the placeholders count the taps only.  NULL: every nic has a tap */
     const char *firmware_directory; /* where OVMF is; NULL: where distributions put it */
 };
 

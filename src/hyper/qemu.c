@@ -215,7 +215,13 @@ static void serial(struct qemu *qemu)
 static int nics(struct qemu *qemu, struct err *err)
 {
     unsigned index = 0;
+    const char *const *devices = qemu->options->devices;
     vec_foreach (&qemu->machine->nics, nic) {
+        const char *device = devices ? devices[nic - qemu->machine->nics.items] : NULL;
+        if (device) {
+            option(qemu, "-device", "vfio-pci,host=%s", device);
+            continue;
+        }
         unsigned queues = nic->queues ? nic->queues : 1;
         bool virtio = nic->model == NIC_VIRTIO;
         if (!virtio && queues > 1)

@@ -198,6 +198,8 @@ static const char *device_place(struct check *check, const struct device_ref *de
 {
     if (device->kind == DEVICE_INTERFACE)
         return device->text;
+    if (device->kind == DEVICE_FUNCTION)
+        return arena_printf(check->arena, "function %d of %s", device->vf, device->text);
     return arena_printf(check->arena, "%04x:%02x:%02x.%x", device->domain, device->bus, device->slot,
                         device->function);
 }
@@ -253,6 +255,8 @@ static void interfaces_check(struct check *check)
     vec_foreach (&check->model->networks, network) {
         uplink_network_check(check, network);
         bool passthrough = network->mode == NETWORK_PASSTHROUGH;
+        if (passthrough && network->device.kind == DEVICE_FUNCTION && network->device.vf == FUNCTION_AUTO)
+            continue; /* any number of networks may take from one pool */
         if (passthrough && network->device.kind != DEVICE_NONE)
             *vec_push(check->arena, &uses) = (struct use){network, device_place(check, &network->device),
                                                           network->device.text, network->device_pos};
@@ -351,6 +355,57 @@ static void nics_check(struct check *check, struct machine *machine, const char 
     }
 }
 
+/* ---- passthrough: one device, one guest ---- */
+
+/* A card, or one numbered function of one; of a pool every nic takes another. */
+static bool device_single(const struct network *network)
+{
+    return network->mode == NETWORK_PASSTHROUGH && network->device.kind != DEVICE_NONE &&
+           !(network->device.kind == DEVICE_FUNCTION && network->device.vf == FUNCTION_AUTO);
+}
+
+static void device_nic_check(struct check *check, const struct nic *nic, const struct network *network)
+{
+    if (network->device.kind != DEVICE_FUNCTION && nic->mac_given)
+        problem_add(check->problems, nic->mac_pos,
+                    "network '%s' gives the guest a whole device, which keeps its own MAC; leave 'mac' out",
+                    network->name);
+    vec_foreach (&check->model->machines, other) {
+        vec_foreach (&other->nics, earlier) {
+            if (earlier == nic)
+                return;
+            if (!earlier->network || strcmp(earlier->network, network->name) != 0)
+                continue;
+            problem_add(check->problems, nic->network_pos,
+                        "the device of network '%s' is already that of a nic of machine '%s'%s; a device can "
+                        "be one guest's only",
+                        network->name, other->name, on_line(check, earlier->pos));
+            return;
+        }
+    }
+}
+
+static void devices_check(struct check *check)
+{
+    vec_foreach (&check->model->machines, machine) {
+        vec_foreach (&machine->nics, nic) {
+            const struct network *network = nic->network ? network_lookup(check, nic->network) : NULL;
+            if (network && device_single(network))
+                device_nic_check(check, nic, network);
+        }
+    }
+    /* The parent of a pool stays the host's. */
+    vec_foreach (&check->model->networks, pool) {
+        vec_foreach (&check->model->networks, other) {
+            if (pool->device.kind == DEVICE_FUNCTION && other->device.kind == DEVICE_INTERFACE &&
+                strcmp(pool->device.text, other->device.text) == 0)
+                problem_add(check->problems, pool->device_pos,
+                            "'%s' is the device of network '%s'%s as a whole; its functions go with it",
+                            pool->device.text, other->name, on_line(check, other->device_pos));
+        }
+    }
+}
+
 /* ---- VNC ---- */
 
 static bool ip_is_any(const struct ip *ip)
@@ -415,5 +470,6 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     vec_foreach (&model->machines, machine)
         nics_check(&check, machine, mac_seed);
     macs_check(&check);
+    devices_check(&check);
     vnc_check(&check);
 }

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "model/address.h"
 #include "model/problem.h"
+#include "model/state.h"
 
 /* An interface name has 1 to 15 bytes (IFNAMSIZ - 1, <net/if.h>). */
 enum { NAME_MAX_LENGTH = 15, MACHINE_NAME_MAX_LENGTH = 63, NIC_QUEUES_MAX = 16 };
@@ -34,12 +35,20 @@ enum device_kind {
     DEVICE_INTERFACE, /* text is an interface name: re1 */
     DEVICE_PCI,       /* 0000:03:00.0 */
     DEVICE_SELECTOR,  /* FreeBSD's bus/slot/function: 3/0/0 */
+    DEVICE_FUNCTION,  /* an SR-IOV function of the interface `text`: {parent: enp3s0, vf: auto} */
 };
+
+enum { FUNCTION_AUTO = -1, VLAN_ID_MAX = 4094 };
 
 struct device_ref {
     enum device_kind kind;
-    const char *text;                     /* as written */
+    const char *text;                     /* as written; the parent's interface for DEVICE_FUNCTION */
     unsigned domain, bus, slot, function; /* for DEVICE_PCI and DEVICE_SELECTOR */
+
+    /* DEVICE_FUNCTION */
+    int vf;                   /* its number from 0, or FUNCTION_AUTO: a free one */
+    unsigned functions;       /* how many to create; 0: as many as the file's nics need */
+    struct function settings; /* what the parent is told of it, beside the MAC: `fields` says which */
 };
 
 struct network {
@@ -59,9 +68,12 @@ struct network {
 
     /* passthrough */
     struct device_ref device;
+    bool bind_up;     /* `bind: up`: given to vfio-pci by `up`, not by `run` */
+    bool in_use_take; /* `in_use: take`: also when the host has addresses on it */
 
     /* where it stands in the file */
-    struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos;
+    struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
+        in_use_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };

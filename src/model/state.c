@@ -119,3 +119,50 @@ bool route_same_slot(const struct route *a, const struct route *b)
         return true;
     return text_equal(a->ifname, b->ifname) && ip_equal(&a->gateway, &b->gateway);
 }
+
+const struct device *device_find(const struct observed *observed, const char *address)
+{
+    vec_foreach (&observed->devices, device) {
+        if (strcmp(device->address, address) == 0)
+            return device;
+    }
+    return NULL;
+}
+
+const struct device *device_of_interface(const struct observed *observed, const char *ifname)
+{
+    vec_foreach (&observed->devices, device) {
+        if (*device->ifname && strcmp(device->ifname, ifname) == 0)
+            return device;
+    }
+    return NULL;
+}
+
+/* Source: the PCI Code and ID Assignment Specification, 1.11. */
+const char *device_class_name(uint32_t class)
+{
+    static const struct {
+        uint32_t class, mask;
+        const char *name;
+    } names[] = {
+        {0x020000, 0xffff00, "Ethernet controller"},
+        {0x028000, 0xffff00, "network controller"},
+        {0x020000, 0xff0000, "network controller"},
+        {0x060000, 0xffff00, "host bridge"},
+        {0x060400, 0xffff00, "PCI bridge"},
+        {0x060100, 0xffff00, "ISA bridge"},
+        {0x060000, 0xff0000, "bridge"},
+        {0x010800, 0xffff00, "NVMe controller"},
+        {0x010600, 0xffff00, "SATA controller"},
+        {0x010000, 0xff0000, "storage controller"},
+        {0x030000, 0xff0000, "display controller"},
+        {0x040000, 0xff0000, "audio device"},
+        {0x0c0300, 0xffff00, "USB controller"},
+        {0x0c0500, 0xffff00, "SMBus"},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((class & names[i].mask) == names[i].class)
+            return names[i].name;
+    }
+    return "device";
+}

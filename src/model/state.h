@@ -110,6 +110,68 @@ struct service {
     pid_t pid;            /* observed only: the running process, 0 when none */
 };
 
+/* What an SR-IOV parent is told of one of its functions.  Source: ip-link(8), "vf NUM". */
+enum function_field {
+    FUNCTION_MAC = 1 << 0,
+    FUNCTION_VLAN = 1 << 1,
+    FUNCTION_SPOOF_CHECK = 1 << 2,
+    FUNCTION_TRUST = 1 << 3,
+    FUNCTION_RATE = 1 << 4,
+    FUNCTION_LINK = 1 << 5,
+};
+
+/* IFLA_VF_LINK_STATE_* of <linux/if_link.h> */
+enum function_link { FUNCTION_LINK_AUTO = 0, FUNCTION_LINK_UP = 1, FUNCTION_LINK_DOWN = 2 };
+
+struct function {
+    const char *ifname; /* the parent's interface */
+    uint32_t index;     /* from 0 */
+    unsigned fields;    /* enum function_field bits that mean something */
+    struct mac mac;     /* all zero: none given, the guest chooses */
+    uint32_t vlan;      /* 0: untagged */
+    bool spoof_check, trust;
+    uint32_t rate_mbps; /* Mbit/s at most; 0: no limit */
+    uint8_t link;       /* enum function_link */
+};
+
+/* How many functions an SR-IOV parent has. */
+struct functions {
+    const char *address; /* the parent's PCI address */
+    uint32_t count;
+    bool probe; /* new ones are given to the host's driver (sriov_drivers_autoprobe) */
+};
+
+/* Another device of an IOMMU group. */
+struct group_member {
+    const char *address;
+    uint32_t class; /* base class, subclass, interface: 0x040300 is an HD audio device */
+    const char *driver;
+};
+
+/* A PCI device as observed.  Of one that is no network device only address, class, ids and driver are known.
+ */
+struct device {
+    const char *address; /* 0000:03:00.0 */
+    uint32_t class;
+    uint16_t vendor, product;               /* ids */
+    const char *vendor_name, *product_name; /* with HOST_OBSERVE_DEVICE_NAMES; NULL: not known */
+    const char *driver;                     /* "" none */
+    const char *ifname;                     /* its first interface; "" none */
+    bool network;                           /* a network controller (class 0x02) */
+    int numa_node;                          /* -1: not known */
+    int group;                              /* IOMMU group; -1: none */
+    VEC(struct group_member) members;       /* everything else in that group */
+
+    /* SR-IOV */
+    uint32_t functions_total, functions_now; /* 0: it has none */
+    bool functions_probe;
+    uint32_t functions_offset,
+        functions_stride;           /* routing id of function N: the parent's + offset + N * stride */
+    VEC(struct function) functions; /* what the parent was told of each */
+    const char *parent;             /* of a function: the parent's address; "" else */
+    uint32_t index;                 /* of a function */
+};
+
 /* A PCI device and the driver that it should have. */
 struct device_driver {
     const char
@@ -143,6 +205,10 @@ struct observed {
     VEC(const char *)
     firewall_traces;              /* networks of which anything at all is in the table (also half of it) */
     VEC(struct service) services; /* running ones, by their pid files */
+    VEC(struct device) devices;   /* every PCI device */
+    bool iommu;                   /* some device is behind an IOMMU */
+    bool iommu_remaps;            /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
+    bool vfio;                    /* vfio-pci is there, or can be loaded */
     VEC(struct file)
     files; /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
 };
@@ -150,6 +216,12 @@ struct observed {
 const struct link *link_find(const struct observed *observed, const char *name);
 const struct link *link_by_index(const struct observed *observed, int index);
 const struct file *file_find(const struct observed *observed, const char *path);
+
+const struct device *device_find(const struct observed *observed, const char *address);
+const struct device *device_of_interface(const struct observed *observed, const char *ifname);
+/* "Ethernet controller", "audio device": what a class (struct device) is, "device" when it is not a common
+ * one. */
+const char *device_class_name(uint32_t class);
 
 /* The network of an owner tag, in the arena, or NULL when the alias is not vmwire's. */
 const char *owner_network(struct arena *arena, const char *alias);

@@ -196,8 +196,4 @@ void check_network(struct planner *planner, const struct passage *passage)
         check_bridged(planner, passage);
     else if (network->mode == NETWORK_NAT)
         check_nat(planner, passage);
-    else
-        problem_add(planner->problems, network->mode_pos,
-                    "network '%s': mode passthrough can be checked but not yet applied by this version",
-                    network->name);
 }

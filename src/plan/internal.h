@@ -10,6 +10,7 @@ struct planner {
     const struct observed *observed;
     struct problems *problems;
     struct plan *plan;
+    bool devices; /* some device is away from this host: it has a record */
 };
 
 /* One network on its way from `now` to `want` (mode 0: nothing, to be taken down). */
@@ -27,6 +28,9 @@ void check_network(struct planner *planner, const struct passage *passage);
 void want_record(struct planner *planner, struct passage *passage);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
+/* device_steps.c: a passthrough network's own operations.  Up adds problems too. */
+void device_network_up(struct planner *planner, const struct passage *passage);
+void device_network_down(struct planner *planner, const char *name);
 /* The addresses and routes that a takeover of this interface would move. */
 bool address_moves(const struct address *address, const char *ifname);
 bool route_moves(const struct route *route, const char *ifname);

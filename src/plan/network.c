@@ -541,11 +541,25 @@ static void reattach_taps(struct planner *planner, const struct passage *passage
     }
 }
 
+static void passthrough_steps(struct planner *planner, struct passage *passage)
+{
+    if (passage->network->bind_up) {
+        write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
+                   record_format(planner->arena, &passage->want));
+    } else if (passage->now.mode) {
+        device_network_down(planner, passage->name); /* it was `bind: up` before */
+        remove_files(planner, passage);
+    }
+    device_network_up(planner, passage);
+}
+
 void network_steps(struct planner *planner, struct passage *passage)
 {
+    if (passage->want.mode != NETWORK_PASSTHROUGH)
+        device_network_down(planner, passage->name);
     stop_services(planner, passage);
     remove_firewall(planner, passage);
-    if (passage->want.mode)
+    if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
         write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
                    record_format(planner->arena, &passage->want));
     give_uplink_back(planner, passage);
@@ -553,6 +567,11 @@ void network_steps(struct planner *planner, struct passage *passage)
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
         remove_files(planner, passage);
+        return;
+    }
+    if (passage->want.mode == NETWORK_PASSTHROUGH) {
+        delete_bridge(planner, passage);
+        passthrough_steps(planner, passage);
         return;
     }
     make_bridge(planner, passage);

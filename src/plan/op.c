@@ -12,14 +12,14 @@ struct field {
     const char *name;
     enum field_type type;
     size_t offset;
-    unsigned link_field; /* written only when this bit of link.fields is set; 0: always */
+    unsigned optional; /* written only when this bit of the operation's fields is set; 0: always */
 };
 
 #define FIELD(name, type, member)                                                                            \
     {                                                                                                        \
         name, type, offsetof(struct op, member), 0                                                           \
     }
-#define LINK_FIELD(name, type, member, bit)                                                                  \
+#define OPTIONAL(name, type, member, bit)                                                                    \
     {                                                                                                        \
         name, type, offsetof(struct op, member), bit                                                         \
     }
@@ -31,13 +31,13 @@ struct field {
 static const struct field link_fields[] = {
     FIELD("ifname", F_TEXT, link.name),
     FIELD("kind", F_TEXT, link.kind),
-    LINK_FIELD("mac", F_MAC, link.mac, LINK_MAC),
-    LINK_FIELD("mtu", F_U32, link.mtu, LINK_MTU),
-    LINK_FIELD("up", F_BOOL, link.up, LINK_UP),
-    LINK_FIELD("alias", F_TEXT, link.alias, LINK_ALIAS),
-    LINK_FIELD("stp", F_BOOL, link.stp, LINK_STP),
-    LINK_FIELD("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
-    LINK_FIELD("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
+    OPTIONAL("mac", F_MAC, link.mac, LINK_MAC),
+    OPTIONAL("mtu", F_U32, link.mtu, LINK_MTU),
+    OPTIONAL("up", F_BOOL, link.up, LINK_UP),
+    OPTIONAL("alias", F_TEXT, link.alias, LINK_ALIAS),
+    OPTIONAL("stp", F_BOOL, link.stp, LINK_STP),
+    OPTIONAL("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
+    OPTIONAL("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
     END};
 
 static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
@@ -86,6 +86,21 @@ static const struct field device_fields[] = {FIELD("address", F_TEXT, device.add
                                              FIELD("driver", F_TEXT, device.driver),
                                              FIELD("ifname", F_TEXT, device.ifname), END};
 
+static const struct field functions_fields[] = {FIELD("address", F_TEXT, functions.address),
+                                                FIELD("count", F_U32, functions.count),
+                                                FIELD("probe", F_BOOL, functions.probe), END};
+
+static const struct field function_fields[] = {
+    FIELD("ifname", F_TEXT, function.ifname),
+    FIELD("index", F_U32, function.index),
+    OPTIONAL("mac", F_MAC, function.mac, FUNCTION_MAC),
+    OPTIONAL("vlan", F_U32, function.vlan, FUNCTION_VLAN),
+    OPTIONAL("spoof_check", F_BOOL, function.spoof_check, FUNCTION_SPOOF_CHECK),
+    OPTIONAL("trust", F_BOOL, function.trust, FUNCTION_TRUST),
+    OPTIONAL("rate_mbps", F_U32, function.rate_mbps, FUNCTION_RATE),
+    OPTIONAL("link", F_U8, function.link, FUNCTION_LINK),
+    END};
+
 static const struct field file_fields[] = {FIELD("path", F_TEXT, file.path),
                                            FIELD("content", F_TEXT, file.content),
                                            FIELD("mode", F_U32, file.mode), END};
@@ -111,6 +126,8 @@ static const struct {
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
     [OP_DEVICE_UNBIND] = {"device-unbind", device_fields},
+    [OP_FUNCTIONS_SET] = {"functions-set", functions_fields},
+    [OP_FUNCTION_SET] = {"function-set", function_fields},
     [OP_FILE_WRITE] = {"file-write", file_fields},
     [OP_FILE_REMOVE] = {"file-remove", file_fields},
 };
@@ -170,14 +187,16 @@ static const char *member_text(struct arena *arena, const struct op *op, const s
     switch (field->type) {
     case F_TEXT: {
         const char *text = *(const char *const *)member;
-        return text && (*text || field->link_field) ? text : NULL;
+        return text && (*text || field->optional) ? text : NULL;
     }
     case F_BOOL:
-        return *(const bool *)member ? "1" : field->link_field ? "0" : NULL;
+        return *(const bool *)member ? "1" : field->optional ? "0" : NULL;
     case F_U8:
-        return *(const uint8_t *)member ? arena_printf(arena, "%u", *(const uint8_t *)member) : NULL;
+        return *(const uint8_t *)member || field->optional
+                   ? arena_printf(arena, "%u", *(const uint8_t *)member)
+                   : NULL;
     case F_U32:
-        return *(const uint32_t *)member || field->link_field
+        return *(const uint32_t *)member || field->optional
                    ? arena_printf(arena, "%" PRIu32, *(const uint32_t *)member)
                    : NULL;
     case F_MAC:
@@ -194,14 +213,18 @@ static const char *member_text(struct arena *arena, const struct op *op, const s
     return NULL;
 }
 
-static bool is_link(const struct op *op)
+/* Which optional members an operation has: the bits of its `fields`; NULL when none is optional. */
+static unsigned *fields_of(struct op *op)
 {
-    return op->kind == OP_LINK_CREATE || op->kind == OP_LINK_DELETE || op->kind == OP_LINK_SET;
+    if (op->kind == OP_LINK_CREATE || op->kind == OP_LINK_DELETE || op->kind == OP_LINK_SET)
+        return &op->link.fields;
+    return op->kind == OP_FUNCTION_SET ? &op->function.fields : NULL;
 }
 
 static bool wanted(const struct op *op, const struct field *field)
 {
-    return !field->link_field || (is_link(op) && (op->link.fields & field->link_field));
+    const unsigned *fields = fields_of((struct op *)op);
+    return !field->optional || (fields && (*fields & field->optional));
 }
 
 static void argv_format(struct text *out, const char *const *argv)
@@ -303,8 +326,8 @@ static int member_parse(struct arena *arena, struct op *op, const struct field *
     case F_ARGV:
         break;
     }
-    if (rc == 0 && field->link_field)
-        op->link.fields |= field->link_field;
+    if (rc == 0 && field->optional)
+        *fields_of(op) |= field->optional;
     return rc;
 }
 
@@ -449,6 +472,11 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_DEVICE_UNBIND:
         return arena_printf(arena, "giving device %s back to %s", op->device.address,
                             op->device.driver && *op->device.driver ? op->device.driver : "its driver");
+    case OP_FUNCTIONS_SET:
+        return arena_printf(arena, "setting the number of functions of device %s to %u",
+                            op->functions.address, op->functions.count);
+    case OP_FUNCTION_SET:
+        return arena_printf(arena, "setting function %u of '%s'", op->function.index, op->function.ifname);
     case OP_FILE_WRITE:
         return arena_printf(arena, "writing '%s'", op->file.path);
     case OP_FILE_REMOVE:

@@ -27,6 +27,8 @@ enum op_kind {
     OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
     OP_DEVICE_UNBIND, /* device: back to device.driver (its own; "": whichever takes it), its interface named
                          device.ifname */
+    OP_FUNCTIONS_SET, /* functions: so many SR-IOV functions, none before */
+    OP_FUNCTION_SET,  /* function: what the parent is told of one */
     OP_FILE_WRITE,    /* under the run directory; makes parent directories */
     OP_FILE_REMOVE,   /* and parent directories that are empty then, up to the run directory */
     OP_KIND_COUNT
@@ -49,6 +51,8 @@ struct op {
         struct firewall firewall;
         struct service service;
         struct device_driver device;
+        struct functions functions;
+        struct function function;
         struct file file;
     };
 };

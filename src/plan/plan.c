@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/text.h"
+#include "plan/device.h"
 #include "plan/internal.h"
 
 enum { TABLE_MAIN = 254, MTU_DEFAULT = 1500 };
@@ -172,6 +173,12 @@ static void networks_here(struct planner *planner, struct names *names)
     }
     vec_foreach (&observed->firewall_traces, trace)
         name_add(planner, names, *trace);
+    struct device_records records;
+    if (device_records_read(planner->arena, observed, &records, NULL) == 0) {
+        planner->devices = records.list.count > 0;
+        vec_foreach (&records.list, record)
+            name_add(planner, names, record->network);
+    }
     const char *folder = arena_printf(planner->arena, "%s/network/", observed->run_dir);
     vec_foreach (&observed->files, file) {
         const char *name = file->path + strlen(folder), *end;
@@ -228,9 +235,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         return 0;
     vec_foreach (&planner->request->model->networks, network) {
         struct passage passage;
-        /* A passthrough network needs nothing until a machine takes its device. */
-        if (!selected(planner, network->name) ||
-            (network->mode == NETWORK_PASSTHROUGH && !planner->request->names))
+        if (!selected(planner, network->name))
             continue;
         int rc = passage_start(planner, network->name, network, &passage, err);
         if (rc < 0)

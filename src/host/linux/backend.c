@@ -39,6 +39,10 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = services_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
         rc = files_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_DEVICES))
+        rc = devices_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_DEVICE_NAMES))
+        device_names_observe(arena, observed);
     return rc;
 }
 
@@ -57,6 +61,11 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_FILE_WRITE:
     case OP_FILE_REMOVE:
         return file_apply(op, flags, err);
+    case OP_DEVICE_BIND:
+    case OP_DEVICE_UNBIND:
+    case OP_FUNCTIONS_SET:
+    case OP_FUNCTION_SET:
+        return device_apply(host, op, flags, err);
     case OP_NONE:
     case OP_KIND_COUNT:
         return 0;

@@ -31,7 +31,7 @@ static int file_observe(struct arena *arena, struct observed *observed, const ch
     return 0;
 }
 
-static int network_files(struct arena *arena, struct observed *observed, const char *folder, struct err *err)
+static int folder_files(struct arena *arena, struct observed *observed, const char *folder, struct err *err)
 {
     DIR *directory = opendir(folder);
     if (!directory)
@@ -52,13 +52,15 @@ int files_observe(struct arena *arena, struct observed *observed, struct err *er
     int rc = access(LINUX_RUN_DIR, R_OK | X_OK) < 0
                  ? 0
                  : file_observe(arena, observed, LINUX_RUN_DIR "/former", err);
+    if (rc == 0)
+        rc = folder_files(arena, observed, LINUX_RUN_DIR "/device", err);
     DIR *directory = rc < 0 ? NULL : opendir(LINUX_RUN_DIR "/network");
     if (!directory)
         return rc;
     for (struct dirent *entry; rc == 0 && (entry = readdir(directory));) {
         if (entry->d_name[0] != '.')
-            rc = network_files(arena, observed,
-                               arena_printf(arena, LINUX_RUN_DIR "/network/%s", entry->d_name), err);
+            rc = folder_files(arena, observed,
+                              arena_printf(arena, LINUX_RUN_DIR "/network/%s", entry->d_name), err);
     }
     closedir(directory);
     return rc;

@@ -56,6 +56,11 @@ int file_apply(const struct op *op, unsigned flags, struct err *err);
 int services_observe(struct arena *arena, struct observed *observed, struct err *err);
 int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
 
+/* device.c: looking; device_apply.c: binding, functions. */
+int devices_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+void device_names_observe(struct arena *arena, struct observed *observed); /* device_name.c */
+int device_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+
 /* proc.c */
 int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
                   uint16_t port, struct listener *listener, struct err *err);

@@ -207,6 +207,35 @@ static void render_device(struct arena *arena, struct text *out, const struct op
     }
 }
 
+static void render_function(struct arena *arena, struct text *out, const struct op *op)
+{
+    if (op->kind == OP_FUNCTIONS_SET) {
+        const char *device =
+            quote(arena, arena_printf(arena, "/sys/bus/pci/devices/%s", op->functions.address));
+        text_add(out, "echo 0 > %s/sriov_numvfs\n", device);
+        text_add(out, "echo %d > %s/sriov_drivers_autoprobe\n", op->functions.probe, device);
+        if (op->functions.count)
+            text_add(out, "echo %u > %s/sriov_numvfs\n", op->functions.count, device);
+        return;
+    }
+    static const char *const links[] = {"auto", "enable", "disable"};
+    const struct function *function = &op->function;
+    text_add(out, "ip link set dev %s vf %u", quote(arena, function->ifname), function->index);
+    if (function->fields & FUNCTION_MAC)
+        text_add(out, " mac %s", MAC_TEXT(&function->mac));
+    if (function->fields & FUNCTION_VLAN)
+        text_add(out, " vlan %u", function->vlan);
+    if (function->fields & FUNCTION_RATE)
+        text_add(out, " max_tx_rate %u", function->rate_mbps);
+    if (function->fields & FUNCTION_SPOOF_CHECK)
+        text_add(out, " spoofchk %s", function->spoof_check ? "on" : "off");
+    if (function->fields & FUNCTION_TRUST)
+        text_add(out, " trust %s", function->trust ? "on" : "off");
+    if (function->fields & FUNCTION_LINK)
+        text_add(out, " state %s", links[function->link < 3 ? function->link : 0]);
+    text_add(out, "\n");
+}
+
 const char *linux_render(struct arena *arena, const struct op *op)
 {
     struct text out = {.arena = arena};
@@ -250,6 +279,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
         render_device(arena, &out, op);
+        break;
+    case OP_FUNCTIONS_SET:
+    case OP_FUNCTION_SET:
+        render_function(arena, &out, op);
         break;
     case OP_NONE:
     case OP_KIND_COUNT:
