@@ -398,9 +398,9 @@ static int start_daemon(struct launch *launch, const struct machine_dir *dir, st
     struct text words = {.arena = launch->arena};
     int status = 0;
     if (start_listen(child, listen_fd, &words, &status) < 0) {
-        _cleanup_fd_ int daemon = machine_dir_pidfd(dir);
-        if (daemon >= 0)
-            pidfd_send_signal_checked(daemon, SIGKILL);
+        _cleanup_process_ struct process daemon = {.fd = -1};
+        if (machine_dir_process(dir, &daemon) == 0)
+            process_signal(&daemon, SIGKILL);
         return err_set(err, ETIMEDOUT, "the hypervisor was not ready within %d s and was killed",
                        START_TIMEOUT_MS / 1000);
     }
@@ -488,41 +488,26 @@ int machine_state(struct host *host, const char *name, bool clean, struct machin
     return rc;
 }
 
-/* Wait for the process to end; true when it has. */
-static bool process_wait(int pidfd, int timeout_ms)
-{
-    long long end = now_ms() + timeout_ms;
-    for (;;) {
-        struct pollfd poller = {.fd = pidfd, .events = POLLIN};
-        long long left = end - now_ms();
-        int ready = poll(&poller, 1, left > 0 ? (int)left : 0);
-        if (ready > 0)
-            return true;
-        if (left <= 0)
-            return false;
-    }
-}
-
-static int process_end(const struct machine_dir *dir, int pidfd, int timeout_ms, enum machine_end *end,
-                       struct err *err)
+static int end_process(const struct machine_dir *dir, const struct process *process, int timeout_ms,
+                       enum machine_end *end, struct err *err)
 {
     _cleanup_qmp_ struct qmp qmp = {.fd = -1};
     bool control = qmp_open(&qmp, dir->qmp, QMP_TIMEOUT_MS, NULL) == 0;
     *end = MACHINE_POWERED_OFF;
     if (control && timeout_ms > 0 && qmp_execute(&qmp, "system_powerdown", QMP_TIMEOUT_MS, NULL) == 0 &&
-        process_wait(pidfd, timeout_ms))
+        process_wait(process, timeout_ms))
         return 0;
     *end = MACHINE_FORCED;
     /* The answer to `quit` may never come: what counts is the process. */
     if (!control || qmp_execute(&qmp, "quit", QMP_TIMEOUT_MS, NULL) == -EIO)
-        pidfd_send_signal_checked(pidfd, SIGTERM);
-    if (process_wait(pidfd, QUIT_TIMEOUT_MS))
+        process_signal(process, SIGTERM);
+    if (process_wait(process, QUIT_TIMEOUT_MS))
         return 0;
     *end = MACHINE_KILLED;
-    int rc = pidfd_send_signal_checked(pidfd, SIGKILL);
+    int rc = process_signal(process, SIGKILL);
     if (rc < 0)
         return err_errno(err, rc, "killing the hypervisor");
-    if (!process_wait(pidfd, QUIT_TIMEOUT_MS))
+    if (!process_wait(process, QUIT_TIMEOUT_MS))
         return err_set(err, EBUSY, "the hypervisor does not end, not even killed (it waits in the kernel)");
     return 0;
 }
@@ -531,25 +516,24 @@ int machine_stop(struct host *host, const char *name, int timeout_ms, enum machi
 {
     _cleanup_arena_ struct arena scratch = {0};
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    _cleanup_fd_ int pidfd = -1;
+    _cleanup_process_ struct process process = {.fd = -1};
     bool running = false;
     *end = MACHINE_NOT_RUNNING;
     int rc = machine_dir_init(&dir, &scratch, host, name, err);
     if (rc < 0)
         return rc;
-    for (long long until = now_ms() + PID_TIMEOUT_MS; pidfd < 0; poll(NULL, 0, 20)) {
+    for (long long until = now_ms() + PID_TIMEOUT_MS;; poll(NULL, 0, 20)) {
         rc = machine_dir_running(&dir, true, &running, err);
         if (rc < 0 || !running)
             return rc;
-        pidfd = machine_dir_pidfd(&dir);
-        if (pidfd < 0 && now_ms() > until)
+        if (machine_dir_process(&dir, &process) == 0)
+            break;
+        if (now_ms() > until)
             return err_set(err, ESRCH,
                            "machine '%s' runs, and '%s' does not name its process: see `fuser %s`", name,
                            dir.pid, dir.lock);
-        if (pidfd >= 0)
-            break;
     }
-    rc = process_end(&dir, pidfd, timeout_ms, end, err);
+    rc = end_process(&dir, &process, timeout_ms, end, err);
     if (rc < 0)
         return err_wrap(err, "machine '%s'", name);
     /* Its keeper holds the lock until the devices are back. */

@@ -5,16 +5,13 @@
  * file that is gone. */
 #include "engine/machine_dir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -124,38 +121,21 @@ static pid_t pid_read(const struct machine_dir *dir)
     return pid > 1 && pid <= INT32_MAX && (*end == '\n' || *end == '\0') ? (pid_t)pid : 0;
 }
 
-/* Has the process a descriptor of the lock file?  (proc_pid_fd(5)) */
-static bool holds_lock(const struct machine_dir *dir, pid_t pid)
-{
-    struct stat lock, its;
-    char path[32];
-    if (stat(dir->lock, &lock) < 0)
-        return false;
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    DIR *fds = opendir(path);
-    if (!fds)
-        return false;
-    bool found = false;
-    for (struct dirent *entry; !found && (entry = readdir(fds));)
-        found = fstatat(dirfd(fds), entry->d_name, &its, 0) == 0 && its.st_dev == lock.st_dev &&
-                its.st_ino == lock.st_ino;
-    closedir(fds);
-    return found;
-}
-
 pid_t machine_dir_pid(const struct machine_dir *dir)
 {
     pid_t pid = pid_read(dir);
-    return pid && holds_lock(dir, pid) ? pid : 0;
+    return pid && process_has_file(pid, dir->lock) ? pid : 0;
 }
 
-int machine_dir_pidfd(const struct machine_dir *dir)
+int machine_dir_process(const struct machine_dir *dir, struct process *process)
 {
     pid_t pid = pid_read(dir);
-    _cleanup_fd_ int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (pidfd < 0 || !holds_lock(dir, pid))
+    if (!pid || process_open(process, pid) < 0)
         return -ESRCH;
-    return fd_steal(&pidfd);
+    if (process_has_file(pid, dir->lock))
+        return 0;
+    process_close(process);
+    return -ESRCH;
 }
 
 /* One look: 1 somebody holds the lock, 0 nobody, else a negative errno. */
@@ -186,12 +166,5 @@ int machine_dir_running(struct machine_dir *dir, bool clean, bool *running, stru
             return 0;
         poll(NULL, 0, LOOK_PAUSE_MS); /* another who cleans, or a machine that starts */
     }
-    return 0;
-}
-
-int pidfd_send_signal_checked(int pidfd, int signal)
-{
-    if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 && errno != ESRCH)
-        return -errno;
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/process.h"
 #include "host/host.h"
 
 struct machine_dir {
@@ -36,11 +37,8 @@ int machine_dir_running(struct machine_dir *dir, bool clean, bool *running, stru
 /* The pid in the pid file, when that process holds the lock; else 0. */
 pid_t machine_dir_pid(const struct machine_dir *dir);
 
-/* A pidfd of the process that the pid file names, opened before it was seen to hold the lock, so that it is
- * never another's; -ESRCH when there is none. */
-int machine_dir_pidfd(const struct machine_dir *dir);
-
-/* pidfd_send_signal(2); a process that is gone already counts as success. */
-int pidfd_send_signal_checked(int pidfd, int signal);
+/* The process that the pid file names, opened before it was seen to hold the lock, so that it is never
+ * another; -ESRCH when there is none. */
+int machine_dir_process(const struct machine_dir *dir, struct process *process);
 
 #endif
