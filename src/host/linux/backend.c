@@ -60,7 +60,7 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
         return service_apply(base, op, flags, err);
     case OP_FILE_WRITE:
     case OP_FILE_REMOVE:
-        return file_apply(op, flags, err);
+        return file_apply(LINUX_RUN_DIR, op, flags, err);
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
     case OP_FUNCTIONS_SET:

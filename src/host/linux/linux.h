@@ -4,8 +4,8 @@
 
 #include "host/host.h"
 #include "host/linux/netlink.h"
-
-#define LINUX_RUN_DIR "/run/vmwire"
+#include "host/linux/text.h"
+#include "host/shared.h"
 
 struct linux_host {
     struct host host;
@@ -39,23 +39,6 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 void nft_close(struct linux_host *host);
-/* nft_text.c: the ruleset as text, for libnftables and for render alike.  `base`: the table, its maps and
- * chains, safe to add again when it is there. */
-const char *nft_base_text(struct arena *arena);
-const char *nft_set_text(struct arena *arena, const struct firewall *firewall);
-const char *nft_remove_text(struct arena *arena, const struct firewall *firewall);
-/* Every rule that the base has: chain and comment, ending with a NULL chain. */
-struct nft_rule {
-    const char *chain, *comment, *text;
-};
-extern const struct nft_rule nft_rules[];
-
-/* files.c, service.c */
-int files_observe(struct arena *arena, struct observed *observed, struct err *err);
-int file_apply(const struct op *op, unsigned flags, struct err *err);
-int services_observe(struct arena *arena, struct observed *observed, struct err *err);
-int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
-
 /* device.c: looking; device_apply.c: binding, functions. */
 int devices_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 void device_names_observe(struct arena *arena, struct observed *observed); /* device_name.c */

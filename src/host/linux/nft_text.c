@@ -15,7 +15,7 @@
  * comments are how nft_observe.c knows that the rules are all there.  The element of forward_to carries the
  * subnet as its comment. */
 #include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/linux/text.h"
 
 const struct nft_rule nft_rules[] = {
     {"forward", "inside a network, and to its uplink", "iifname . oifname vmap @forward_pair"},

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/linux/text.h"
 
 static const char *quote(struct arena *arena, const char *word)
 {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "host/linux/linux.h"
+#include "host/shared.h"
 
 enum { FILE_SIZE_MAX = 16 * 1024 * 1024 };
 
@@ -49,40 +49,42 @@ static int folder_files(struct arena *arena, struct observed *observed, const ch
  * state. */
 int files_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
-    int rc = access(LINUX_RUN_DIR, R_OK | X_OK) < 0
+    const char *run_dir = observed->run_dir;
+    int rc = access(run_dir, R_OK | X_OK) < 0
                  ? 0
-                 : file_observe(arena, observed, LINUX_RUN_DIR "/former", err);
+                 : file_observe(arena, observed, arena_printf(arena, "%s/former", run_dir), err);
     if (rc == 0)
-        rc = folder_files(arena, observed, LINUX_RUN_DIR "/device", err);
-    DIR *directory = rc < 0 ? NULL : opendir(LINUX_RUN_DIR "/network");
+        rc = folder_files(arena, observed, arena_printf(arena, "%s/device", run_dir), err);
+    const char *networks = arena_printf(arena, "%s/network", run_dir);
+    DIR *directory = rc < 0 ? NULL : opendir(networks);
     if (!directory)
         return rc;
     for (struct dirent *entry; rc == 0 && (entry = readdir(directory));) {
         if (entry->d_name[0] != '.')
-            rc = folder_files(arena, observed,
-                              arena_printf(arena, LINUX_RUN_DIR "/network/%s", entry->d_name), err);
+            rc = folder_files(arena, observed, arena_printf(arena, "%s/%s", networks, entry->d_name), err);
     }
     closedir(directory);
     return rc;
 }
 
 /* Parents that are empty now go, below the run directory. */
-static void remove_parents(const char *path)
+static void remove_parents(const char *run_dir, const char *path)
 {
     _cleanup_free_ char *parent = strdup(path);
     char *slash;
     while (parent && (slash = strrchr(parent, '/'))) {
         *slash = '\0';
-        if (strcmp(parent, LINUX_RUN_DIR) == 0 || rmdir(parent) < 0)
+        if (strcmp(parent, run_dir) == 0 || rmdir(parent) < 0)
             return;
     }
 }
 
-int file_apply(const struct op *op, unsigned flags, struct err *err)
+int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct err *err)
 {
     const struct file *file = &op->file;
-    if (strncmp(file->path, LINUX_RUN_DIR "/", strlen(LINUX_RUN_DIR "/")) != 0 || strstr(file->path, "/../"))
-        return err_set(err, EPERM, "'%s' is not below '%s'", file->path, LINUX_RUN_DIR);
+    size_t length = strlen(run_dir);
+    if (strncmp(file->path, run_dir, length) != 0 || file->path[length] != '/' || strstr(file->path, "/../"))
+        return err_set(err, EPERM, "'%s' is not below '%s'", file->path, run_dir);
     if (op->kind == OP_FILE_WRITE)
         return file_write_atomic(file->path, file->content, strlen(file->content), (mode_t)file->mode, err);
     int rc = unlink(file->path) < 0 ? -errno : 0;
@@ -90,6 +92,6 @@ int file_apply(const struct op *op, unsigned flags, struct err *err)
         rc = 0;
     if (rc < 0)
         return err_errno(err, rc, "removing '%s'", file->path);
-    remove_parents(file->path);
+    remove_parents(run_dir, file->path);
     return 0;
 }

@@ -1,46 +1,34 @@
 /* service.c: helper programs: started until they say that they are ready (they daemonize), found by their pid
- * files, and stopped through a pidfd, so that no other process of that number is ever meant. */
+ * files, and stopped through base/process.h, so that no other process of that number is ever meant. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/process.h"
 #include "base/spawn.h"
 #include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/shared.h"
 
-enum { STOP_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 2000, CMDLINE_MAX = 65536 };
+enum { STOP_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 2000, RESTART_TIMEOUT_MS = 20000 };
 
-/* argv of a process, NULL when it is gone. */
-static const char *const *cmdline(struct arena *arena, pid_t pid)
+/* A process is the service of a network when one of its words has a path in the network's folder, or when it
+ * is FreeBSD's dhclient, which puts its interface in the place of its words. */
+static bool serves(struct arena *arena, pid_t pid, const char *folder)
 {
-    char *text;
-    size_t length;
-    const char *path = arena_printf(arena, "/proc/%d/cmdline", (int)pid);
-    if (file_read(arena, AT_FDCWD, path, CMDLINE_MAX, &text, &length, NULL) < 0 || length == 0)
-        return NULL;
-    VEC(const char *) words = {0};
-    for (size_t at = 0; at < length; at += strlen(text + at) + 1)
-        *vec_push(arena, &words) = text + at;
-    *vec_push(arena, &words) = NULL;
-    return words.items;
-}
-
-/* A process is the service of a network when one of its words is, or ends in, a path in the network's folder.
- */
-static bool serves(const char *const *argv, const char *folder)
-{
+    const char *const *argv = process_argv(arena, pid);
+    size_t length = strlen(folder) - 1;
+    const char *name = folder;
+    for (size_t at = 0; at < length; at++)
+        name = folder[at] == '/' ? folder + at + 1 : name;
+    const char *title = arena_printf(arena, "dhclient: %.*s", (int)(folder + length - name), name);
     for (size_t i = 0; argv && argv[i]; i++) {
-        if (strstr(argv[i], folder))
+        if (strstr(argv[i], folder) || strcmp(argv[i], title) == 0)
             return true;
     }
     return false;
@@ -55,21 +43,38 @@ static pid_t pid_read(struct arena *arena, const char *path)
     return end != text && pid > 1 && pid < INT32_MAX ? (pid_t)pid : 0;
 }
 
+/* How it was started: FreeBSD's dhclient does not show it any longer. */
+static const char *const *argv_of(struct arena *arena, pid_t pid, const char *network, const char *folder)
+{
+    const char *const *argv = process_argv(arena, pid);
+    if (!argv || !argv[0] || strncmp(argv[0], "dhclient: ", 10) != 0)
+        return argv;
+    const char *const words[] = {"dhclient",
+                                 "-p",
+                                 arena_printf(arena, "%sdhcp-client.pid", folder),
+                                 "-l",
+                                 arena_printf(arena, "%sdhclient.leases", folder),
+                                 network,
+                                 NULL};
+    const char **copy = arena_alloc(arena, sizeof(words));
+    memcpy(copy, words, sizeof(words));
+    return copy;
+}
+
 static void service_observe(struct arena *arena, struct observed *observed, const char *network,
                             const char *name)
 {
-    const char *folder = arena_printf(arena, LINUX_RUN_DIR "/network/%s/", network);
+    const char *folder = arena_printf(arena, "%s/network/%s/", observed->run_dir, network);
     const char *path = arena_printf(arena, "%s%s", folder, name);
     pid_t pid = pid_read(arena, path);
-    const char *const *argv = pid ? cmdline(arena, pid) : NULL;
-    if (!serves(argv, folder))
+    if (!pid || !serves(arena, pid, folder))
         return;
     *vec_push(arena, &observed->services) = (struct service){
         .network = network,
         .kind = arena_strndup(arena, name, strlen(name) - strlen(".pid")),
-        .argv = argv,
+        .argv = argv_of(arena, pid, network, folder),
         .pid_path = path,
-        .timeout_ms = 20000,
+        .timeout_ms = RESTART_TIMEOUT_MS,
         .pid = pid,
     };
 }
@@ -77,13 +82,14 @@ static void service_observe(struct arena *arena, struct observed *observed, cons
 int services_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
     (void)err;
-    DIR *networks = opendir(LINUX_RUN_DIR "/network");
+    const char *path = arena_printf(arena, "%s/network", observed->run_dir);
+    DIR *networks = opendir(path);
     if (!networks)
         return 0;
     for (struct dirent *network; (network = readdir(networks));) {
         if (network->d_name[0] == '.')
             continue;
-        DIR *folder = opendir(arena_printf(arena, LINUX_RUN_DIR "/network/%s", network->d_name));
+        DIR *folder = opendir(arena_printf(arena, "%s/%s", path, network->d_name));
         for (struct dirent *entry; folder && (entry = readdir(folder));) {
             size_t length = strlen(entry->d_name);
             if (length > 4 && strcmp(entry->d_name + length - 4, ".pid") == 0)
@@ -114,7 +120,8 @@ static void explain(struct host *host, struct arena *arena, const struct service
         return;
     for (size_t i = 0; i < 3; i++) {
         struct listener listener;
-        if (listener_find(host, arena, ports[i].protocol, NULL, ports[i].port, &listener, NULL) < 0)
+        if (host->backend->listener_find(host, arena, ports[i].protocol, NULL, ports[i].port, &listener,
+                                         NULL) < 0)
             continue;
         err_append(
             err, "%s is taken by '%s' (pid %d), which listens at %s; stop it, or bind it to its own address",
@@ -133,33 +140,28 @@ static int service_start(struct host *host, const struct service *service, struc
     return rc;
 }
 
-static int wait_end(int pidfd, int timeout_ms)
+/* The folder that a pid file is in, with its final '/'. */
+static const char *folder_of(struct arena *arena, const char *pid_path)
 {
-    struct pollfd wait = {.fd = pidfd, .events = POLLIN};
-    int ready;
-    do
-        ready = poll(&wait, 1, timeout_ms);
-    while (ready < 0 && errno == EINTR);
-    return ready > 0 ? 0 : -ETIMEDOUT;
+    const char *slash = strrchr(pid_path, '/');
+    return arena_strndup(arena, pid_path, slash ? (size_t)(slash + 1 - pid_path) : 0);
 }
 
 static int service_stop(const struct service *service, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    const char *slash = strrchr(service->pid_path, '/');
-    const char *folder =
-        arena_strndup(&arena, service->pid_path, slash ? (size_t)(slash + 1 - service->pid_path) : 0);
+    _cleanup_process_ struct process process = {.fd = -1};
+    const char *folder = folder_of(&arena, service->pid_path);
     pid_t pid = pid_read(&arena, service->pid_path);
-    _cleanup_fd_ int pidfd = pid ? pidfd_open(pid, 0) : -1;
     /* Looked at after it was opened: from here on the descriptor and the words are of one process. */
-    bool ours = pidfd >= 0 && *folder && serves(cmdline(&arena, pid), folder);
+    bool ours = pid && process_open(&process, pid) == 0 && *folder && serves(&arena, pid, folder);
     if (!ours && !(flags & HOST_APPLY_TOLERANT))
         return err_set(err, ESRCH, "it does not run any longer");
     if (ours) {
-        pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
-        if (wait_end(pidfd, STOP_TIMEOUT_MS) < 0) {
-            pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-            if (wait_end(pidfd, KILL_TIMEOUT_MS) < 0)
+        process_signal(&process, SIGTERM);
+        if (!process_wait(&process, STOP_TIMEOUT_MS)) {
+            process_signal(&process, SIGKILL);
+            if (!process_wait(&process, KILL_TIMEOUT_MS))
                 return err_set(err, ETIMEDOUT, "process %d does not end", (int)pid);
         }
     }
@@ -171,11 +173,8 @@ static int service_stop(const struct service *service, unsigned flags, struct er
 static bool running(const struct service *service)
 {
     _cleanup_arena_ struct arena arena = {0};
-    const char *slash = strrchr(service->pid_path, '/');
-    const char *folder =
-        arena_strndup(&arena, service->pid_path, slash ? (size_t)(slash + 1 - service->pid_path) : 0);
     pid_t pid = pid_read(&arena, service->pid_path);
-    return pid && serves(cmdline(&arena, pid), folder);
+    return pid && serves(&arena, pid, folder_of(&arena, service->pid_path));
 }
 
 int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err)

@@ -1,0 +1,17 @@
+/* shared.h: what every backend does the same way: the files under the run directory, and helper programs. */
+#ifndef VMWIRE_HOST_SHARED_H
+#define VMWIRE_HOST_SHARED_H
+
+#include "host/host.h"
+
+/* files.c.  `observed->run_dir` is set.  Errors: open(2)'s and read(2)'s. */
+int files_observe(struct arena *arena, struct observed *observed, struct err *err);
+/* OP_FILE_WRITE and OP_FILE_REMOVE.  -EPERM for a path that is not below `run_dir`. */
+int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct err *err);
+
+/* service.c.  `observed->run_dir` is set. */
+int services_observe(struct arena *arena, struct observed *observed, struct err *err);
+/* OP_SERVICE_START and OP_SERVICE_STOP. */
+int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
+
+#endif
