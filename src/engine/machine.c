@@ -313,10 +313,11 @@ static _Noreturn void keep_daemon(const struct launch *launch, struct machine_di
 
 static int keep_start(const struct launch *launch, struct machine_dir *dir, struct err *err)
 {
-    _cleanup_fd_ int pidfd = machine_dir_pidfd(dir);
+    _cleanup_process_ struct process process = {.fd = -1};
+    machine_dir_process(dir, &process);
     pid_t child = fork();
     if (child == 0)
-        keep_daemon(launch, dir, pidfd);
+        keep_daemon(launch, dir, process.fd);
     return child < 0 ? err_errno(err, errno, "starting the process that gives its devices back") : 0;
 }
 
