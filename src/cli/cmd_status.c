@@ -95,6 +95,27 @@ static void print_ports(struct cli *cli, const struct status *status)
     }
 }
 
+static void print_devices(struct cli *cli, const struct status *status)
+{
+    struct table table = {.arena = &cli->arena, .columns = 5};
+    table_row(&table, "DEVICE", "INTERFACE", "NETWORK", "DRIVER", "MACHINE");
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&network->devices, device) {
+            table_row(&table, device->address, *device->ifname ? device->ifname : "-", network->name,
+                      device->missing   ? "missing"
+                      : *device->driver ? device->driver
+                                        : "-",
+                      *device->machine ? device->machine : "-");
+            if (device->missing)
+                table_style(&table, 3, "31");
+        }
+    }
+    if (table.cells.count > table.columns) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
 static void lease_row(struct cli *cli, struct table *table, const char *network, const struct lease *lease)
 {
     table_row(table, arena_strdup(&cli->arena, IP_TEXT(&lease->ip)),
@@ -215,6 +236,17 @@ static void json_network(struct json *json, const struct status_network *network
     vec_foreach (&network->ports, port)
         json_port(json, port);
     json_array_close(json);
+    json_array_open(json, "devices");
+    vec_foreach (&network->devices, device) {
+        json_object_open(json, NULL);
+        json_string(json, "address", device->address);
+        json_bool(json, "exists", !device->missing);
+        json_string(json, "ifname", *device->ifname ? device->ifname : NULL);
+        json_string(json, "driver", *device->driver ? device->driver : NULL);
+        json_string(json, "machine", *device->machine ? device->machine : NULL);
+        json_object_close(json);
+    }
+    json_array_close(json);
     json_array_open(json, "leases");
     vec_foreach (&network->leases.list, lease)
         json_lease(json, lease);
@@ -316,6 +348,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
     } else {
         print_networks(cli, &status);
         print_ports(cli, &status);
+        print_devices(cli, &status);
         print_leases(cli, &status);
         print_machines(cli, machines, count);
         print_drift(cli, &status);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "plan/device.h"
+
 const char *network_state_name(enum network_state state)
 {
     static const char *const names[] = {"down", "up", "drifted", "unlisted"};
@@ -97,6 +99,50 @@ static int fill_network(struct engine *engine, struct status_network *network, s
     return 0;
 }
 
+static struct status_device *add_device(struct engine *engine, struct status_network *network,
+                                        const char *address)
+{
+    const struct device *device = device_find(&engine->observed, address);
+    struct status_device *row = vec_push(engine->arena, &network->devices);
+    *row = (struct status_device){.address = address,
+                                  .ifname = device ? device->ifname : "",
+                                  .driver = device ? device->driver : "",
+                                  .machine = "",
+                                  .missing = !device};
+    return row;
+}
+
+/* The devices that are away, by their records, and those that wait on the host for their machine. */
+static void add_devices(struct engine *engine, struct status *status)
+{
+    struct device_records records;
+    if (device_records_read(engine->arena, &engine->observed, &records, NULL) < 0)
+        return;
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&records.list, record) {
+            if (strcmp(record->network, network->name) != 0)
+                continue;
+            struct status_device *row = add_device(engine, network, record->address);
+            row->machine = record->machine;
+            vec_foreach (&record->former, op) {
+                if (op->kind == OP_DEVICE_UNBIND && !*row->ifname)
+                    row->ifname = op->device.ifname;
+            }
+        }
+        if (network->mode != NETWORK_PASSTHROUGH || !network->entry)
+            continue;
+        const struct device *device = device_of_network(&engine->observed, &records, &network->entry->device);
+        if (!device || !device_record_find(&records, device->address)) {
+            struct status_device *row =
+                add_device(engine, network, device ? device->address : network->entry->device.text);
+            row->missing = !device;
+        }
+        /* Without `bind: up` there is nothing that could be up but the card's being there. */
+        if (network->state == STATE_DOWN && device && !network->entry->bind_up)
+            network->state = STATE_UP;
+    }
+}
+
 /* What `up` would do, told to the network that it is done for; a network that is simply down has not drifted.
  */
 static int add_drift(struct engine *engine, const struct model *model, struct problems *problems,
@@ -154,6 +200,12 @@ int engine_status(struct engine *engine, const struct model *model, struct probl
         if (owner && strcmp(link->kind, "bridge") == 0)
             network_status(engine, status, owner);
     }
+    struct device_records records;
+    rc = device_records_read(engine->arena, &engine->observed, &records, err);
+    if (rc < 0)
+        return rc;
+    vec_foreach (&records.list, record)
+        network_status(engine, status, record->network);
     const char *folder = arena_printf(engine->arena, "%s/network/", engine->observed.run_dir);
     vec_foreach (&engine->observed.files, file) {
         const char *name = file->path + strlen(folder), *end = NULL;
@@ -167,6 +219,7 @@ int engine_status(struct engine *engine, const struct model *model, struct probl
     }
     add_ports(engine, status);
     rc = add_drift(engine, model, problems, status, err);
+    add_devices(engine, status);
     forgive_forwarding(status);
     return rc;
 }

@@ -19,6 +19,15 @@ struct status_port {
     struct wired_nic nic; /* machine "" when it is not a nic of vmwire's */
 };
 
+/* A device of a passthrough network: its card, or a function that a machine has. */
+struct status_device {
+    const char *address;
+    const char *ifname;  /* of its interface on the host, now or before it went; "" none */
+    const char *driver;  /* "" none */
+    const char *machine; /* that has it; "" nobody */
+    bool missing;        /* the file names it, and this host has no such device */
+};
+
 struct status_network {
     const char *name;
     const struct network *entry; /* NULL: not in the file */
@@ -31,6 +40,7 @@ struct status_network {
     bool dhcp;                      /* dnsmasq runs for it, or its DHCP client */
     VEC(const struct address *) addresses;
     VEC(struct status_port) ports;
+    VEC(struct status_device) devices;
     struct leases leases;
     VEC(const char *) drift; /* what `up` would do, one line each */
 };

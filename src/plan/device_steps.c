@@ -85,8 +85,22 @@ static void former_interface(struct planner *planner, struct device_record *reco
     }
 }
 
-static struct op inverse(const struct op *op)
+/* What the parent is told of a function now, for the same settings. */
+static void settings_now(const struct planner *planner, struct function *function)
 {
+    const struct device *parent = device_of_interface(planner->observed, function->ifname);
+    unsigned fields = function->fields;
+    for (size_t i = 0; parent && i < parent->functions.count; i++) {
+        if (parent->functions.items[i].index == function->index)
+            *function = parent->functions.items[i];
+    }
+    function->fields = fields;
+}
+
+/* What takes back an operation of a record. */
+static struct op inverse(const struct planner *planner, const struct op *op)
+{
+    const struct device *device;
     struct op undo = *op;
     switch (op->kind) {
     case OP_PORT_ADD:
@@ -106,8 +120,17 @@ static struct op inverse(const struct op *op)
         undo.link.fields = LINK_UP;
         undo.link.up = false;
         break;
+    case OP_FUNCTION_SET:
+        settings_now(planner, &undo.function);
+        break;
+    case OP_FUNCTIONS_SET:
+        device = device_find(planner->observed, op->functions.address);
+        if (device)
+            undo.functions =
+                (struct functions){op->functions.address, device->functions_now, device->functions_probe};
+        break;
     default:
-        break; /* OP_FUNCTION_SET, OP_FUNCTIONS_SET: done again, which changes nothing */
+        break;
     }
     return undo;
 }
@@ -120,7 +143,7 @@ static void strip_interface(struct planner *planner, const struct device_record 
         if (former->kind != OP_LINK_SET && former->kind != OP_PORT_ADD && former->kind != OP_ADDRESS_ADD &&
             former->kind != OP_ROUTE_ADD)
             continue;
-        struct op op = inverse(former);
+        struct op op = inverse(planner, former);
         step_add(planner, &op, former);
     }
 }
@@ -525,7 +548,7 @@ int plan_devices_take(struct arena *arena, const struct model *model, const stru
 static void give_back(struct planner *planner, const struct device_record *record)
 {
     vec_foreach (&record->former, op) {
-        struct op undo = inverse(op);
+        struct op undo = inverse(planner, op);
         step_add(planner, op, &undo);
     }
     remove_record(planner, record);
