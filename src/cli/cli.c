@@ -101,6 +101,13 @@ int cli_config(struct cli *cli)
     return status == EXIT_DONE ? cli_problems(cli) : status;
 }
 
+int cli_config_optional(struct cli *cli)
+{
+    if (!cli->config_path && access("vmwire.yaml", F_OK) < 0 && access("/etc/vmwire/vmwire.yaml", F_OK) < 0)
+        return cli_host(cli);
+    return cli_config(cli);
+}
+
 static const struct cli_option *option_find(const struct cli_option *options, const char *argument,
                                             const char **value)
 {

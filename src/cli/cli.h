@@ -62,6 +62,9 @@ int cli_config(struct cli *cli);
 /* The same, with the problems left in cli->problems, not printed. */
 int cli_config_read(struct cli *cli);
 
+/* As cli_config where there is a file: a host can be looked at without. */
+int cli_config_optional(struct cli *cli);
+
 /* The file that cli_config reads: -c FILE, else ./vmwire.yaml, else the system's.  It need not exist. */
 const char *cli_config_path(const struct cli *cli);
 
@@ -91,7 +94,7 @@ void table_print(struct table *table, FILE *out, bool color);
 
 /* clang-format off */
 #define CLI_COMMANDS(X) \
-    X(args) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) \
+    X(args) X(capture) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) \
     X(status) X(stop) X(up) X(version) X(dhcp_event)
 /* clang-format on */
 

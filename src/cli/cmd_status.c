@@ -303,14 +303,6 @@ static void show_note(void *context, const char *text)
     fprintf(stderr, "%s: %s\n", cli->program, text);
 }
 
-/* The file, when there is one: a host can be looked at without. */
-static int optional_config(struct cli *cli)
-{
-    if (!cli->config_path && access("vmwire.yaml", F_OK) < 0 && access("/etc/vmwire/vmwire.yaml", F_OK) < 0)
-        return cli_host(cli);
-    return cli_config(cli);
-}
-
 static int collect(struct cli *cli, struct status *status, struct err *err)
 {
     struct engine_listener listener = {.context = cli, .note = show_note};
@@ -328,7 +320,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
     if (exit_status == EXIT_DONE && argc > 1)
         return cli_usage(cli, "'status' takes no arguments");
     if (exit_status == EXIT_DONE)
-        exit_status = optional_config(cli);
+        exit_status = cli_config_optional(cli);
     if (exit_status != EXIT_DONE)
         return exit_status;
     struct err err = {0};
@@ -383,7 +375,7 @@ int cmd_leases(struct cli *cli, int argc, char **argv)
     if (exit_status == EXIT_DONE && argc > 2)
         return cli_usage(cli, "'leases' takes one network");
     if (exit_status == EXIT_DONE)
-        exit_status = optional_config(cli);
+        exit_status = cli_config_optional(cli);
     if (exit_status != EXIT_DONE)
         return exit_status;
     if (argc == 2 && cli->model.networks.count && !network_find(&cli->model, argv[1]))

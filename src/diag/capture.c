@@ -84,21 +84,15 @@ int capture_filter_check(const char *filter, struct err *err)
     return rc;
 }
 
-/* A handle for one direction needs to be shown only that one.  Linux knows `inbound` and `outbound`; where
- * the word is unknown, libpcap sorts the others out. */
-static int filter_set(pcap_t *pcap, const char *filter, enum capture_direction direction, struct err *err)
+/* Not with the words `inbound` and `outbound`: what is in the ring when a filter is set, libpcap filters
+ * itself, and its own filter machine passes no frame of such a filter. */
+static int filter_set(pcap_t *pcap, const char *filter, struct err *err)
 {
     struct bpf_program program;
-    const char *word = direction == CAPTURE_OUT ? "outbound" : "inbound";
-    _cleanup_arena_ struct arena arena = {0};
-    bool plain = !filter || !*filter;
-    const char *text = plain ? word : arena_printf(&arena, "%s and (%s)", word, filter);
-    if (direction == CAPTURE_UNKNOWN || pcap_compile(pcap, &program, text, 1, PCAP_NETMASK_UNKNOWN) < 0) {
-        if (plain)
-            return 0;
-        if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-            return err_set(err, EINVAL, "filter '%s': %s", filter, pcap_geterr(pcap));
-    }
+    if (!filter || !*filter)
+        return 0;
+    if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
+        return err_set(err, EINVAL, "filter '%s': %s", filter, pcap_geterr(pcap));
     int rc = pcap_setfilter(pcap, &program);
     pcap_freecode(&program);
     return rc < 0 ? err_set(err, EIO, "setting the filter: %s", pcap_geterr(pcap)) : 0;
@@ -140,7 +134,7 @@ static int handle_open(struct source *source, const char *ifname, const struct c
     else if (pcap_datalink(pcap) != DLT_EN10MB)
         rc = err_set(err, EPROTONOSUPPORT, "capturing on '%s': it is no Ethernet interface", ifname);
     else
-        rc = filter_set(pcap, options->filter, source->direction, err);
+        rc = filter_set(pcap, options->filter, err);
     if (rc == 0 && pcap_setnonblock(pcap, 1, words) < 0)
         rc = err_set(err, EIO, "capturing on '%s': %s", ifname, words);
     pcap_direction_t direction = source->direction == CAPTURE_IN ? PCAP_D_IN : PCAP_D_OUT;
