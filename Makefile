@@ -2,7 +2,7 @@
 BUILD := build
 PREFIX := /usr/local
 
-.PHONY: all deps demo check bench soak fuzz install clean
+.PHONY: all deps demo check bench soak fuzz freebsd install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -35,6 +35,10 @@ soak: deps
 
 fuzz: deps
 	@scripts/fuzz
+
+# FreeBSD's binaries, for amd64 and aarch64, built here: build-freebsd-*/src/vmwire.
+freebsd: deps
+	@scripts/freebsd
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild

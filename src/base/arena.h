@@ -19,7 +19,8 @@ char *arena_strdup(struct arena *arena, const char *text) __attribute__((returns
 char *arena_strndup(struct arena *arena, const char *text, size_t length) __attribute__((returns_nonnull));
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3), returns_nonnull));
-char *arena_vprintf(struct arena *arena, const char *format, va_list args) __attribute__((returns_nonnull));
+char *arena_vprintf(struct arena *arena, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0), returns_nonnull));
 /* Frees all of it; the arena can be used again.  NULL is accepted. */
 void arena_free(struct arena *arena);
 

@@ -70,7 +70,7 @@ const char *cli_config_path(const struct cli *cli)
 {
     if (cli->config_path)
         return cli->config_path;
-    return access("vmwire.yaml", F_OK) == 0 ? "vmwire.yaml" : "/etc/vmwire/vmwire.yaml";
+    return access("vmwire.yaml", F_OK) == 0 ? "vmwire.yaml" : VMWIRE_FILE;
 }
 
 int cli_config_read(struct cli *cli)
@@ -87,7 +87,7 @@ int cli_config_read(struct cli *cli)
         cli_fail(cli, &err);
         if (rc == -ENOENT && !cli->config_path)
             fprintf(stderr,
-                    "%s: write ./vmwire.yaml or /etc/vmwire/vmwire.yaml, or name a file with -c "
+                    "%s: write ./vmwire.yaml or " VMWIRE_FILE ", or name a file with -c "
                     "(vmwire.yaml(5))\n",
                     cli->program);
         return EXIT_USAGE;
@@ -103,7 +103,7 @@ int cli_config(struct cli *cli)
 
 int cli_config_optional(struct cli *cli)
 {
-    if (!cli->config_path && access("vmwire.yaml", F_OK) < 0 && access("/etc/vmwire/vmwire.yaml", F_OK) < 0)
+    if (!cli->config_path && access("vmwire.yaml", F_OK) < 0 && access(VMWIRE_FILE, F_OK) < 0)
         return cli_host(cli);
     return cli_config(cli);
 }

@@ -18,7 +18,7 @@ static void print_all(struct cli *cli)
     }
     table_print(&table, stdout, cli->color);
     printf("\n"
-           "  -c FILE  the file; else ./vmwire.yaml, else /etc/vmwire/vmwire.yaml\n"
+           "  -c FILE  the file; else ./vmwire.yaml, else " VMWIRE_FILE "\n"
            "  -v       show each operation as it runs, as the host's own command\n\n"
            "%s help COMMAND shows a command's arguments.  Manual: vmwire(8), vmwire.yaml(5).\n",
            cli->program);

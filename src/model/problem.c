@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void add(struct problems *problems, struct pos pos, bool warning, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void add(struct problems *problems, struct pos pos, bool warning,
+                                                      const char *format, va_list args)
 {
     struct problem *problem = vec_push(problems->arena, &problems->list);
     problem->pos = pos;
