@@ -137,8 +137,12 @@ static void add_devices(struct engine *engine, struct status *status)
                 add_device(engine, network, device ? device->address : network->entry->device.text);
             row->missing = !device;
         }
-        /* Without `bind: up` there is nothing that could be up but the card's being there. */
-        if (network->state == STATE_DOWN && device && !network->entry->bind_up)
+        /* Without `bind: up` there is nothing that could be up but the card's being fit. */
+        bool function = network->entry->device.kind == DEVICE_FUNCTION;
+        struct device_asker asker = {.in_use_take = network->entry->in_use_take || function};
+        if (network->state == STATE_DOWN && device && !network->entry->bind_up &&
+            (device_record_find(&records, device->address) || function ||
+             !device_fault(engine->arena, &engine->observed, device, &asker)))
             network->state = STATE_UP;
     }
 }

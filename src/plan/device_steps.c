@@ -304,8 +304,8 @@ static unsigned functions_needed(const struct model *model, const struct network
                 nics += nic->network && strcmp(nic->network, other->name) == 0;
         }
     }
-    unsigned needed = nics > highest ? nics : highest;
-    needed = needed > asked ? needed : asked;
+    unsigned needed = asked ? asked : nics;
+    needed = needed > highest ? needed : highest;
     return needed ? needed : 1;
 }
 

@@ -19,7 +19,7 @@
 
 #define PCI "/sys/bus/pci"
 
-enum { INTERFACE_WAIT_MS = 5000, INTERFACE_POLL_MS = 2 };
+enum { INTERFACE_WAIT_MS = 5000, INTERFACE_POLL_MS = 2, CARRIER_WAIT_MS = 6000, CARRIER_POLL_MS = 20 };
 
 static int attribute_write(struct arena *arena, const char *path, const char *text, struct err *err)
 {
@@ -223,40 +223,66 @@ static int setting_send(struct linux_host *host, const struct function *function
         return info->ifi_index;
     put_setting(&message, type, value, size);
     int rc = netlink_call(&host->route, &message, NULL, NULL, err);
+    if (rc == -EOPNOTSUPP)
+        return err_set(err, rc, "the driver of '%s' cannot set %s of a function; leave it out of the file",
+                       function->ifname, what);
     return rc < 0
                ? err_wrap(err, "setting %s of function %u of '%s'", what, function->index, function->ifname)
                : 0;
 }
 
-/* One message a setting, so that the failing one can be named. */
-static int function_set(struct linux_host *host, const struct function *function, unsigned flags,
-                        struct err *err)
+static bool has_carrier(struct arena *arena, const char *ifname)
 {
+    char *text;
+    return file_read(arena, AT_FDCWD, arena_printf(arena, "/sys/class/net/%s/carrier", ifname), 8, &text,
+                     NULL, NULL) == 0 &&
+           *text == '1';
+}
+
+/* Some cards take a rate only while they have a link, which drops for a second or two when functions are
+ * made. */
+static int rate_send(struct linux_host *host, struct arena *arena, const struct function *function, bool wait,
+                     struct err *err)
+{
+    struct ifla_vf_rate rate = {.vf = function->index, .max_tx_rate = function->rate_mbps};
+    for (long long end = now_ms() + CARRIER_WAIT_MS;; poll(NULL, 0, CARRIER_POLL_MS)) {
+        int rc = setting_send(host, function, IFLA_VF_RATE, &rate, sizeof(rate), "the rate", err);
+        if (rc != -EINVAL || !wait || has_carrier(arena, function->ifname))
+            return rc;
+        if (now_ms() > end)
+            return err_wrap(err, "'%s' has no carrier, and without a link it takes no rate",
+                            function->ifname);
+    }
+}
+
+/* One message a setting, so that the failing one can be named.  Tolerant: each is tried, none must succeed; a
+ * card that does not take a setting back gets the next guest's. */
+static int function_set(struct linux_host *host, struct arena *arena, const struct function *function,
+                        unsigned flags, struct err *err)
+{
+    bool tolerant = flags & HOST_APPLY_TOLERANT;
     uint32_t vf = function->index;
     int rc = 0;
+#define SEND(bit, attribute, type, what, ...)                                                                \
+    if ((rc == 0 || tolerant) && (function->fields & (bit))) {                                               \
+        struct type value = {.vf = vf, __VA_ARGS__};                                                         \
+        rc = setting_send(host, function, attribute, &value, sizeof(value), what, err);                      \
+    }
     if (function->fields & FUNCTION_MAC) {
         struct ifla_vf_mac mac = {.vf = vf};
         memcpy(mac.mac, function->mac.bytes, sizeof(function->mac.bytes));
         rc = setting_send(host, function, IFLA_VF_MAC, &mac, sizeof(mac), "the MAC", err);
-        /* Some drivers do not take a MAC back: then the next guest's replaces it. */
-        static const struct mac none;
-        if (rc < 0 && mac_equal(&function->mac, &none) && rc != -EPERM)
-            rc = 0;
-    }
-#define SEND(bit, attribute, type, what, ...)                                                                \
-    if (rc == 0 && (function->fields & (bit))) {                                                             \
-        struct type value = {.vf = vf, __VA_ARGS__};                                                         \
-        rc = setting_send(host, function, attribute, &value, sizeof(value), what, err);                      \
     }
     SEND(FUNCTION_VLAN, IFLA_VF_VLAN, ifla_vf_vlan, "the VLAN", .vlan = function->vlan)
-    SEND(FUNCTION_RATE, IFLA_VF_RATE, ifla_vf_rate, "the rate", .max_tx_rate = function->rate_mbps)
+    if ((rc == 0 || tolerant) && (function->fields & FUNCTION_RATE))
+        rc = rate_send(host, arena, function, !tolerant, err);
     SEND(FUNCTION_SPOOF_CHECK, IFLA_VF_SPOOFCHK, ifla_vf_spoofchk, "spoof checking",
          .setting = function->spoof_check)
     SEND(FUNCTION_TRUST, IFLA_VF_TRUST, ifla_vf_trust, "trust", .setting = function->trust)
     SEND(FUNCTION_LINK, IFLA_VF_LINK_STATE, ifla_vf_link_state, "the link state",
          .link_state = function->link)
 #undef SEND
-    return flags & HOST_APPLY_TOLERANT && (rc == -ENODEV || rc == -EINVAL) ? 0 : rc;
+    return tolerant && rc != -EPERM ? 0 : rc;
 }
 
 int device_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
@@ -270,6 +296,6 @@ int device_apply(struct linux_host *host, const struct op *op, unsigned flags, s
     case OP_FUNCTIONS_SET:
         return functions_set(&arena, &op->functions, err);
     default:
-        return function_set(host, &op->function, flags, err);
+        return function_set(host, &arena, &op->function, flags, err);
     }
 }
