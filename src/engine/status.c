@@ -124,6 +124,7 @@ static void add_devices(struct engine *engine, struct status *status)
                 continue;
             struct status_device *row = add_device(engine, network, record->address);
             row->machine = record->machine;
+            network->mode = NETWORK_PASSTHROUGH;
             vec_foreach (&record->former, op) {
                 if (op->kind == OP_DEVICE_UNBIND && !*row->ifname)
                     row->ifname = op->device.ifname;

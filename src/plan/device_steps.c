@@ -658,8 +658,9 @@ void device_network_up(struct planner *planner, const struct passage *passage)
     planner->plan->steps.count = steps;
     if (!known && !problem_count(planner->problems))
         plan_note(planner,
-                  "network '%s': device %s goes to " PASSTHROUGH_DRIVER " when a machine on it starts",
-                  network->name, device_label(planner->arena, device));
+                  "network '%s': %sdevice %s goes to " PASSTHROUGH_DRIVER " when a machine on it starts",
+                  network->name, network->device.kind == DEVICE_FUNCTION ? "a function of " : "",
+                  device_label(planner->arena, device));
 }
 
 void device_network_down(struct planner *planner, const char *name)
