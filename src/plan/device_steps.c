@@ -8,27 +8,15 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "plan/device.h"
-#include "plan/internal.h"
+#include "plan/taking.h"
 
-#define PASSTHROUGH_DRIVER "vfio-pci"
-
-/* One machine's, or one network's, taking. */
-struct taking {
-    struct planner *planner;
-    struct device_records records;
-    const char *machine;     /* "" for `up` */
-    VEC(const char *) taken; /* addresses so far */
-    VEC(const char *) pools; /* parents whose functions are created in this plan */
-};
-
-static const char *device_label(struct arena *arena, const struct device *device)
+const char *device_label(struct arena *arena, const struct device *device)
 {
     return *device->ifname ? arena_printf(arena, "%s (%s)", device->address, device->ifname)
                            : device->address;
 }
 
-static void write_record(struct planner *planner, const struct device_record *record)
+void device_record_write(struct planner *planner, const struct device_record *record)
 {
     const char *path = device_record_path(planner->arena, planner->observed->run_dir, record->address);
     const struct file *old = file_find(planner->observed, path);
@@ -56,7 +44,7 @@ static void remove_record(struct planner *planner, const struct device_record *r
 
 /* --- what a device was, as the operations that make it so again */
 
-static void former_add(struct planner *planner, struct device_record *record, struct op op)
+void device_former_add(struct planner *planner, struct device_record *record, struct op op)
 {
     op.network = record->network;
     *vec_push(planner->arena, &record->former) = op;
@@ -72,16 +60,17 @@ static void former_interface(struct planner *planner, struct device_record *reco
     struct op set = {.kind = OP_LINK_SET, .link = *link};
     set.link.kind = "";
     set.link.fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_IPV6 | (*link->alias ? LINK_ALIAS : 0);
-    former_add(planner, record, set);
+    device_former_add(planner, record, set);
     if (*link->master)
-        former_add(planner, record, (struct op){.kind = OP_PORT_ADD, .port = {link->name, link->master}});
+        device_former_add(planner, record,
+                          (struct op){.kind = OP_PORT_ADD, .port = {link->name, link->master}});
     vec_foreach (&observed->addresses, address) {
         if (address_moves(address, link->name))
-            former_add(planner, record, (struct op){.kind = OP_ADDRESS_ADD, .address = *address});
+            device_former_add(planner, record, (struct op){.kind = OP_ADDRESS_ADD, .address = *address});
     }
     vec_foreach (&observed->routes, route) {
         if (route_moves(route, link->name) && !route->unmovable)
-            former_add(planner, record, (struct op){.kind = OP_ROUTE_ADD, .route = *route});
+            device_former_add(planner, record, (struct op){.kind = OP_ROUTE_ADD, .route = *route});
     }
 }
 
@@ -152,14 +141,14 @@ static void bind_steps(struct taking *taking, const struct device *device, struc
 {
     struct planner *planner = taking->planner;
     if (strcmp(device->driver, PASSTHROUGH_DRIVER) == 0) {
-        write_record(planner, record);
+        device_record_write(planner, record);
         return;
     }
     struct op unbind = {.kind = OP_DEVICE_UNBIND, .network = record->network};
     unbind.device = (struct device_driver){device->address, device->driver, device->ifname};
-    former_add(planner, record, unbind);
+    device_former_add(planner, record, unbind);
     former_interface(planner, record, device);
-    write_record(planner, record);
+    device_record_write(planner, record);
     strip_interface(planner, record);
     struct op bind = unbind;
     bind.kind = OP_DEVICE_BIND;
@@ -190,7 +179,7 @@ static bool take_again(struct taking *taking, const struct network *network,
     if (*taking->machine)
         now.machine = taking->machine;
     now.keep = network->bind_up;
-    write_record(planner, &now);
+    device_record_write(planner, &now);
     /* Somebody gave it back by hand. */
     const struct device *device = device_find(planner->observed, record->address);
     if (device && strcmp(device->driver, PASSTHROUGH_DRIVER) != 0) {
@@ -243,255 +232,6 @@ static const char *take_device(struct taking *taking, const struct network *netw
                                   .keep = network->bind_up};
     bind_steps(taking, device, &fresh);
     return device->address;
-}
-
-/* --- SR-IOV functions */
-
-static bool in_list(const char *const *items, size_t count, const char *word)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(items[i], word) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Source: PCI Express SR-IOV, "First VF Offset" and "VF Stride". */
-static const char *function_address(struct arena *arena, const struct device *parent, unsigned index)
-{
-    unsigned domain = 0, bus = 0, slot = 0, function = 0;
-    sscanf(parent->address, "%x:%x:%x.%x", &domain, &bus, &slot, &function);
-    unsigned id =
-        (bus << 8 | slot << 3 | function) + parent->functions_offset + index * parent->functions_stride;
-    return arena_printf(arena, "%04x:%02x:%02x.%x", domain, id >> 8 & 0xff, id >> 3 & 31, id & 7);
-}
-
-/* Who has a function now: "machine 'vm1'", "the host (eth5)"; NULL: nobody. */
-static const char *function_user(struct taking *taking, const char *address)
-{
-    struct planner *planner = taking->planner;
-    const struct device_record *record = device_record_find(&taking->records, address);
-    if (record && *record->machine)
-        return arena_printf(planner->arena, "machine '%s'", record->machine);
-    if (record)
-        return arena_printf(planner->arena, "network '%s' (bind: up)", record->network);
-    if (in_list(taking->taken.items, taking->taken.count, address))
-        return arena_printf(planner->arena, "machine '%s'", taking->machine);
-    const struct device *device = device_find(planner->observed, address);
-    const struct link *link = device && *device->ifname ? link_find(planner->observed, device->ifname) : NULL;
-    if (link && link->up)
-        return arena_printf(planner->arena, "the host (%s)", link->name);
-    if (device && strcmp(device->driver, PASSTHROUGH_DRIVER) == 0)
-        return "another program (it is bound to vfio-pci)";
-    return NULL;
-}
-
-/* How many functions the file's nics need of this parent. */
-static unsigned functions_needed(const struct model *model, const struct network *network)
-{
-    unsigned nics = 0, highest = 0, asked = 0;
-    const char *parent = network->device.text;
-    vec_foreach (&model->networks, other) {
-        const struct device_ref *ref = &other->device;
-        if (ref->kind != DEVICE_FUNCTION || strcmp(ref->text, parent) != 0)
-            continue;
-        if (ref->functions > asked)
-            asked = ref->functions;
-        if (ref->vf != FUNCTION_AUTO && (unsigned)ref->vf + 1 > highest)
-            highest = (unsigned)ref->vf + 1;
-        vec_foreach (&model->machines, machine) {
-            vec_foreach (&machine->nics, nic)
-                nics += nic->network && strcmp(nic->network, other->name) == 0;
-        }
-    }
-    unsigned needed = asked ? asked : nics;
-    needed = needed > highest ? needed : highest;
-    return needed ? needed : 1;
-}
-
-static void create_functions(struct taking *taking, const struct network *network,
-                             const struct device *parent, unsigned count)
-{
-    struct planner *planner = taking->planner;
-    const struct device_record *known = device_record_find(&taking->records, parent->address);
-    struct device_record record = {
-        .address = parent->address, .network = network->name, .machine = "", .keep = true};
-    struct op op = {.kind = OP_FUNCTIONS_SET, .network = network->name};
-    op.functions = (struct functions){parent->address, count, false};
-    struct op undo = op;
-    undo.functions = (struct functions){parent->address, parent->functions_now, parent->functions_probe};
-    const struct link *link = link_find(planner->observed, parent->ifname);
-    struct op up = {.kind = OP_LINK_SET, .network = network->name};
-    up.link = (struct link){.name = parent->ifname, .kind = "", .alias = "", .fields = LINK_UP, .up = true};
-    struct op down = up;
-    down.link.up = false;
-    if (!known) {
-        former_add(planner, &record, undo);
-        if (link && !link->up)
-            former_add(planner, &record, down);
-        write_record(planner, &record);
-    }
-    if (link && !link->up)
-        step_add(planner, &up, &down);
-    step_add(planner, &op, &undo);
-    *vec_push(planner->arena, &taking->pools) = parent->address;
-}
-
-/* Are the parent's functions there, or will this plan make them?  Counts them. */
-static unsigned functions_there(struct taking *taking, const struct network *network,
-                                const struct device *parent)
-{
-    const struct model *model = taking->planner->request->model;
-    unsigned needed = functions_needed(model, network);
-    needed = needed < parent->functions_total ? needed : parent->functions_total;
-    if (in_list(taking->pools.items, taking->pools.count, parent->address))
-        return needed;
-    if (parent->functions_now >= needed)
-        return parent->functions_now;
-    /* The number can be changed only by way of none (Documentation/PCI/pci-iov-howto.rst). */
-    for (unsigned i = 0; i < parent->functions_now; i++) {
-        if (function_user(taking, function_address(taking->planner->arena, parent, i)))
-            return parent->functions_now;
-    }
-    create_functions(taking, network, parent, needed);
-    return needed;
-}
-
-/* A number that some network of the file names for itself. */
-static bool function_named(const struct model *model, const char *parent, int index)
-{
-    vec_foreach (&model->networks, network) {
-        if (network->device.kind == DEVICE_FUNCTION && network->device.vf == index &&
-            strcmp(network->device.text, parent) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The number of a free function, or -1 after a problem. */
-static int function_choose(struct taking *taking, const struct network *network, const struct device *parent,
-                           unsigned count)
-{
-    struct planner *planner = taking->planner;
-    const struct device_ref *ref = &network->device;
-    struct text users = {.arena = planner->arena};
-    for (unsigned i = 0; i < count; i++) {
-        if (ref->vf != FUNCTION_AUTO && ref->vf != (int)i)
-            continue;
-        const char *user = function_user(taking, function_address(planner->arena, parent, i));
-        if (!user && ref->vf == FUNCTION_AUTO && function_named(planner->request->model, ref->text, (int)i))
-            user = "another network of the file (vf by number)";
-        if (!user)
-            return (int)i;
-        text_add(&users, "%s%u: %s", users.length ? ", " : "", i, user);
-    }
-    if (ref->vf != FUNCTION_AUTO && ref->vf >= (int)count)
-        problem_add(planner->problems, network->device_pos,
-                    "network '%s': '%s' has %u function%s, numbered from 0; there is no %d%s", network->name,
-                    ref->text, count, count == 1 ? "" : "s", ref->vf,
-                    count < parent->functions_total ? " (more can be made only while none is in use)" : "");
-    else if (ref->vf != FUNCTION_AUTO)
-        problem_add(planner->problems, network->device_pos, "network '%s': function %d of '%s' is taken (%s)",
-                    network->name, ref->vf, ref->text, text_get(&users));
-    else
-        problem_add(planner->problems, network->device_pos,
-                    "network '%s': all %u functions of '%s' are taken (%s)%s", network->name, count,
-                    ref->text, text_get(&users),
-                    count < parent->functions_total
-                        ? "; more can be made only while none is in use: stop these machines, or write "
-                          "'functions:' with a larger number first"
-                        : "");
-    return -1;
-}
-
-static void function_settings(struct taking *taking, const struct network *network, const struct nic *nic,
-                              const struct device *parent, unsigned index, struct device_record *record)
-{
-    struct planner *planner = taking->planner;
-    struct op set = {.kind = OP_FUNCTION_SET, .network = network->name, .function = network->device.settings};
-    set.function.ifname = parent->ifname;
-    set.function.index = index;
-    set.function.mac = nic->mac;
-    set.function.fields |= FUNCTION_MAC;
-    struct op clear = set;
-    clear.function = (struct function){
-        .ifname = parent->ifname, .index = index, .fields = set.function.fields, .spoof_check = true};
-    vec_foreach (&parent->functions, function) {
-        if (function->index == index) {
-            clear.function = *function;
-            clear.function.ifname = parent->ifname;
-            clear.function.fields = set.function.fields;
-        }
-    }
-    former_add(planner, record, clear);
-    step_add(planner, &set, &clear);
-}
-
-static const struct device *function_device(struct taking *taking, const struct device *parent,
-                                            const char *address)
-{
-    const struct device *there = device_find(taking->planner->observed, address);
-    bool fresh = in_list(taking->pools.items, taking->pools.count, parent->address);
-    if (there && !fresh)
-        return there;
-    struct device *device = arena_alloc(taking->planner->arena, sizeof(*device));
-    *device = (struct device){.address = address,
-                              .class = parent->class,
-                              .driver = "",
-                              .ifname = "",
-                              .network = true,
-                              .group = parent->group,
-                              .parent = parent->address};
-    return device;
-}
-
-static const char *parent_fault(struct planner *planner, const struct device *parent)
-{
-    if (!parent->functions_total)
-        return "it has no SR-IOV functions; name it as a whole device, or use a card that has them";
-    struct device_asker asker = {.in_use_take = true};
-    struct device alone = *parent;
-    alone.ifname = ""; /* the host goes on using the parent */
-    alone.members.count = 0;
-    return device_fault(planner->arena, planner->observed, &alone, &asker);
-}
-
-static const char *take_function(struct taking *taking, const struct network *network,
-                                 const struct device *parent, const struct nic *nic)
-{
-    struct planner *planner = taking->planner;
-    const char *fault = parent_fault(planner, parent);
-    if (fault) {
-        problem_add(planner->problems, network->device_pos,
-                    "network '%s': functions of %s cannot go to a guest: %s", network->name,
-                    device_label(planner->arena, parent), fault);
-        return NULL;
-    }
-    unsigned count = functions_there(taking, network, parent);
-    if (!nic)
-        return NULL;
-    int index = function_choose(taking, network, parent, count);
-    if (index < 0)
-        return NULL;
-    const char *address = function_address(planner->arena, parent, (unsigned)index);
-    const struct device *device = function_device(taking, parent, address);
-    *vec_push(planner->arena, &taking->taken) = address;
-    struct device_record record = {.address = address, .network = network->name, .machine = taking->machine};
-    struct op unbind = {.kind = OP_DEVICE_UNBIND, .network = network->name};
-    unbind.device = (struct device_driver){address, device->driver, device->ifname};
-    former_add(planner, &record, unbind);
-    size_t at = planner->plan->steps.count;
-    function_settings(taking, network, nic, parent, (unsigned)index, &record);
-    /* The record stands before what it describes. */
-    struct step set = planner->plan->steps.items[at];
-    planner->plan->steps.count = at;
-    write_record(planner, &record);
-    step_add(planner, &set.op, &set.undo);
-    struct op bind = unbind;
-    bind.kind = OP_DEVICE_BIND;
-    bind.device.driver = PASSTHROUGH_DRIVER;
-    step_add(planner, &bind, &unbind);
-    return address;
 }
 
 /* --- machines */
@@ -595,7 +335,7 @@ int plan_devices_return(struct arena *arena, const char *machine, const struct o
         struct device_record free = *record;
         free.machine = "";
         if (record->keep)
-            write_record(&planner, &free);
+            device_record_write(&planner, &free);
         else
             give_back(&planner, record);
     }
@@ -684,7 +424,7 @@ void device_network_down(struct planner *planner, const char *name)
             }
             struct device_record later = *record;
             later.keep = false;
-            write_record(planner, &later);
+            device_record_write(planner, &later);
             plan_note(planner, "network '%s': device %s %s; it goes back when the machine ends", name,
                       record->address,
                       pools ? "has functions in use"
