@@ -3,13 +3,16 @@
 
 #include "base/text.h"
 #include "cli/change.h"
-#include "host/render.h"
+#include "host/profile.h"
 
-static void print_json(struct cli *cli, const struct plan *plan, host_render render)
+static void print_json(struct cli *cli, const struct plan *plan, const struct host_profile *foreign,
+                       host_render render)
 {
     struct text out = {.arena = &cli->arena};
     struct json json = {.out = &out};
     json_object_open(&json, NULL);
+    json_string(&json, "host", foreign ? foreign->name : cli->host->backend->name);
+    json_bool(&json, "fresh", foreign != NULL);
     json_array_open(&json, "operations");
     vec_foreach (&plan->steps, step) {
         json_object_open(&json, NULL);
@@ -43,26 +46,52 @@ static void print_text(struct cli *cli, const struct plan *plan, host_render ren
         puts("# nothing to do");
 }
 
-static int plan_engine(struct cli *cli, const char *const *names, bool down, struct plan *plan,
-                       struct err *err)
+static int plan_engine(struct cli *cli, const char *const *names, bool down,
+                       const struct host_profile *foreign, struct plan *plan, struct err *err)
 {
     struct engine_listener listener = change_listener(cli);
     _cleanup_engine_ struct engine engine;
     engine_init(&engine, &cli->arena, cli->host, &listener);
+    if (foreign)
+        return engine_plan_foreign(&engine, foreign, &cli->model, names, &cli->problems, plan, err);
     if (engine_settle(&engine, err) < 0 || engine_observe(&engine, HOST_OBSERVE_ALL, err) < 0)
         return err->code;
     return down ? engine_plan_down(&engine, names, &cli->problems, plan, err)
                 : engine_plan_up(&engine, &cli->model, names, &cli->problems, plan, err);
 }
 
+/* The profile of `--host`, NULL for this host. */
+static int foreign_host(struct cli *cli, const char *name, bool down, const struct host_profile **foreign)
+{
+    const char *here = cli->host->backend->name;
+    *foreign = NULL;
+    if (!name || strcmp(name, here) == 0)
+        return EXIT_DONE;
+    *foreign = host_profile_find(name);
+    if (!*foreign)
+        return cli_usage(cli, "'%s' is not a host that vmwire knows; --host is one of " HOST_PROFILE_NAMES,
+                         name);
+    if (down)
+        return cli_usage(cli, "--down is planned from what this host has (%s): it does not go with --host %s",
+                         here, name);
+    return EXIT_DONE;
+}
+
 int cmd_plan(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false, exit_code = false, down = false;
-    const struct cli_option options[] = {
-        {"--json", &as_json, NULL}, {"--exit-code", &exit_code, NULL}, {"--down", &down, NULL}, {0}};
+    const char *host = NULL;
+    const struct host_profile *foreign = NULL;
+    const struct cli_option options[] = {{"--json", &as_json, NULL},
+                                         {"--exit-code", &exit_code, NULL},
+                                         {"--down", &down, NULL},
+                                         {"--host", NULL, &host},
+                                         {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)
         status = down ? cli_host(cli) : cli_config(cli);
+    if (status == EXIT_DONE)
+        status = foreign_host(cli, host, down, &foreign);
     const char *const *names;
     if (status == EXIT_DONE)
         status = change_names(cli, argc, argv, !down, &names);
@@ -70,14 +99,16 @@ int cmd_plan(struct cli *cli, int argc, char **argv)
         return status;
     struct err err = {0};
     struct plan plan;
-    if (plan_engine(cli, names, down, &plan, &err) < 0)
+    if (plan_engine(cli, names, down, foreign, &plan, &err) < 0)
         return cli_fail(cli, &err);
     status = cli_problems(cli);
     if (status != EXIT_DONE)
         return status;
-    host_render render = host_render_find(cli->host->backend->name);
+    host_render render = foreign ? foreign->render : host_render_find(cli->host->backend->name);
+    if (foreign && !as_json)
+        printf("# on a fresh %s host, where the uplinks exist and have no addresses\n\n", foreign->system);
     if (as_json)
-        print_json(cli, &plan, render);
+        print_json(cli, &plan, foreign, render);
     else
         print_text(cli, &plan, render);
     return exit_code && plan.steps.count ? EXIT_DRIFT : EXIT_DONE;

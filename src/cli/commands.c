@@ -3,9 +3,9 @@
 
 const struct command commands[] = {
     {"check", "[--json]", "read the file, report every mistake", "--json", "none", cmd_check},
-    {"plan", "[NET…] [--down] [--json] [--exit-code]",
-     "show what up (or down) would do, as the host's own commands", "--down --json --exit-code", "networks",
-     cmd_plan},
+    {"plan", "[NET…] [--down] [--host linux|freebsd] [--json] [--exit-code]",
+     "show what up (or down) would do, as the host's own commands", "--down --host --json --exit-code",
+     "networks", cmd_plan},
     {"up", "[NET…] [-v]", "make the host match the file", "-v", "networks", cmd_up},
     {"down", "[NET…] [-v]", "remove what vmwire made, put back what it changed", "-v", "networks", cmd_down},
     {"status", "[--json]", "show networks, ports, addresses, leases, machines, drift", "--json", "none",

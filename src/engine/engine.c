@@ -14,6 +14,7 @@
 #include "base/spawn.h"
 #include "engine/device.h"
 #include "engine/journal.h"
+#include "host/profile.h"
 #include "plan/device.h"
 #include "service/service.h"
 
@@ -222,13 +223,32 @@ static int make_plan(struct engine *engine, struct plan_request *request, struct
     return 0;
 }
 
+int engine_plan_foreign(struct engine *engine, const struct host_profile *profile, const struct model *model,
+                        const char *const *names, struct problems *problems, struct plan *plan,
+                        struct err *err)
+{
+    struct plan_request request = {.model = model, .names = names, .observed = &engine->observed};
+    struct service_options options = {.run_dir = profile->run_dir,
+                                      .user = profile->service_user,
+                                      .program = profile->program,
+                                      .loopback = profile->loopback,
+                                      .dhclient = profile->dhclient};
+    host_profile_fresh(profile, engine->arena, model, &engine->observed);
+    vec_foreach (&model->networks, network)
+        add_services(engine, network, &options, &request);
+    return plan_make(engine->arena, &request, problems, plan, err);
+}
+
 int engine_plan_up(struct engine *engine, const struct model *model, const char *const *names,
                    struct problems *problems, struct plan *plan, struct err *err)
 {
+    const struct host_profile *profile = host_profile_find(engine->host->backend->name);
     struct plan_request request = {.model = model, .names = names};
     struct service_options options = {.run_dir = engine->host->backend->run_dir,
                                       .user = engine->host->backend->service_user(engine->host),
-                                      .program = engine->host->backend->program(engine->host, engine->arena)};
+                                      .program = engine->host->backend->program(engine->host, engine->arena),
+                                      .loopback = profile ? profile->loopback : NULL,
+                                      .dhclient = profile && profile->dhclient};
     vec_foreach (&model->networks, network)
         add_services(engine, network, &options, &request);
     return make_plan(engine, &request, problems, plan, err);
@@ -244,11 +264,11 @@ int engine_plan_down(struct engine *engine, const char *const *names, struct pro
 /* --- applying
  * ------------------------------------------------------------------------------------------------------- */
 
-static const char *package_of(const char *program)
+/* Debian's dnsmasq package would start one for the whole host. */
+static const char *package_of(const struct host_profile *profile, const char *program)
 {
-    return strcmp(program, "dnsmasq") == 0   ? "dnsmasq-base"
-           : strcmp(program, "busybox") == 0 ? "busybox"
-                                             : program;
+    bool debian = profile && strcmp(profile->name, "linux") == 0;
+    return debian && strcmp(program, "dnsmasq") == 0 ? "dnsmasq-base" : program;
 }
 
 int engine_check_programs(struct engine *engine, const struct plan *plan, struct err *err)
@@ -256,9 +276,11 @@ int engine_check_programs(struct engine *engine, const struct plan *plan, struct
     vec_foreach (&plan->steps, step) {
         if (step->op.kind != OP_SERVICE_START || program_find(engine->arena, step->op.service.argv[0]))
             continue;
-        return err_set(err, ENOENT,
-                       "network '%s' needs the program '%s', which is not installed (Debian: apt install %s)",
-                       step->op.network, step->op.service.argv[0], package_of(step->op.service.argv[0]));
+        const struct host_profile *profile = host_profile_find(engine->host->backend->name);
+        const char *program = step->op.service.argv[0];
+        return err_set(err, ENOENT, "network '%s' needs the program '%s', which is not installed (%s %s)",
+                       step->op.network, program, profile ? profile->install : "package",
+                       package_of(profile, program));
     }
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "host/host.h"
+#include "host/profile.h"
 #include "model/model.h"
 #include "plan/plan.h"
 
@@ -54,6 +55,11 @@ int engine_observe(struct engine *engine, unsigned what, struct err *err);
  * has been called with HOST_OBSERVE_ALL. */
 int engine_plan_up(struct engine *engine, const struct model *model, const char *const *names,
                    struct problems *problems, struct plan *plan, struct err *err);
+/* What `up` would do on a fresh host of another operating system (host_profile_fresh), which becomes
+ * engine->observed.  This host is not asked. */
+int engine_plan_foreign(struct engine *engine, const struct host_profile *profile, const struct model *model,
+                        const char *const *names, struct problems *problems, struct plan *plan,
+                        struct err *err);
 /* What `down` would do; no file is needed. */
 int engine_plan_down(struct engine *engine, const char *const *names, struct problems *problems,
                      struct plan *plan, struct err *err);

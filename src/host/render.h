@@ -10,6 +10,9 @@
  * ip-route(8), nft(8). */
 const char *linux_render(struct arena *arena, const struct op *op);
 
+/* The same for FreeBSD: ifconfig(8), route(8), pfctl(8), sysctl(8), devctl(8). */
+const char *freebsd_render(struct arena *arena, const struct op *op);
+
 typedef const char *(*host_render)(struct arena *arena, const struct op *op);
 
 /* The renderer of a host by its backend's name ("linux"), or NULL. */

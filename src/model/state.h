@@ -99,6 +99,16 @@ struct firewall {
     struct prefix subnet; /* host bits clear */
 };
 
+/* Where the rules of networks hang from a main ruleset that is the administrator's (pf): what must be so that
+ * they are in force.  All zero on a host that has no such thing. */
+struct firewall_main {
+    bool load;   /* no ruleset is loaded: a minimal one, which hands over to vmwire's rules, is to be */
+    bool enable; /* the firewall is off, and to be switched on */
+    bool ours;   /* the ruleset that is loaded is the minimal one, and nothing else */
+    const char *refusal; /* why rules would not be in force as long as the administrator does nothing: what is
+                            so, and the cure; may be several lines.  NULL: they would be */
+};
+
 /* A program that should run, or runs, for a network. */
 struct service {
     const char *network;
@@ -193,13 +203,25 @@ struct wired_nic {
     struct mac mac; /* the guest's */
 };
 
+/* What sets hosts apart in what has to be done, and in which order.  All zero is Linux. */
+struct host_traits {
+    unsigned no_link_fields; /* enum link_field bits that its bridges do not have */
+    bool bare_ports;         /* a port of a bridge has no addresses: they leave before it becomes one */
+    bool leases_stay;        /* what a DHCP client won stays on its interface when the client is stopped */
+    bool nat_names_uplink;   /* NAT is bound to an interface by name: without an uplink in the file, it is the
+                                default route's of the moment */
+    bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
+};
+
 /* What host_observe saw.  All of it lives in the caller's arena. */
 struct observed {
     const char *run_dir; /* "/run/vmwire" */
+    struct host_traits traits;
     VEC(struct link) links;
     VEC(struct address) addresses;
     VEC(struct route) routes; /* unicast and blackhole-like, all tables but local */
     VEC(struct forwarding_sysctl) forwarding;
+    struct firewall_main firewall_main;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
     VEC(struct firewall) firewalls; /* networks whose elements are all there and right */
     VEC(const char *)

@@ -173,7 +173,17 @@ static void check_nat(struct planner *planner, const struct passage *passage)
 {
     check_uplink(planner, passage->network);
     check_subnet(planner, passage);
-    if (!passage->network->uplink && !plan_default_uplink(planner->observed))
+    if (planner->observed->firewall_main.refusal)
+        problem_add(planner->problems, passage->network->pos, "network '%s': %s", passage->name,
+                    planner->observed->firewall_main.refusal);
+    bool lost = !passage->network->uplink && !plan_default_uplink(planner->observed);
+    if (lost && planner->observed->traits.nat_names_uplink)
+        problem_add(
+            planner->problems, passage->network->pos,
+            "network '%s': NAT needs an interface here, and this host has no default route that tells "
+            "it: name one (uplink: re0)",
+            passage->name);
+    else if (lost)
         problem_warn(
             planner->problems, passage->network->pos,
             "network '%s': this host has no default route: guests reach the host only until it has one",

@@ -26,6 +26,9 @@ struct passage {
 void check_network(struct planner *planner, const struct passage *passage);
 /* record of what `network` should be. */
 void want_record(struct planner *planner, struct passage *passage);
+/* host_steps.c: what all nat networks share; up when one stays or comes. */
+void host_steps_up(struct planner *planner);
+int host_steps_down(struct planner *planner, struct err *err);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
 /* device_steps.c: a passthrough network's own operations.  Up adds problems too. */

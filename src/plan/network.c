@@ -25,6 +25,13 @@ static struct op op_for(const struct passage *passage, enum op_kind kind)
     return (struct op){.kind = kind, .network = passage->name};
 }
 
+/* On such a host an address leaves the uplink before it arrives on the bridge, and routes with it; elsewhere
+ * (4. above) it is on both for a moment, and routes are moved in their slots. */
+static bool bare_ports(const struct planner *planner)
+{
+    return planner->observed->traits.bare_ports;
+}
+
 static void add_address(struct planner *planner, const struct passage *passage, const struct address *address)
 {
     struct op op = op_for(passage, OP_ADDRESS_ADD), undo = op_for(passage, OP_ADDRESS_REMOVE);
@@ -232,11 +239,14 @@ static bool firewall_traced(const struct planner *planner, const char *network)
     return false;
 }
 
-static struct firewall firewall_wanted(const struct network *network)
+static struct firewall firewall_wanted(const struct planner *planner, const struct network *network)
 {
+    const char *uplink = network->uplink;
+    if (!uplink && planner->observed->traits.nat_names_uplink)
+        uplink = plan_default_uplink(planner->observed);
     return (struct firewall){.network = network->name,
                              .bridge = network->name,
-                             .uplink = network->uplink ? network->uplink : "",
+                             .uplink = uplink ? uplink : "",
                              .subnet = network->subnet};
 }
 
@@ -256,7 +266,7 @@ static void set_firewall(struct planner *planner, const struct passage *passage)
 {
     if (passage->want.mode != NETWORK_NAT)
         return;
-    struct firewall want = firewall_wanted(passage->network);
+    struct firewall want = firewall_wanted(planner, passage->network);
     const struct firewall *now = firewall_observed(planner, passage->name);
     if (planner->observed->firewall_base && now && strcmp(now->uplink, want.uplink) == 0 &&
         prefix_equal(&now->subnet, &want.subnet))
@@ -317,7 +327,7 @@ static void give_routes_back(struct planner *planner, const struct passage *pass
         if (op->kind != OP_ROUTE_ADD || route_observed(planner, &op->route))
             continue;
         const struct route *made = counterpart(&passage->now, &op->route, true);
-        const struct route *there = made ? route_observed(planner, made) : NULL;
+        const struct route *there = made && !bare_ports(planner) ? route_observed(planner, made) : NULL;
         if (there)
             move_route(planner, passage, there, &op->route);
         else
@@ -325,21 +335,29 @@ static void give_routes_back(struct planner *planner, const struct passage *pass
     }
 }
 
-/* Routes on the bridge that vmwire did not make: they go with the host's addresses. */
+/* A route on the bridge that neither vmwire nor a DHCP client made: it goes with the host's addresses. */
+static bool routed_by_hand(const struct passage *passage, const struct route *route)
+{
+    struct op op = {.kind = OP_ROUTE_ADD, .route = *route};
+    return route_moves(route, passage->name) && !record_makes(&passage->now, &op) && !route->unmovable &&
+           route->protocol != ROUTE_DHCP;
+}
+
 static void give_foreign_routes_back(struct planner *planner, const struct passage *passage,
                                      const char *uplink)
 {
     vec_foreach (&planner->observed->routes, route) {
-        struct op op = {.kind = OP_ROUTE_ADD, .route = *route};
-        if (!route_moves(route, passage->name) || record_makes(&passage->now, &op) || route->unmovable ||
-            route->protocol == ROUTE_DHCP)
+        if (!routed_by_hand(passage, route))
             continue;
         struct route moved = *route;
         moved.ifname = uplink;
         plan_note(planner, "network '%s': route %s was added to '%s' by hand: it is kept, on '%s'",
                   passage->name, route->to.length ? PREFIX_TEXT(&route->to) : "default", passage->name,
                   uplink);
-        move_route(planner, passage, route, &moved);
+        if (bare_ports(planner))
+            change_route(planner, passage, &moved, true);
+        else
+            move_route(planner, passage, route, &moved);
     }
 }
 
@@ -354,9 +372,12 @@ static void give_uplink_back(struct planner *planner, const struct passage *pass
                   passage->name, name);
         return;
     }
-    give_addresses_back(planner, passage, name);
+    if (!bare_ports(planner))
+        give_addresses_back(planner, passage, name);
     if (strcmp(uplink->master, passage->name) == 0)
         change_port(planner, passage, name, false);
+    if (bare_ports(planner))
+        give_addresses_back(planner, passage, name);
     give_routes_back(planner, passage);
     if (!passage->want.mode)
         give_foreign_routes_back(planner, passage, name);
@@ -366,27 +387,50 @@ static void give_uplink_back(struct planner *planner, const struct passage *pass
     }
 }
 
+/* Its DHCP client is stopped, and leaves behind what it won. */
+static bool lease_ends(const struct planner *planner, const struct passage *passage)
+{
+    return planner->observed->traits.leases_stay && service_running(planner, passage->name, "dhcp-client") &&
+           !service_stays(planner, passage, "dhcp-client");
+}
+
+static void strip_routes(struct planner *planner, const struct passage *passage)
+{
+    bool bare = bare_ports(planner);
+    const struct link *uplink = passage->now.uplink && !text_equal(passage->now.uplink, passage->want.uplink)
+                                    ? link_find(planner->observed, passage->now.uplink)
+                                    : NULL;
+    vec_foreach (&passage->now.made, op) {
+        if (op->kind != OP_ROUTE_ADD || record_makes(&passage->want, op) ||
+            !route_observed(planner, &op->route))
+            continue;
+        bool moved = !bare && ((uplink && counterpart(&passage->now, &op->route, false)) ||
+                               counterpart(&passage->want, &op->route, true));
+        if (!moved)
+            change_route(planner, passage, &op->route, false);
+    }
+    vec_foreach (&planner->observed->routes, route) {
+        bool by_hand = bare && uplink && !passage->want.mode && routed_by_hand(passage, route);
+        if (by_hand || (lease_ends(planner, passage) && route->protocol == ROUTE_DHCP &&
+                        text_equal(route->ifname, passage->name)))
+            change_route(planner, passage, route, false);
+    }
+}
+
 /* What vmwire put on the bridge and does not want there any longer; all of it when the bridge goes. */
 static void strip_bridge(struct planner *planner, const struct passage *passage)
 {
     if (!passage->bridge)
         return;
-    vec_foreach (&passage->now.made, op) {
-        if (op->kind != OP_ROUTE_ADD || record_makes(&passage->want, op) ||
-            !route_observed(planner, &op->route))
-            continue;
-        bool moved_back = passage->now.uplink && !text_equal(passage->now.uplink, passage->want.uplink) &&
-                          link_find(planner->observed, passage->now.uplink) &&
-                          counterpart(&passage->now, &op->route, false);
-        if (!moved_back && !counterpart(&passage->want, &op->route, true))
-            change_route(planner, passage, &op->route, false);
-    }
+    strip_routes(planner, passage);
     for (size_t i = planner->observed->addresses.count; i-- > 0;) {
         const struct address *address = &planner->observed->addresses.items[i];
         struct op op = {.kind = OP_ADDRESS_ADD, .address = *address};
         bool stale = record_makes(&passage->now, &op) && !record_makes(&passage->want, &op);
-        if (stale || (!passage->want.mode && address_moves(address, passage->name) &&
-                      !is_leased(planner, passage, address)))
+        bool goes =
+            address_moves(address, passage->name) &&
+            (is_leased(planner, passage, address) ? lease_ends(planner, passage) : !passage->want.mode);
+        if (stale || goes)
             remove_address(planner, passage, address);
     }
 }
@@ -407,7 +451,9 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
     }
     struct op op = op_for(passage, OP_LINK_DELETE), undo = op_for(passage, OP_LINK_CREATE);
     op.link = undo.link = *bridge;
-    undo.link.fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6;
+    undo.link.fields =
+        (LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6) &
+        ~planner->observed->traits.no_link_fields;
     op.link.fields = 0;
     step_add(planner, &op, &undo);
 }
@@ -450,17 +496,24 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
         const struct link *uplink = link_find(planner->observed, network->uplink);
         if (uplink)
             link.mac = uplink->mac;
+        if (mac_is_zero(&link.mac))
+            link.fields &= ~(unsigned)LINK_MAC;
         link.ipv6 = address_mode_of(network, planner->observed, &passage->now) != ADDRESS_NONE;
+    } else if (planner->observed->traits.stable_macs) {
+        link.fields &= ~(unsigned)LINK_MAC;
     }
+    link.fields &= ~planner->observed->traits.no_link_fields;
     return link;
 }
 
 static unsigned link_differences(const struct link *want, const struct link *now)
 {
-    return (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) | (want->mtu == now->mtu ? 0 : LINK_MTU) |
-           (want->up == now->up ? 0 : LINK_UP) | (want->stp == now->stp ? 0 : LINK_STP) |
-           (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
-           (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6);
+    unsigned differ = (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) |
+                      (want->mtu == now->mtu ? 0 : LINK_MTU) | (want->up == now->up ? 0 : LINK_UP) |
+                      (want->stp == now->stp ? 0 : LINK_STP) |
+                      (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
+                      (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6);
+    return differ & want->fields;
 }
 
 static void make_bridge(struct planner *planner, const struct passage *passage)
@@ -492,7 +545,7 @@ static void place_made_routes(struct planner *planner, const struct passage *pas
         if (op->kind != OP_ROUTE_ADD || (passage->bridge && route_observed(planner, &op->route)))
             continue;
         const struct route *former = counterpart(&passage->want, &op->route, false);
-        const struct route *there = former ? route_observed(planner, former) : NULL;
+        const struct route *there = former && !bare_ports(planner) ? route_observed(planner, former) : NULL;
         if (there)
             move_route(planner, passage, there, &op->route);
         else
@@ -506,7 +559,7 @@ static void clear_uplink(struct planner *planner, const struct passage *passage)
 {
     vec_foreach (&passage->want.former, op) {
         if (op->kind == OP_ROUTE_ADD && route_observed(planner, &op->route) &&
-            !counterpart(&passage->want, &op->route, true))
+            (bare_ports(planner) || !counterpart(&passage->want, &op->route, true)))
             change_route(planner, passage, &op->route, false);
     }
     for (size_t i = passage->want.former.count; i-- > 0;) {
@@ -562,8 +615,11 @@ void network_steps(struct planner *planner, struct passage *passage)
     if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
         write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
                    record_format(planner->arena, &passage->want));
+    if (bare_ports(planner))
+        strip_bridge(planner, passage);
     give_uplink_back(planner, passage);
-    strip_bridge(planner, passage);
+    if (!bare_ports(planner))
+        strip_bridge(planner, passage);
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
         remove_files(planner, passage);
@@ -575,10 +631,16 @@ void network_steps(struct planner *planner, struct passage *passage)
         return;
     }
     make_bridge(planner, passage);
-    add_made_addresses(planner, passage);
+    if (bare_ports(planner))
+        clear_uplink(planner, passage);
+    else
+        add_made_addresses(planner, passage);
     attach_uplink(planner, passage);
+    if (bare_ports(planner))
+        add_made_addresses(planner, passage);
     place_made_routes(planner, passage);
-    clear_uplink(planner, passage);
+    if (!bare_ports(planner))
+        clear_uplink(planner, passage);
     reattach_taps(planner, passage);
     set_firewall(planner, passage);
     start_services(planner, passage);

@@ -78,6 +78,9 @@ static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.
                                                FIELD("uplink", F_TEXT, firewall.uplink),
                                                FIELD("subnet", F_PREFIX, firewall.subnet), END};
 
+static const struct field main_fields[] = {FIELD("load", F_BOOL, main.load),
+                                           FIELD("enable", F_BOOL, main.enable), END};
+
 static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
@@ -122,6 +125,8 @@ static const struct {
     [OP_SYSCTL_SET] = {"sysctl-set", sysctl_fields},
     [OP_FIREWALL_SET] = {"firewall-set", firewall_fields},
     [OP_FIREWALL_REMOVE] = {"firewall-remove", firewall_fields},
+    [OP_FIREWALL_ENABLE] = {"firewall-enable", main_fields},
+    [OP_FIREWALL_DISABLE] = {"firewall-disable", main_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
@@ -463,6 +468,14 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "setting the firewall rules of '%s'", op->network);
     case OP_FIREWALL_REMOVE:
         return arena_printf(arena, "removing the firewall rules of '%s'", op->network);
+    case OP_FIREWALL_ENABLE:
+        return arena_printf(arena, "%s%s%s", op->main.load ? "loading a minimal main ruleset" : "",
+                            op->main.load && op->main.enable ? " and " : "",
+                            op->main.enable ? "switching the firewall on" : "");
+    case OP_FIREWALL_DISABLE:
+        return arena_printf(arena, "%s%s%s", op->main.enable ? "switching the firewall off" : "",
+                            op->main.load && op->main.enable ? " and " : "",
+                            op->main.load ? "removing the minimal main ruleset" : "");
     case OP_SERVICE_START:
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:

@@ -20,8 +20,10 @@ enum op_kind {
     OP_ROUTE_REMOVE,
     OP_ROUTE_REPLACE, /* takes the place of the route in the same slot: no moment without one */
     OP_SYSCTL_SET,
-    OP_FIREWALL_SET,    /* one network's rules; makes the table when it is not there */
-    OP_FIREWALL_REMOVE, /* one network's rules; takes the table away with the last */
+    OP_FIREWALL_SET,     /* one network's rules; makes the table when it is not there */
+    OP_FIREWALL_REMOVE,  /* one network's rules; takes the table away with the last */
+    OP_FIREWALL_ENABLE,  /* main: load the minimal main ruleset, switch the firewall on (pf) */
+    OP_FIREWALL_DISABLE, /* main: the reverse */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
     OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
@@ -49,6 +51,7 @@ struct op {
         struct route route;
         struct sysctl sysctl;
         struct firewall firewall;
+        struct firewall_main main; /* load, enable */
         struct service service;
         struct device_driver device;
         struct functions functions;

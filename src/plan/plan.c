@@ -49,91 +49,6 @@ uint32_t plan_network_mtu(const struct network *network, const struct observed *
     return link ? link->mtu : MTU_DEFAULT;
 }
 
-/* --- forwarding: one setting for all nat networks
- * ------------------------------------------------------------------- */
-
-static const char *forwarding_path(const struct planner *planner)
-{
-    return arena_printf(planner->arena, "%s/former", planner->observed->run_dir);
-}
-
-static void set_sysctl(struct planner *planner, const char *name, const char *value, const char *former)
-{
-    struct op op = {.kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = name, .value = value}};
-    struct op undo = op;
-    undo.sysctl.value = former;
-    step_add(planner, &op, &undo);
-}
-
-/* Record what the sysctls are, then switch forwarding on.  The disturbed ones come first, as operations that
- * change nothing: undone last, they end with their own value again. */
-static void switch_forwarding_on(struct planner *planner)
-{
-    const struct observed *observed = planner->observed;
-    bool needed = false;
-    struct text record = {.arena = planner->arena};
-    for (int disturbed = 0; disturbed < 2; disturbed++) {
-        vec_foreach (&observed->forwarding, sysctl) {
-            if ((sysctl->wanted == NULL) != disturbed)
-                continue;
-            needed |= sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0;
-            struct op op = {
-                .kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = sysctl->name, .value = sysctl->now}};
-            text_add(&record, "%s\n", op_format(planner->arena, &op));
-        }
-    }
-    if (!needed)
-        return;
-    const char *path = forwarding_path(planner);
-    if (!file_find(observed, path)) {
-        struct op op = {.kind = OP_FILE_WRITE, .network = ""};
-        op.file = (struct file){.path = path, .content = text_get(&record), .mode = 0600};
-        struct op undo = op;
-        undo.kind = OP_FILE_REMOVE;
-        step_add(planner, &op, &undo);
-    }
-    vec_foreach (&observed->forwarding, sysctl) {
-        if (!sysctl->wanted)
-            set_sysctl(planner, sysctl->name, sysctl->now, sysctl->now);
-    }
-    vec_foreach (&observed->forwarding, sysctl) {
-        if (sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0)
-            set_sysctl(planner, sysctl->name, sysctl->wanted, sysctl->now);
-    }
-}
-
-static const char *sysctl_now(const struct observed *observed, const char *name)
-{
-    vec_foreach (&observed->forwarding, sysctl) {
-        if (strcmp(sysctl->name, name) == 0)
-            return sysctl->now;
-    }
-    return NULL;
-}
-
-static int put_forwarding_back(struct planner *planner, struct err *err)
-{
-    const char *path = forwarding_path(planner);
-    const struct file *file = file_find(planner->observed, path);
-    if (!file)
-        return 0;
-    for (const char *rest = file->content; *rest;) {
-        size_t length = strcspn(rest, "\n");
-        struct op op;
-        int rc = op_parse(planner->arena, arena_strndup(planner->arena, rest, length), &op, err);
-        if (rc < 0 || op.kind != OP_SYSCTL_SET)
-            return err_set(err, EINVAL, "the record '%s' is damaged", path);
-        const char *now = sysctl_now(planner->observed, op.sysctl.name);
-        set_sysctl(planner, op.sysctl.name, op.sysctl.value, now ? now : op.sysctl.value);
-        rest += length + (rest[length] == '\n');
-    }
-    struct op op = {
-        .kind = OP_FILE_REMOVE, .network = "", .file = {.path = path, .content = "", .mode = file->mode}};
-    struct op undo = {.kind = OP_FILE_WRITE, .network = "", .file = *file};
-    step_add(planner, &op, &undo);
-    return 0;
-}
-
 /* --- which networks
  * ------------------------------------------------------------------------------------------------- */
 
@@ -262,8 +177,8 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
     if (rc < 0)
         return rc;
     if (forward)
-        switch_forwarding_on(&planner);
+        host_steps_up(&planner);
     else
-        rc = put_forwarding_back(&planner, err);
+        rc = host_steps_down(&planner, err);
     return rc;
 }

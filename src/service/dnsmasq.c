@@ -28,7 +28,8 @@ static const char *config_text(struct arena *arena, const struct network *networ
     text_add(&out, "# dnsmasq for network '%s', written by vmwire: changes here are lost.\n", name);
     text_add(&out,
              "# On the bridge alone: other resolvers and DHCP servers of this host keep their ports.\n");
-    text_add(&out, "interface=%s\nexcept-interface=lo\nbind-interfaces\n", name);
+    text_add(&out, "interface=%s\nexcept-interface=%s\nbind-interfaces\n", name,
+             options->loopback ? options->loopback : "lo");
     if (options->user)
         text_add(&out, "user=%s\n", options->user);
     text_add(&out, "pid-file=%s\n", path_of(arena, options->run_dir, name, "dnsmasq.pid"));

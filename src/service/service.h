@@ -12,7 +12,10 @@ struct service_options {
     const char *run_dir; /* "/run/vmwire" */
     uint32_t mtu;        /* of the bridge, bytes, for DHCP's option 26 (RFC 2132, 5.1) */
     const char *user;    /* the user that dnsmasq becomes; NULL: stay who it is */
-    const char *program; /* absolute path of vmwire itself, which the DHCP client calls with its events */
+    const char
+        *program; /* absolute path of vmwire itself, which busybox's DHCP client calls with its events */
+    const char *loopback; /* the loopback interface, which dnsmasq would add by itself; NULL: "lo" */
+    bool dhclient;        /* the DHCP client is FreeBSD's dhclient(8) */
 };
 
 /* dnsmasq for a nat network: DHCP and DNS on its bridge alone.  `leases` gets the empty lease file that it
@@ -39,7 +42,8 @@ struct leases {
  * among them, are passed over. */
 void dnsmasq_leases_parse(struct arena *arena, const char *text, struct leases *leases);
 
-/* The DHCP client for `address: dhcp` on a bridge: busybox udhcpc, which calls vmwire for its events. */
+/* The DHCP client for `address: dhcp` on a bridge: busybox udhcpc, which calls vmwire for its events, or
+ * FreeBSD's dhclient, which sets address, route and resolv.conf itself (dhclient-script(8)). */
 void dhcp_client_service(struct arena *arena, const struct network *network,
                          const struct service_options *options, struct service *service);
 

@@ -66,6 +66,8 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_FUNCTIONS_SET:
     case OP_FUNCTION_SET:
         return device_apply(host, op, flags, err);
+    case OP_FIREWALL_ENABLE: /* Linux has no main ruleset: never planned */
+    case OP_FIREWALL_DISABLE:
     case OP_NONE:
     case OP_KIND_COUNT:
         return 0;

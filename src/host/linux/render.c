@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "host/linux/text.h"
+#include "host/render_file.h"
 
 static const char *quote(struct arena *arena, const char *word)
 {
@@ -167,30 +168,6 @@ static void render_firewall(struct arena *arena, struct text *out, const struct 
     text_add(out, "nft list map inet vmwire forward_to | grep -q goto || nft delete table inet vmwire\n");
 }
 
-static void render_file(struct arena *arena, struct text *out, const struct op *op)
-{
-    const struct file *file = &op->file;
-    const char *slash = strrchr(file->path, '/');
-    const char *folder = arena_strndup(arena, file->path, (size_t)(slash - file->path));
-    if (op->kind == OP_FILE_REMOVE) {
-        text_add(out, "rm %s\n", quote(arena, file->path));
-        if (strcmp(folder, LINUX_RUN_DIR) != 0)
-            text_add(out, "rmdir --ignore-fail-on-non-empty %s\n", quote(arena, folder));
-        return;
-    }
-    const char *below = folder + strlen(LINUX_RUN_DIR);
-    text_add(out, "mkdir -p -m 700 %s%s%s\n", LINUX_RUN_DIR, *below ? " " LINUX_RUN_DIR "/network " : "",
-             *below ? quote(arena, folder) : "");
-    size_t length = strlen(file->content);
-    /* A here-document cannot hold a line that ends it, nor a last line without a newline. */
-    if ((length && file->content[length - 1] != '\n') || strncmp(file->content, "EOF\n", 4) == 0 ||
-        strstr(file->content, "\nEOF\n"))
-        text_add(out, "printf %%s %s > %s\n", quote(arena, file->content), quote(arena, file->path));
-    else
-        text_add(out, "cat > %s <<'EOF'\n%sEOF\n", quote(arena, file->path), file->content);
-    text_add(out, "chmod %o %s\n", file->mode, quote(arena, file->path));
-}
-
 /* Source: Documentation/ABI/testing/sysfs-bus-pci of the kernel. */
 static void render_device(struct arena *arena, struct text *out, const struct op *op)
 {
@@ -273,8 +250,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
         text_add(&out, "kill \"$(cat %s)\"\n", quote(arena, op->service.pid_path));
         break;
     case OP_FILE_WRITE:
+        render_file_write(arena, &out, &op->file, LINUX_RUN_DIR);
+        break;
     case OP_FILE_REMOVE:
-        render_file(arena, &out, op);
+        render_file_remove(arena, &out, &op->file, LINUX_RUN_DIR, "--ignore-fail-on-non-empty ", "");
         break;
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
@@ -284,6 +263,8 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_FUNCTION_SET:
         render_function(arena, &out, op);
         break;
+    case OP_FIREWALL_ENABLE: /* Linux has no main ruleset: never planned */
+    case OP_FIREWALL_DISABLE:
     case OP_NONE:
     case OP_KIND_COUNT:
         break;

@@ -1,0 +1,282 @@
+/* command.c: operations as the programs that carry them out.  Source: ifconfig(8), route(8), pfctl(8),
+ * devctl(8) of FreeBSD 12.1.
+ *
+ * A bridge is made by one command and set by others: ifconfig(8) cannot do both at once (`create name X addm
+ * N` fails and leaves X).  An address is always an alias: without the word it would take the place of the
+ * first one. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "host/freebsd/freebsd.h"
+
+enum { MTU_DEFAULT = 1500, ROUTE_BLACKHOLE = 6, ROUTE_UNREACHABLE = 7, ROUTE_PROHIBIT = 8 };
+
+static const char *const programs[] = {
+    "/sbin/dhclient",   "/sbin/ifconfig",    "/sbin/kldload",    "/sbin/pfctl",
+    "/sbin/route",      "/sbin/sysctl",      "/bin/kenv",        "/bin/pgrep",
+    "/usr/bin/netstat", "/usr/bin/sockstat", "/usr/sbin/devctl", "/usr/sbin/pciconf",
+};
+
+static const char *program_path(const char *name)
+{
+    for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++) {
+        if (strcmp(strrchr(programs[i], '/') + 1, name) == 0)
+            return programs[i];
+    }
+    return name;
+}
+
+struct freebsd_command freebsd_command(struct arena *arena, const char *const words[])
+{
+    VEC(const char *) argv = {0};
+    *vec_push(arena, &argv) = program_path(words[0]);
+    for (size_t i = 1; words[i]; i++)
+        *vec_push(arena, &argv) = words[i];
+    *vec_push(arena, &argv) = NULL;
+    return (struct freebsd_command){.argv = argv.items};
+}
+
+struct builder {
+    struct arena *arena;
+    struct freebsd_commands *commands;
+};
+
+static void add(const struct builder *builder, const char *const words[])
+{
+    *vec_push(builder->arena, &builder->commands->list) = freebsd_command(builder->arena, words);
+}
+#define ADD(builder, ...) add((builder), (const char *const[]){__VA_ARGS__, NULL})
+
+static void add_input(const struct builder *builder, const char *const words[], const char *input)
+{
+    struct freebsd_command command = freebsd_command(builder->arena, words);
+    command.input = input;
+    *vec_push(builder->arena, &builder->commands->list) = command;
+}
+#define ADD_INPUT(builder, input, ...) add_input((builder), (const char *const[]){__VA_ARGS__, NULL}, (input))
+
+static void link_commands(const struct builder *builder, const struct op *op)
+{
+    const struct link *link = &op->link;
+    if (op->kind == OP_LINK_DELETE) {
+        ADD(builder, "ifconfig", link->name, "destroy");
+        return;
+    }
+    if (op->kind == OP_LINK_CREATE)
+        ADD(builder, "ifconfig", "bridge", "create", "name", link->name);
+    if ((link->fields & LINK_ALIAS) && *link->alias)
+        ADD(builder, "ifconfig", link->name, "description", link->alias);
+    else if (link->fields & LINK_ALIAS)
+        ADD(builder, "ifconfig", link->name, "-description");
+    if (link->fields & LINK_MAC)
+        ADD(builder, "ifconfig", link->name, "ether", arena_strdup(builder->arena, MAC_TEXT(&link->mac)));
+    /* A new bridge has 1500, and its first port's from then on. */
+    if ((link->fields & LINK_MTU) && (op->kind == OP_LINK_SET || link->mtu != MTU_DEFAULT))
+        ADD(builder, "ifconfig", link->name, "mtu", arena_printf(builder->arena, "%u", link->mtu));
+    if (link->fields & LINK_UP)
+        ADD(builder, "ifconfig", link->name, link->up ? "up" : "down");
+}
+
+void freebsd_nic_commands(struct arena *arena, const char *tap, const char *bridge, const char *tag,
+                          uint32_t mtu, struct freebsd_commands *commands)
+{
+    struct builder builder = {.arena = arena, .commands = commands};
+    *commands = (struct freebsd_commands){0};
+    ADD(&builder, "ifconfig", tap, "description", tag);
+    if (mtu != MTU_DEFAULT)
+        ADD(&builder, "ifconfig", tap, "mtu", arena_printf(arena, "%u", mtu));
+    ADD(&builder, "ifconfig", tap, "link0");
+    ADD(&builder, "ifconfig", tap, "up");
+    ADD(&builder, "ifconfig", bridge, "addm", tap);
+}
+
+static void address_commands(const struct builder *builder, const struct op *op)
+{
+    const struct address *address = &op->address;
+    const struct prefix *prefix = &address->prefix;
+    struct ip broadcast = prefix_last(prefix);
+    const char *family = prefix->ip.family == AF_INET6 ? "inet6" : "inet";
+    if (op->kind == OP_ADDRESS_REMOVE)
+        ADD(builder, "ifconfig", address->ifname, family, arena_strdup(builder->arena, IP_TEXT(&prefix->ip)),
+            "delete");
+    else if (ip_is_set(&address->peer))
+        ADD(builder, "ifconfig", address->ifname, family, arena_strdup(builder->arena, PREFIX_TEXT(prefix)),
+            arena_strdup(builder->arena, IP_TEXT(&address->peer)), "alias");
+    else if (prefix->ip.family == AF_INET && prefix->length < 31 && ip_is_set(&address->broadcast) &&
+             !ip_equal(&broadcast, &address->broadcast))
+        ADD(builder, "ifconfig", address->ifname, family, arena_strdup(builder->arena, PREFIX_TEXT(prefix)),
+            "broadcast", arena_strdup(builder->arena, IP_TEXT(&address->broadcast)), "alias");
+    else
+        ADD(builder, "ifconfig", address->ifname, family, arena_strdup(builder->arena, PREFIX_TEXT(prefix)),
+            "alias");
+}
+
+static void route_commands(const struct builder *builder, const struct op *op)
+{
+    const struct route *route = &op->route;
+    struct arena *arena = builder->arena;
+    const char *words[12] = {"route", "-n",
+                             op->kind == OP_ROUTE_ADD      ? "add"
+                             : op->kind == OP_ROUTE_REMOVE ? "delete"
+                                                           : "change"};
+    size_t count = 3;
+    bool v6 = route->to.ip.family == AF_INET6;
+    if (v6)
+        words[count++] = "-inet6";
+    if (route->to.length == 0) {
+        words[count++] = "default";
+    } else if (route->to.length == (v6 ? 128 : 32)) {
+        words[count++] = "-host";
+        words[count++] = arena_strdup(arena, IP_TEXT(&route->to.ip));
+    } else {
+        words[count++] = "-net";
+        words[count++] = arena_strdup(arena, PREFIX_TEXT(&route->to));
+    }
+    if (op->kind == OP_ROUTE_REMOVE) {
+        /* what it leads to is in its slot, and there is one of it */
+    } else if (route->type >= ROUTE_BLACKHOLE && route->type <= ROUTE_PROHIBIT) {
+        words[count++] = v6 ? "::1" : "127.0.0.1";
+        words[count++] = route->type == ROUTE_BLACKHOLE ? "-blackhole" : "-reject";
+    } else if (ip_is_set(&route->gateway)) {
+        words[count++] = ip_is_link_local(&route->gateway) && v6
+                             ? arena_printf(arena, "%s%%%s", IP_TEXT(&route->gateway), route->ifname)
+                             : arena_strdup(arena, IP_TEXT(&route->gateway));
+    } else {
+        words[count++] = "-iface";
+        words[count++] = route->ifname;
+    }
+    add(builder, words);
+}
+
+static void firewall_commands(const struct builder *builder, const struct op *op)
+{
+    switch (op->kind) {
+    case OP_FIREWALL_SET:
+        ADD(builder, "kldload", "-n", "pf");
+        ADD_INPUT(builder, freebsd_anchor_text(builder->arena, &op->firewall), "pfctl", "-a",
+                  freebsd_anchor(builder->arena, op->firewall.network), "-f", "-");
+        break;
+    case OP_FIREWALL_REMOVE: /* an anchor without rules is gone */
+        ADD(builder, "pfctl", "-a", freebsd_anchor(builder->arena, op->firewall.network), "-f", "/dev/null");
+        break;
+    case OP_FIREWALL_ENABLE:
+        ADD(builder, "kldload", "-n", "pf");
+        if (op->main.load)
+            ADD_INPUT(builder, freebsd_main_text(), "pfctl", "-f", "-");
+        if (op->main.enable)
+            ADD(builder, "pfctl", "-e");
+        break;
+    default:
+        if (op->main.enable)
+            ADD(builder, "pfctl", "-d");
+        if (op->main.load) {
+            ADD(builder, "pfctl", "-F", "nat");
+            ADD(builder, "pfctl", "-F", "rules");
+        }
+        break;
+    }
+}
+
+static bool address_scan(const char *address, unsigned part[4])
+{
+    int end = 0;
+    return sscanf(address, "%x:%x:%x.%x%n", &part[0], &part[1], &part[2], &part[3], &end) == 4 &&
+           !address[end];
+}
+
+const char *freebsd_selector(struct arena *arena, const char *address)
+{
+    unsigned part[4];
+    if (!address_scan(address, part))
+        return NULL;
+    return arena_printf(arena, "pci%u:%u:%u:%u", part[0], part[1], part[2], part[3]);
+}
+
+const char *freebsd_pptdevs_word(struct arena *arena, const char *address)
+{
+    unsigned part[4];
+    if (!address_scan(address, part) || part[0] != 0)
+        return NULL;
+    return arena_printf(arena, "%u/%u/%u", part[1], part[2], part[3]);
+}
+
+const char *freebsd_pptdevs_line(struct arena *arena, const char *now, const char *address)
+{
+    const char *word = freebsd_pptdevs_word(arena, address);
+    struct text out = {.arena = arena};
+    bool there = false;
+    text_add(&out, "pptdevs=\"");
+    for (const char *at = now; *at;) {
+        size_t length = strcspn(at, " \t\n");
+        if (length) {
+            there |= strlen(word ? word : "") == length && strncmp(at, word, length) == 0;
+            text_add(&out, "%.*s ", (int)length, at);
+        }
+        at += length;
+        at += strspn(at, " \t\n");
+    }
+    if (there || !word)
+        out.data[--out.length] = '\0';
+    else
+        text_add(&out, "%s", word);
+    text_add(&out, "\"");
+    return text_get(&out);
+}
+
+/* vmm has the driver ppt. */
+static void device_commands(const struct builder *builder, const struct op *op)
+{
+    const char *selector = freebsd_selector(builder->arena, op->device.address);
+    if (!selector)
+        selector = op->device.address;
+    if (op->kind == OP_DEVICE_BIND) {
+        ADD(builder, "kldload", "-n", "vmm");
+        ADD(builder, "devctl", "set", "driver", "-f", selector, op->device.driver);
+    } else {
+        ADD(builder, "devctl", "clear", "driver", "-f", selector);
+    }
+}
+
+void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_commands *commands)
+{
+    struct builder builder = {.arena = arena, .commands = commands};
+    *commands = (struct freebsd_commands){0};
+    switch (op->kind) {
+    case OP_LINK_CREATE:
+    case OP_LINK_DELETE:
+    case OP_LINK_SET:
+        link_commands(&builder, op);
+        break;
+    case OP_PORT_ADD:
+    case OP_PORT_REMOVE:
+        ADD(&builder, "ifconfig", op->port.bridge, op->kind == OP_PORT_ADD ? "addm" : "deletem",
+            op->port.ifname);
+        break;
+    case OP_ADDRESS_ADD:
+    case OP_ADDRESS_REMOVE:
+        address_commands(&builder, op);
+        break;
+    case OP_ROUTE_ADD:
+    case OP_ROUTE_REMOVE:
+    case OP_ROUTE_REPLACE:
+        route_commands(&builder, op);
+        break;
+    case OP_SYSCTL_SET:
+        ADD(&builder, "sysctl", arena_printf(arena, "%s=%s", op->sysctl.name, op->sysctl.value));
+        break;
+    case OP_FIREWALL_SET:
+    case OP_FIREWALL_REMOVE:
+    case OP_FIREWALL_ENABLE:
+    case OP_FIREWALL_DISABLE:
+        firewall_commands(&builder, op);
+        break;
+    case OP_DEVICE_BIND:
+    case OP_DEVICE_UNBIND:
+        device_commands(&builder, op);
+        break;
+    default:
+        break;
+    }
+}

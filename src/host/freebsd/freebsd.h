@@ -1,0 +1,101 @@
+/* freebsd.h: FreeBSD's commands, what they print, and what their failures mean.  Pure, and compiled
+ * everywhere: parsed and decided by what a real FreeBSD 12.1 answered (tests/unit/freebsd/). */
+#ifndef VMWIRE_HOST_FREEBSD_FREEBSD_H
+#define VMWIRE_HOST_FREEBSD_FREEBSD_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "host/host.h"
+#include "model/state.h"
+#include "plan/op.h"
+
+#define FREEBSD_RUN_DIR "/var/run/vmwire"
+
+/* One program that apply runs and render prints. */
+struct freebsd_command {
+    const char *const *argv; /* argv[0] is an absolute path */
+    const char *input;       /* its standard input; NULL: none */
+};
+
+struct freebsd_commands {
+    VEC(struct freebsd_command) list;
+};
+
+/* command.c: what carries an operation out, in order.  None for files, services' ends and what FreeBSD does
+ * not have (STP of a bridge as a whole, functions of SR-IOV): apply does or refuses those itself. */
+void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_commands *commands);
+/* One command from words, the last argument NULL; words[0] is a program's name, which becomes its path. */
+struct freebsd_command freebsd_command(struct arena *arena, const char *const words[]);
+#define FREEBSD_COMMAND(arena, ...) freebsd_command((arena), (const char *const[]){__VA_ARGS__, NULL})
+
+/* What `ifconfig tap create` is followed by: the tag, the bridge's MTU, up, port of the bridge.  The tap
+ * keeps its name, because a renamed one has no node in /dev; `link0` keeps it up when bhyve closes it, so
+ * that a guest that reboots has its network again. */
+void freebsd_nic_commands(struct arena *arena, const char *tap, const char *bridge, const char *tag,
+                          uint32_t mtu, struct freebsd_commands *commands);
+
+/* "0000:03:00.0" as devctl(8) writes it, "pci0:3:0:0", and as loader.conf(5) does, "3/0/0"; NULL when it is
+ * no PCI address (or, for the latter, not of domain 0). */
+const char *freebsd_selector(struct arena *arena, const char *address);
+const char *freebsd_pptdevs_word(struct arena *arena, const char *address);
+/* The line of /boot/loader.conf that gives a device to ppt at boot, beside those that `now` (kenv pptdevs, ""
+ * none) has already. */
+const char *freebsd_pptdevs_line(struct arena *arena, const char *now, const char *address);
+
+/* failure.c: what a command's failure means.  Returns 0 when what was wanted is so already (only with
+ * HOST_APPLY_TOLERANT, but for pf that is on already), else a negative errno with `err` set.  `output` and
+ * `errors` are what the command printed. */
+int freebsd_failure(struct arena *arena, const struct op *op, const struct freebsd_command *command,
+                    int status, const char *output, const char *errors, unsigned flags, struct err *err);
+/* `ifconfig bridge create name X` that could not give the name leaves a bridge behind, whose name it printed:
+ * that name, or NULL. */
+const char *freebsd_leftover(struct arena *arena, const char *output);
+
+/* pf.c */
+const char *freebsd_anchor(struct arena *arena, const char *network); /* "vmwire/NET" */
+const char *freebsd_anchor_text(struct arena *arena, const struct firewall *firewall);
+const char *freebsd_main_text(void); /* the minimal main ruleset */
+/* `pfctl -s Anchors`: the networks of "  vmwire/NET" lines, with -a vmwire. */
+struct freebsd_names {
+    VEC(const char *) list;
+};
+void freebsd_anchors_parse(struct arena *arena, const char *text, struct freebsd_names *networks);
+/* What `pfctl -a vmwire/NET -sn` and `-sr` printed: true, and `firewall` filled, when these are all the rules
+ * of that network, and no others. */
+bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *nat, const char *rules,
+                          struct firewall *firewall);
+/* From `pfctl -s info`, `-s nat` and `-s rules` of the main ruleset; NULL texts where /dev/pf is missing. */
+void freebsd_main_judge(struct arena *arena, const char *info, const char *nat, const char *rules,
+                        struct firewall_main *main);
+
+/* parse_ifconfig.c: `ifconfig -a -f inet:cidr`, links and addresses.  `openers` (may be NULL) gets the
+ * interfaces that a process has open ("Opened by PID").  Interfaces of unknown forms are kept, with what is
+ * known. */
+void freebsd_ifconfig_parse(struct arena *arena, const char *text, struct observed *observed,
+                            struct freebsd_names *openers);
+/* `ifconfig BRIDGE addr`: the port behind which a MAC was seen, or NULL. */
+const char *freebsd_port_of_mac(struct arena *arena, const char *text, const struct mac *mac);
+/* The word that `ifconfig tap create` printed when it is the prefix and a number, else NULL. */
+const char *freebsd_created(struct arena *arena, const char *output, const char *prefix);
+
+/* parse_route.c: `netstat -rnW -f inet` and `-f inet6`.  Routes of the kernel's own (loopback, own addresses)
+ * are left out, those to a connected prefix have protocol 2. */
+void freebsd_routes_parse(struct arena *arena, const char *text, int family, struct observed *observed);
+
+/* parse_misc.c */
+/* `sysctl NAME…`: the value of "NAME: VALUE" in the arena, or NULL. */
+const char *freebsd_sysctl_parse(struct arena *arena, const char *text, const char *name);
+/* `pgrep -lf dhclient`: the process that has the lease of an interface, not its privileged half; 0 none. */
+pid_t freebsd_dhclient_parse(const char *text, const char *ifname);
+/* A file of dhclient.leases(5): the address and router of the last lease that is not rejected. */
+bool freebsd_lease_parse(const char *text, const char *ifname, struct prefix *address, struct ip *router);
+/* `sockstat -46l -P udp -p 67`: who listens. */
+bool freebsd_sockstat_parse(struct arena *arena, const char *text, const struct ip *address, uint16_t port,
+                            struct listener *listener);
+/* `pciconf -lv`: every PCI device.  `ifname` is the device's name as it stands, "" for ppt, none and virtio.
+ */
+void freebsd_pciconf_parse(struct arena *arena, const char *text, struct observed *observed);
+
+#endif

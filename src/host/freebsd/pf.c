@@ -1,0 +1,166 @@
+/* pf.c: the packet filter: one anchor a network, and the main ruleset that has to hand over to it.
+ *
+ * Theory of operation.  pf looks at an anchor only where a line of the main ruleset says so; an anchor that
+ * is loaded and not named there is not in force, and nothing tells.  The main ruleset is the administrator's:
+ * it is never rewritten.  Where it lacks the three lines vmwire refuses and says them; only where no ruleset
+ * is loaded at all it loads one of its own, which is these three lines, and pf's default is to pass.
+ *
+ * A network's rules, as for Linux (nft_text.c): guests leave by the uplink alone, under the host's address;
+ * nobody outside opens a connection to them; networks are closed to each other.  What admits is not `quick`,
+ * so that a rule of the administrator's behind the anchor can still refuse; what refuses is. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "host/freebsd/freebsd.h"
+
+static const char *const main_lines[] = {"nat-anchor \"vmwire/*\"", "rdr-anchor \"vmwire/*\"",
+                                         "anchor \"vmwire/*\""};
+enum { MAIN_LINES = 3 };
+
+const char *freebsd_anchor(struct arena *arena, const char *network)
+{
+    return arena_printf(arena, "vmwire/%s", network);
+}
+
+const char *freebsd_main_text(void)
+{
+    return "nat-anchor \"vmwire/*\"\nrdr-anchor \"vmwire/*\"\nanchor \"vmwire/*\"\n";
+}
+
+/* The tag tells, behind the translation, whose packet it is. */
+const char *freebsd_anchor_text(struct arena *arena, const struct firewall *firewall)
+{
+    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
+    struct text out = {.arena = arena};
+    text_add(&out, "nat on %s inet from %s to any -> (%s)\n", uplink, subnet, uplink);
+    text_add(&out, "pass in on %s inet from %s to any tag vmwire\n", bridge, subnet);
+    text_add(&out, "pass in on %s inet proto udp from any port 68 to any port 67\n", bridge);
+    text_add(&out, "pass out on %s inet all tagged vmwire\n", uplink);
+    text_add(&out, "pass out quick on %s inet from %s to %s\n", bridge, subnet, subnet);
+    text_add(&out, "block drop out quick on %s inet from any to %s\n", bridge, subnet);
+    text_add(&out, "block drop out quick on ! %s inet from %s to ! %s\n", uplink, subnet, subnet);
+    return text_get(&out);
+}
+
+void freebsd_anchors_parse(struct arena *arena, const char *text, struct freebsd_names *networks)
+{
+    static const char prefix[] = "vmwire/";
+    for (const char *line = text; *line;) {
+        size_t length = strcspn(line, "\n"), blank = strspn(line, " \t");
+        const char *name = line + blank;
+        if (blank < length && strncmp(name, prefix, strlen(prefix)) == 0) {
+            name += strlen(prefix);
+            const char *network = arena_strndup(arena, name, (size_t)(line + length - name));
+            if (!name_fault(arena, network))
+                *vec_push(arena, &networks->list) = network;
+        }
+        line += length + (line[length] == '\n');
+    }
+}
+
+/* How much of a rule pfctl prints as it was loaded, on every release: behind " inet" it adds flags and states
+ * and names ports; behind the address of a translation, the way that it chooses. */
+static size_t sure_length(const char *rule, size_t length)
+{
+    const char *end = strncmp(rule, "nat ", 4) == 0 ? NULL : strstr(rule, " inet ");
+    return end && end < rule + length ? (size_t)(end - rule) + strlen(" inet") : length;
+}
+
+/* Do the lines of `shown` begin as those of `wanted` do, one by one? */
+static bool same_rules(const char *wanted, const char *shown)
+{
+    while (*wanted && *shown) {
+        size_t want = strcspn(wanted, "\n"), show = strcspn(shown, "\n"), sure = sure_length(wanted, want);
+        if (show < sure || memcmp(wanted, shown, sure) != 0 || (show > sure && shown[sure] != ' '))
+            return false;
+        wanted += want + (wanted[want] == '\n');
+        shown += show + (shown[show] == '\n');
+    }
+    return !*wanted && !*shown;
+}
+
+bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *nat, const char *rules,
+                          struct firewall *firewall)
+{
+    static const char on[] = "nat on ", from[] = " inet from ", to[] = " to any -> (";
+    if (strncmp(nat, on, strlen(on)) != 0)
+        return false;
+    const char *uplink = nat + strlen(on);
+    const char *subnet = strstr(uplink, from), *end = subnet ? strstr(subnet, to) : NULL;
+    if (!end || strcspn(nat, "\n") < (size_t)(end - nat))
+        return false;
+    *firewall = (struct firewall){.network = network, .bridge = network};
+    firewall->uplink = arena_strndup(arena, uplink, (size_t)(subnet - uplink));
+    subnet += strlen(from);
+    if (prefix_parse(arena_strndup(arena, subnet, (size_t)(end - subnet)), &firewall->subnet) < 0)
+        return false;
+    return same_rules(freebsd_anchor_text(arena, firewall), arena_printf(arena, "%s%s", nat, rules));
+}
+
+/* --- the main ruleset
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Is there a line `wanted all`, also with `quick` behind the word, and nothing that narrows it? */
+static bool has_line(const char *text, const char *wanted, size_t *others)
+{
+    bool found = false;
+    for (const char *line = text; *line;) {
+        size_t length = strcspn(line, "\n"), word = strcspn(wanted, " ");
+        const char *rest = line + word;
+        bool quick = strncmp(line, wanted, word) == 0 && strncmp(rest, " quick ", 7) == 0;
+        if (quick)
+            rest += 6;
+        if (strncmp(line, wanted, word) == 0 && strncmp(rest, wanted + word, strlen(wanted + word)) == 0 &&
+            strncmp(rest + strlen(wanted + word), " all", 4) == 0 &&
+            (size_t)(rest - line) + strlen(wanted + word) + 4 == length)
+            found = true;
+        (*others)++;
+        line += length + (line[length] == '\n');
+    }
+    return found;
+}
+
+static const char *missing_text(struct arena *arena, const bool has[MAIN_LINES])
+{
+    struct text out = {.arena = arena};
+    text_add(&out, "pf's ruleset does not refer to vmwire's rules, so that they would be loaded and not in "
+                   "force.  Add to /etc/pf.conf");
+    if (!has[0] || !has[1])
+        text_add(&out, ", before its first filter rule (block, pass, anchor):\n%s%s%s%s",
+                 has[0] ? "" : "    nat-anchor \"vmwire/*\"\n", has[1] ? "" : "    rdr-anchor \"vmwire/*\"\n",
+                 has[2] ? "" : "and", has[2] ? "" : ",");
+    if (!has[2])
+        text_add(&out, "%swhere its filter rules shall judge guests' packets:\n    anchor \"vmwire/*\"\n",
+                 has[0] && has[1] ? ", " : " ");
+    text_add(&out, "then run: pfctl -f /etc/pf.conf");
+    return text_get(&out);
+}
+
+void freebsd_main_judge(struct arena *arena, const char *info, const char *nat, const char *rules,
+                        struct firewall_main *main)
+{
+    bool on = info && strncmp(info, "Status: Enabled", 15) == 0;
+    *main = (struct firewall_main){.enable = !on};
+    if (!info || (!*nat && !*rules)) {
+        main->load = true;
+        return;
+    }
+    size_t nats = 0, filters = 0;
+    const bool has[MAIN_LINES] = {has_line(nat, main_lines[0], &nats),
+                                  has_line(nat, main_lines[1], &(size_t){0}),
+                                  has_line(rules, main_lines[2], &filters)};
+    main->ours = has[0] && has[1] && has[2] && nats == 2 && filters == 1;
+    if (main->ours)
+        return;
+    main->enable = false;
+    if (!has[0] || !has[1] || !has[2])
+        main->refusal = missing_text(arena, has);
+    if (!on)
+        main->refusal = arena_printf(
+            arena,
+            "%s%spf is off, and a ruleset that is not vmwire's is loaded.  Switch it on: pfctl -e "
+            "(and at boot: sysrc pf_enable=YES)",
+            main->refusal ? main->refusal : "", main->refusal ? "\n" : "");
+}

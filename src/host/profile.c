@@ -1,0 +1,88 @@
+/* profile.c: the table of operating systems: profile.h. */
+#include "host/profile.h"
+
+#include <string.h>
+
+#include "host/freebsd/freebsd.h"
+#include "host/linux/text.h"
+
+enum { MTU_DEFAULT = 1500 };
+
+static void want_sysctl(struct arena *arena, struct observed *observed, const char *name)
+{
+    *vec_push(arena, &observed->forwarding) =
+        (struct forwarding_sysctl){.name = name, .now = "0", .wanted = "1"};
+}
+
+static void linux_fresh(struct arena *arena, struct observed *observed)
+{
+    want_sysctl(arena, observed, "net.ipv4.ip_forward");
+}
+
+static void freebsd_fresh(struct arena *arena, struct observed *observed)
+{
+    want_sysctl(arena, observed, "net.inet.ip.forwarding");
+    freebsd_main_judge(arena, NULL, NULL, NULL, &observed->firewall_main);
+    observed->firewall_base = true;
+}
+
+static const struct host_profile profiles[] = {
+    {
+        .name = "linux",
+        .system = "Linux",
+        .run_dir = LINUX_RUN_DIR,
+        .config_path = "/etc/vmwire/vmwire.yaml",
+        .program = "/usr/sbin/vmwire",
+        .service_user = "dnsmasq",
+        .install = "Debian: apt install",
+        .loopback = "lo",
+        .render = linux_render,
+        .fresh = linux_fresh,
+    },
+    {
+        .name = "freebsd",
+        .system = "FreeBSD",
+        .run_dir = FREEBSD_RUN_DIR,
+        .config_path = "/usr/local/etc/vmwire/vmwire.yaml",
+        .program = "/usr/local/sbin/vmwire",
+        .service_user = "nobody",
+        .install = "FreeBSD: pkg install",
+        .loopback = "lo0",
+        .dhclient = true,
+        .traits = {.no_link_fields = LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
+                   .bare_ports = true,
+                   .leases_stay = true,
+                   .nat_names_uplink = true,
+                   .stable_macs = true},
+        .render = freebsd_render,
+        .fresh = freebsd_fresh,
+    },
+};
+
+const struct host_profile *host_profile_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(profiles) / sizeof(*profiles); i++) {
+        if (strcmp(profiles[i].name, name) == 0)
+            return &profiles[i];
+    }
+    return NULL;
+}
+
+void host_profile_fresh(const struct host_profile *profile, struct arena *arena, const struct model *model,
+                        struct observed *observed)
+{
+    *observed = (struct observed){.run_dir = profile->run_dir, .traits = profile->traits};
+    vec_foreach (&model->networks, network) {
+        if (!network->uplink || link_find(observed, network->uplink))
+            continue;
+        *vec_push(arena, &observed->links) = (struct link){.name = network->uplink,
+                                                           .kind = "",
+                                                           .alias = "",
+                                                           .master = "",
+                                                           .mtu = MTU_DEFAULT,
+                                                           .up = network->mode != NETWORK_BRIDGED,
+                                                           .carrier = true,
+                                                           .index = (int)observed->links.count + 1};
+    }
+    profile->fresh(arena, observed);
+}

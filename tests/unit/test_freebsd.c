@@ -1,0 +1,724 @@
+/* test_freebsd.c: FreeBSD's commands, what they print, and what their failures mean, on what a real
+ * FreeBSD 12.1 answered (tests/unit/freebsd/).  Tests are named after what catches a program out. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "host/freebsd/freebsd.h"
+#include "host/profile.h"
+#include "host/render.h"
+#include "service/service.h"
+
+static const char *transcript(struct arena *arena, const char *name)
+{
+    char *text;
+    const char *path = arena_printf(arena, "%s/tests/unit/freebsd/%s.txt", getenv("VMWIRE_SOURCE"), name);
+    if (file_read(arena, AT_FDCWD, path, 1 << 20, &text, NULL, NULL) < 0)
+        fail_msg("%s cannot be read", path);
+    return text;
+}
+
+static struct op operation(struct arena *arena, const char *line)
+{
+    struct op op;
+    struct err err = {0};
+    if (op_parse(arena, line, &op, &err) < 0)
+        fail_msg("%s: %s", line, err.text);
+    return op;
+}
+
+static void expect_render(const char *line, const char *commands)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct op op = operation(&arena, line);
+    assert_string_equal(freebsd_render(&arena, &op), commands);
+}
+
+/* The failure of the operation's last command; `text` is what the error must hold, NULL: it is none. */
+static void expect_failure(const char *line, const char *output, const char *errors, unsigned flags, int code,
+                           const char *text)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct op op = operation(&arena, line);
+    struct freebsd_commands commands;
+    struct err err = {0};
+    struct freebsd_command none = {.argv = (const char *const[]){"dhclient", NULL}};
+    freebsd_commands(&arena, &op, &commands);
+    const struct freebsd_command *last =
+        commands.list.count ? &commands.list.items[commands.list.count - 1] : &none;
+    int rc = freebsd_failure(&arena, &op, last, 1, output, errors, flags, &err);
+    assert_int_equal(rc, code);
+    if (text && !strstr(err.text, text))
+        fail_msg("'%s' does not say '%s'", err.text, text);
+}
+
+/* --- interfaces */
+
+static void create_and_each_setting_are_commands_of_their_own(void **state)
+{
+    (void)state;
+    expect_render("link-create network=brext ifname=brext kind=bridge mac=52:54:00:12:34:56 mtu=9000 up=1 "
+                  "alias=vmwire:brext",
+                  "ifconfig bridge create name brext\n"
+                  "ifconfig brext description vmwire:brext\n"
+                  "ifconfig brext ether 52:54:00:12:34:56\n"
+                  "ifconfig brext mtu 9000\n"
+                  "ifconfig brext up\n");
+    expect_render("port-add network=brext ifname=re1 bridge=brext", "ifconfig brext addm re1\n");
+    expect_render("port-remove network=brext ifname=re1 bridge=brext", "ifconfig brext deletem re1\n");
+    expect_render("link-set network=brext ifname=re1 kind= up=1", "ifconfig re1 up\n");
+    expect_render("link-delete network=brext ifname=brext kind=bridge", "ifconfig brext destroy\n");
+}
+
+static void an_address_is_an_alias_or_it_replaces_the_first_one(void **state)
+{
+    (void)state;
+    expect_render("address-add network=n ifname=brnat address=10.0.0.1/24 broadcast=10.0.0.255",
+                  "ifconfig brnat inet 10.0.0.1/24 alias\n");
+    expect_render("address-add network=n ifname=re1 address=192.0.2.5/24 broadcast=192.0.2.127",
+                  "ifconfig re1 inet 192.0.2.5/24 broadcast 192.0.2.127 alias\n");
+    expect_render("address-remove network=n ifname=re1 address=192.0.2.6/32",
+                  "ifconfig re1 inet 192.0.2.6 delete\n");
+    expect_render("address-add network=n ifname=re1 address=2001:db8::5/64",
+                  "ifconfig re1 inet6 2001:db8::5/64 alias\n");
+}
+
+static void routes_name_no_interface_where_a_gateway_tells_it(void **state)
+{
+    (void)state;
+    expect_render(
+        "route-add network=n table=254 to=0.0.0.0/0 type=1 protocol=4 gateway=192.0.2.1 ifname=brext",
+        "route -n add default 192.0.2.1\n");
+    expect_render(
+        "route-remove network=n table=254 to=0.0.0.0/0 type=1 protocol=4 gateway=192.0.2.1 ifname=re1",
+        "route -n delete default\n");
+    expect_render("route-add network=n table=254 to=10.5.0.0/16 type=1 gateway=192.0.2.9 ifname=brext",
+                  "route -n add -net 10.5.0.0/16 192.0.2.9\n");
+    expect_render("route-add network=n table=254 to=10.5.0.1/32 type=1 scope=253 ifname=brext",
+                  "route -n add -host 10.5.0.1 -iface brext\n");
+    expect_render("route-add network=n table=254 to=::/0 type=1 gateway=fe80::1 ifname=brext",
+                  "route -n add -inet6 default fe80::1%brext\n");
+}
+
+static void a_taken_name_leaves_a_bridge_behind(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    assert_string_equal(freebsd_leftover(&arena, "bridge2\n"), "bridge2");
+    /* what it prints when all went well is the new name: never to be destroyed */
+    assert_null(freebsd_leftover(&arena, "brext\n"));
+    assert_null(freebsd_leftover(&arena, "bridgehead\n"));
+    assert_null(freebsd_leftover(&arena, ""));
+    expect_failure("link-create network=brext ifname=brext kind=bridge", "bridge2\n",
+                   "ifconfig: ioctl SIOCSIFNAME (set name): File exists\n", 0, -EEXIST,
+                   "this host has an interface 'brext' already");
+}
+
+static void addm_answers_by_errno_alone(void **state)
+{
+    (void)state;
+    const char *add = "port-add network=brext ifname=vtnet0 bridge=brext";
+    expect_failure(add, "", "ifconfig: BRDGADD vtnet0: File exists\n", 0, -EEXIST,
+                   "is a port of 'brext' already");
+    expect_failure(add, "", "ifconfig: BRDGADD vtnet0: File exists\n", HOST_APPLY_TOLERANT, 0, NULL);
+    expect_failure(add, "", "ifconfig: BRDGADD vtnet0: Device busy\n", HOST_APPLY_TOLERANT, -EBUSY,
+                   "'vtnet0' is a port of another bridge");
+    expect_failure(add, "", "ifconfig: BRDGADD vtnet0: No such file or directory\n", 0, -ENODEV,
+                   "interface 'vtnet0' does not exist");
+    expect_failure(add, "", "ifconfig: BRDGADD vtnet0: Invalid argument\n", 0, -EINVAL, "its MTU");
+    expect_failure("port-remove network=brext ifname=tapx bridge=brext", "",
+                   "ifconfig: BRDGDEL tapx: No such file or directory\n", 0, -ENOENT, "not a port");
+    expect_failure("port-remove network=brext ifname=tapx bridge=brext", "",
+                   "ifconfig: BRDGDEL tapx: No such file or directory\n", HOST_APPLY_TOLERANT, 0, NULL);
+}
+
+static void an_mtu_that_ports_do_not_have_is_refused(void **state)
+{
+    (void)state;
+    expect_failure("link-set network=brext ifname=brext kind= mtu=9000", "",
+                   "ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument\n", 0, -EINVAL,
+                   "its ports have another");
+}
+
+static void not_root_is_said_as_such(void **state)
+{
+    (void)state;
+    expect_failure("link-create network=b ifname=b kind=bridge", "",
+                   "ifconfig: SIOCIFCREATE2: Operation not permitted\n", 0, -EPERM, "run as root");
+    expect_failure("sysctl-set name=net.inet.ip.forwarding value=1", "net.inet.ip.forwarding: 0\n",
+                   "sysctl: net.inet.ip.forwarding=1: Operation not permitted\n", 0, -EPERM, "run as root");
+    expect_failure("firewall-enable load=1 enable=1", "", "kldload: can't load pf: Operation not permitted\n",
+                   0, -EPERM, "run as root");
+}
+
+static void destroying_and_removing_what_is_gone_is_no_failure_when_rolling_back(void **state)
+{
+    (void)state;
+    const char *gone = "ifconfig: interface brext does not exist\n";
+    expect_failure("link-delete network=brext ifname=brext kind=bridge", "", gone, HOST_APPLY_TOLERANT, 0,
+                   NULL);
+    expect_failure("link-delete network=brext ifname=brext kind=bridge", "", gone, 0, -ENODEV,
+                   "does not exist");
+    expect_failure("address-remove network=n ifname=brnat address=10.0.0.77/24", "",
+                   "ifconfig: ioctl (SIOCDIFADDR): Can't assign requested address\n", HOST_APPLY_TOLERANT, 0,
+                   NULL);
+    expect_failure("route-add network=n table=254 to=0.0.0.0/0 type=1 gateway=192.0.2.1 ifname=re1",
+                   "add net default: gateway 192.0.2.1 fib 0: route already in table\n", "",
+                   HOST_APPLY_TOLERANT, 0, NULL);
+    expect_failure("route-remove network=n table=254 to=0.0.0.0/0 type=1 gateway=192.0.2.1 ifname=re1",
+                   "delete net default fib 0: not in table\n", "route: route has not been found\n",
+                   HOST_APPLY_TOLERANT, 0, NULL);
+}
+
+static void renamed_bridges_are_bridges_by_their_group(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    freebsd_ifconfig_parse(&arena, transcript(&arena, "ifconfig-bridges"), &seen, NULL);
+    assert_int_equal(seen.links.count, 5);
+    const struct link *brext = link_find(&seen, "brext"), *brnat = link_find(&seen, "brnat");
+    assert_string_equal(brext->kind, "bridge");
+    assert_string_equal(brnat->kind, "bridge");
+    assert_true(brext->up && brext->mtu == 1500);
+    assert_string_equal(MAC_TEXT(&brnat->mac), "58:9c:fc:00:05:14");
+    assert_string_equal(link_find(&seen, "vtnet0")->master, "brext");
+    assert_string_equal(link_find(&seen, "tap0")->master, "brext");
+    assert_string_equal(link_find(&seen, "tap0")->kind, "tun");
+    assert_string_equal(link_find(&seen, "brnat")->master, "");
+    assert_true(link_find(&seen, "lo0")->loopback);
+    assert_int_equal(link_find(&seen, "lo0")->mtu, 16384);
+}
+
+static void netmasks_are_hexadecimal_unless_asked_for(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed cidr = {0}, plain = {0}, aliases = {0};
+    freebsd_ifconfig_parse(&arena, transcript(&arena, "ifconfig-bridges"), &cidr, NULL);
+    const struct address *last = &cidr.addresses.items[cidr.addresses.count - 1];
+    assert_string_equal(last->ifname, "brnat");
+    assert_string_equal(PREFIX_TEXT(&last->prefix), "10.0.0.1/24");
+    assert_string_equal(IP_TEXT(&last->broadcast), "10.0.0.255");
+    freebsd_ifconfig_parse(&arena, transcript(&arena, "ifconfig-plain"), &plain, NULL);
+    last = &plain.addresses.items[plain.addresses.count - 1];
+    assert_string_equal(last->ifname, "bridge7");
+    assert_string_equal(PREFIX_TEXT(&last->prefix), "10.0.0.2/24");
+    const char *text = arena_printf(&arena, "vtnet0: flags=8843<UP> metric 0 mtu 1500\n%s",
+                                    transcript(&arena, "ifconfig-aliases"));
+    freebsd_ifconfig_parse(&arena, text, &aliases, NULL);
+    assert_int_equal(aliases.addresses.count, 3);
+    assert_string_equal(PREFIX_TEXT(&aliases.addresses.items[1].prefix), "192.0.2.6/32");
+    /* the kernel makes it again by itself */
+    assert_true(aliases.addresses.items[2].kernel);
+    assert_string_equal(PREFIX_TEXT(&aliases.addresses.items[2].prefix), "fe80::5054:ff:fe12:3456/64");
+}
+
+static void names_may_hold_blanks(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    freebsd_ifconfig_parse(
+        &arena,
+        "a b: flags=8802<BROADCAST,SIMPLEX,MULTICAST> metric 0 mtu 1500\n\tgroups: bridge\n"
+        "\tmember: vm_1:x flags=143<LEARNING>\n"
+        "vm_1:x: flags=8802<BROADCAST> metric 0 mtu 1400\n\tdescription: hello world\n",
+        &seen, NULL);
+    assert_string_equal(seen.links.items[0].name, "a b");
+    assert_false(seen.links.items[0].up);
+    assert_string_equal(seen.links.items[1].master, "a b");
+    assert_string_equal(seen.links.items[1].alias, "hello world");
+    assert_int_equal(seen.links.items[1].mtu, 1400);
+}
+
+/* --- taps */
+
+static void a_tap_is_tagged_by_description_and_keeps_its_name(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct freebsd_commands commands;
+    freebsd_nic_commands(&arena, "tap0", "brnat", "vmwire:brnat vm0/0 00:a0:98:1b:c8:07", 1500, &commands);
+    const char *const wanted[][5] = {
+        {"/sbin/ifconfig", "tap0", "description", "vmwire:brnat vm0/0 00:a0:98:1b:c8:07"},
+        {"/sbin/ifconfig", "tap0", "link0"},
+        {"/sbin/ifconfig", "tap0", "up"},
+        {"/sbin/ifconfig", "brnat", "addm", "tap0"}};
+    assert_int_equal(commands.list.count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t word = 0; wanted[i][word] || commands.list.items[i].argv[word]; word++)
+            assert_string_equal(commands.list.items[i].argv[word], wanted[i][word]);
+    }
+    freebsd_nic_commands(&arena, "tap0", "brnat", "t", 9000, &commands);
+    assert_string_equal(commands.list.items[1].argv[2], "mtu");
+    assert_string_equal(freebsd_created(&arena, "tap0\n", "tap"), "tap0");
+    assert_null(freebsd_created(&arena, "tapnat\n", "tap"));
+    assert_null(freebsd_created(&arena, "tap\n", "tap"));
+}
+
+static void an_open_tap_says_by_whom(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    struct freebsd_names openers = {0};
+    freebsd_ifconfig_parse(&arena, transcript(&arena, "ifconfig-open-tap"), &seen, &openers);
+    assert_int_equal(openers.list.count, 1);
+    assert_string_equal(openers.list.items[0], "tap0");
+    assert_true(seen.links.items[0].carrier);
+    seen = (struct observed){0};
+    openers = (struct freebsd_names){0};
+    freebsd_ifconfig_parse(&arena, transcript(&arena, "ifconfig-closed-tap"), &seen, &openers);
+    assert_int_equal(openers.list.count, 0);
+    assert_false(seen.links.items[0].carrier || seen.links.items[0].up);
+}
+
+static void a_mac_seen_behind_a_port_is_found(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct mac mac;
+    mac_parse("00:a0:98:1b:c8:07", &mac);
+    assert_string_equal(freebsd_port_of_mac(&arena, transcript(&arena, "ifconfig-addr"), &mac), "tap0");
+    mac.bytes[5]++;
+    assert_null(freebsd_port_of_mac(&arena, transcript(&arena, "ifconfig-addr"), &mac));
+}
+
+/* --- pf */
+
+static const char firewall_set[] = "firewall-set network=brnat bridge=brnat uplink=vtnet0 subnet=10.0.0.0/24";
+static const char nat_shown[] = "nat on vtnet0 inet from 10.0.0.0/24 to any -> (vtnet0) round-robin\n";
+
+/* As pfctl shows filter rules: what it adds is from the transcripts. */
+static const char rules_shown[] =
+    "pass in on brnat inet from 10.0.0.0/24 to any flags S/SA keep state tag vmwire\n"
+    "pass in on brnat inet proto udp from any port = bootpc to any port = bootps keep state\n"
+    "pass out on vtnet0 inet all flags S/SA keep state tagged vmwire\n"
+    "pass out quick on brnat inet from 10.0.0.0/24 to 10.0.0.0/24 flags S/SA keep state\n"
+    "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
+    "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n";
+
+static void one_anchor_a_network_and_the_module_first(void **state)
+{
+    (void)state;
+    expect_render(firewall_set, "kldload -n pf\n"
+                                "pfctl -a vmwire/brnat -f - <<'EOF'\n"
+                                "nat on vtnet0 inet from 10.0.0.0/24 to any -> (vtnet0)\n"
+                                "pass in on brnat inet from 10.0.0.0/24 to any tag vmwire\n"
+                                "pass in on brnat inet proto udp from any port 68 to any port 67\n"
+                                "pass out on vtnet0 inet all tagged vmwire\n"
+                                "pass out quick on brnat inet from 10.0.0.0/24 to 10.0.0.0/24\n"
+                                "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
+                                "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n"
+                                "EOF\n");
+    expect_render("firewall-remove network=brnat bridge=brnat", "pfctl -a vmwire/brnat -f /dev/null\n");
+}
+
+static void an_anchor_is_right_only_with_all_its_rules(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct firewall firewall;
+    assert_true(freebsd_anchor_parse(&arena, "brnat", nat_shown, rules_shown, &firewall));
+    assert_string_equal(firewall.uplink, "vtnet0");
+    assert_string_equal(PREFIX_TEXT(&firewall.subnet), "10.0.0.0/24");
+    assert_false(freebsd_anchor_parse(&arena, "brnat", nat_shown, "", &firewall));
+    assert_false(freebsd_anchor_parse(&arena, "brnat", "", rules_shown, &firewall));
+    assert_false(freebsd_anchor_parse(&arena, "other", nat_shown, rules_shown, &firewall));
+    const char *more = arena_printf(&arena, "%spass all flags S/SA keep state\n", rules_shown);
+    assert_false(freebsd_anchor_parse(&arena, "brnat", nat_shown, more, &firewall));
+    const char *less =
+        arena_strndup(&arena, rules_shown, (size_t)(strstr(rules_shown, "block") - rules_shown));
+    assert_false(freebsd_anchor_parse(&arena, "brnat", nat_shown, less, &firewall));
+}
+
+static void anchors_are_listed_below_vmwire_alone(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct freebsd_names names = {0};
+    freebsd_anchors_parse(&arena, "  vmwire/brnat\n  vmwire/brother\n  other/x\n  vmwire/a b\n", &names);
+    assert_int_equal(names.list.count, 2);
+    assert_string_equal(names.list.items[1], "brother");
+}
+
+/* Of an anchor that is not there pfctl says "DIOCGETRULES: Invalid argument" and ends with 0. */
+static void an_absent_anchor_has_no_rules_though_pfctl_ends_with_0(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct firewall firewall;
+    assert_false(freebsd_anchor_parse(&arena, "brnat", "", "", &firewall));
+}
+
+static void judge(const char *info, const char *nat, const char *rules, struct firewall_main *main)
+{
+    static struct arena arena;
+    freebsd_main_judge(&arena, info, nat, rules, main);
+}
+
+static void without_the_module_a_minimal_ruleset_is_loaded_and_pf_switched_on(void **state)
+{
+    (void)state;
+    struct firewall_main main;
+    judge(NULL, NULL, NULL, &main);
+    assert_true(main.load && main.enable && !main.refusal && !main.ours);
+    judge("Status: Disabled for 0 days", "", "", &main);
+    assert_true(main.load && main.enable && !main.refusal);
+    judge("Status: Enabled for 0 days 00:00:00           Debug: Urgent\n", "", "", &main);
+    assert_true(main.load && !main.enable && !main.refusal);
+    expect_render("firewall-enable load=1 enable=1", "kldload -n pf\n"
+                                                     "pfctl -f - <<'EOF'\n"
+                                                     "nat-anchor \"vmwire/*\"\n"
+                                                     "rdr-anchor \"vmwire/*\"\n"
+                                                     "anchor \"vmwire/*\"\n"
+                                                     "EOF\n"
+                                                     "pfctl -e\n");
+    expect_render("firewall-disable load=1 enable=1", "pfctl -d\npfctl -F nat\npfctl -F rules\n");
+    expect_render("firewall-disable load=1", "pfctl -F nat\npfctl -F rules\n");
+}
+
+static void the_minimal_ruleset_is_known_again(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct firewall_main main;
+    const char *on = transcript(&arena, "pfctl-info");
+    const char *nat = "nat-anchor \"vmwire/*\" all\nrdr-anchor \"vmwire/*\" all\n";
+    judge(on, nat, "anchor \"vmwire/*\" all\n", &main);
+    assert_true(main.ours && !main.load && !main.enable && !main.refusal);
+    judge("Status: Disabled", nat, "anchor \"vmwire/*\" all\n", &main);
+    assert_true(main.ours && main.enable && !main.refusal);
+    judge(on, nat, "anchor \"vmwire/*\" all\npass all flags S/SA keep state\n", &main);
+    assert_true(!main.ours && !main.load && !main.enable && !main.refusal);
+}
+
+static void loaded_is_not_in_force(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct firewall_main main;
+    const char *on = transcript(&arena, "pfctl-info");
+    judge(on, nat_shown, "", &main);
+    assert_non_null(main.refusal);
+    assert_false(main.load || main.enable);
+    assert_non_null(strstr(main.refusal, "\n    nat-anchor \"vmwire/*\"\n    rdr-anchor \"vmwire/*\"\n"));
+    assert_non_null(strstr(main.refusal, "\n    anchor \"vmwire/*\"\n"));
+    assert_non_null(strstr(main.refusal, "pfctl -f /etc/pf.conf"));
+    /* the article's transcript of a main ruleset with the first line alone */
+    judge(on, "nat-anchor \"vmwire/*\" all\n", "", &main);
+    assert_null(strstr(main.refusal, "nat-anchor"));
+    assert_non_null(strstr(main.refusal, "\n    rdr-anchor \"vmwire/*\"\n"));
+    /* one that is narrowed is not enough */
+    judge(on, "nat-anchor \"vmwire/*\" on em0 all\nrdr-anchor \"vmwire/*\" all\n",
+          "anchor \"vmwire/*\" all\n", &main);
+    assert_non_null(strstr(main.refusal, "\n    nat-anchor \"vmwire/*\"\n"));
+    assert_null(strstr(main.refusal, "rdr-anchor"));
+}
+
+static void pf_that_is_off_with_a_ruleset_is_the_administrators_to_switch_on(void **state)
+{
+    (void)state;
+    struct firewall_main main;
+    judge("Status: Disabled", "nat-anchor \"vmwire/*\" all\nrdr-anchor \"vmwire/*\" all\n",
+          "anchor \"vmwire/*\" all\npass all\n", &main);
+    assert_false(main.load || main.enable);
+    assert_non_null(strstr(main.refusal, "pfctl -e"));
+    assert_null(strstr(main.refusal, "/etc/pf.conf"));
+}
+
+static void enabling_what_is_enabled_fails_and_is_none(void **state)
+{
+    (void)state;
+    expect_failure("firewall-enable enable=1", "", "pfctl: pf already enabled\n", 0, 0, NULL);
+    expect_failure("firewall-disable enable=1", "", "pfctl: pf not enabled\n", 0, 0, NULL);
+}
+
+static void pf_module_absent(void **state)
+{
+    (void)state;
+    expect_failure(firewall_set, "", "kldload: can't load pf: No such file or directory\n", 0, -ENOENT,
+                   "the module pf is missing");
+    expect_failure(firewall_set, "", "pfctl: /dev/pf: No such file or directory\n", 0, -ENOENT, "kldload pf");
+    expect_failure("firewall-remove network=brnat bridge=brnat", "",
+                   "pfctl: /dev/pf: No such file or directory\n", 0, 0, NULL);
+}
+
+static void a_bad_rule_is_shown_with_its_text(void **state)
+{
+    (void)state;
+    expect_failure(
+        firewall_set, "", "stdin:1: syntax error\npfctl: Syntax error in config file: pf rules not loaded\n",
+        0, -EINVAL, "'nat on vtnet0 inet from 10.0.0.0/24 to any -> (vtnet0)' (stdin:1: syntax error)");
+    expect_failure(firewall_set, "",
+                   "no IP address found for nosuch0\nstdin:1: could not parse host specification\n"
+                   "pfctl: Syntax error in config file: pf rules not loaded\n",
+                   0, -EINVAL, "could not parse host specification");
+}
+
+/* --- dhclient */
+
+static void the_privileged_half_of_dhclient_is_not_its_process(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    const char *text = transcript(&arena, "pgrep");
+    assert_int_equal(freebsd_dhclient_parse(text, "vtnet0"), 47);
+    assert_int_equal(freebsd_dhclient_parse(text, "vtnet"), 0);
+    assert_int_equal(freebsd_dhclient_parse(text, "brext"), 0);
+    assert_int_equal(freebsd_dhclient_parse("35 dhclient: vtnet0 [priv]\n", "vtnet0"), 0);
+}
+
+static void dhclient_already_running(void **state)
+{
+    (void)state;
+    const char *start = "service-start network=brext kind=dhcp-client argv=dhclient,brext";
+    expect_failure(start, "", "dhclient already running, pid: 47.\nexiting.\n", 0, -EBUSY, "kill 47");
+    expect_failure(start, "", "ifconfig: interface brext does not exist\nbrext: not found\nexiting.\n", 0,
+                   -ENODEV, "'brext' does not exist");
+}
+
+static void the_last_lease_counts(void **state)
+{
+    (void)state;
+    struct prefix address;
+    struct ip router;
+    const char *text = "lease {\n  interface \"brext\";\n  fixed-address 10.0.2.14;\n"
+                       "  option subnet-mask 255.255.255.0;\n}\n"
+                       "lease {\n  interface \"brext\";\n  fixed-address 10.0.2.15;\n"
+                       "  option subnet-mask 255.255.255.0;\n  option routers 10.0.2.2,10.0.2.3;\n"
+                       "  renew 1 2026/11/23 20:20:20;\n}\n";
+    assert_true(freebsd_lease_parse(text, "brext", &address, &router));
+    assert_string_equal(PREFIX_TEXT(&address), "10.0.2.15/24");
+    assert_string_equal(IP_TEXT(&router), "10.0.2.2");
+    assert_false(freebsd_lease_parse(text, "re1", &address, &router));
+}
+
+static void the_dhcp_client_is_dhclient(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct network network = {.name = "brext"};
+    struct service service;
+    dhcp_client_service(&arena, &network,
+                        &(struct service_options){.run_dir = FREEBSD_RUN_DIR, .dhclient = true}, &service);
+    const char *const wanted[] = {"dhclient",
+                                  "-p",
+                                  FREEBSD_RUN_DIR "/network/brext/dhcp-client.pid",
+                                  "-l",
+                                  FREEBSD_RUN_DIR "/network/brext/dhclient.leases",
+                                  "brext",
+                                  NULL};
+    for (size_t i = 0; wanted[i] || service.argv[i]; i++)
+        assert_string_equal(service.argv[i], wanted[i]);
+}
+
+/* --- routes, sysctls, sockets */
+
+static void routes_are_told_by_their_flags(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    freebsd_routes_parse(&arena, transcript(&arena, "netstat"), AF_INET, &seen);
+    /* its own address and the loopback are left out */
+    assert_int_equal(seen.routes.count, 1);
+    assert_int_equal(seen.routes.items[0].protocol, 2);
+    assert_string_equal(seen.routes.items[0].ifname, "vtnet0");
+    seen = (struct observed){0};
+    freebsd_routes_parse(
+        &arena,
+        "Internet:\nDestination        Gateway            Flags   Nhop#    Mtu      Netif Expire\n"
+        "default            192.0.2.1          UGS         3   1500     vtnet0\n"
+        "10.5.0.0/16        192.0.2.9          UGS         4   1500     vtnet0\n"
+        "10.6.0.0/16        127.0.0.1          USB         5  16384        lo0\n",
+        AF_INET, &seen);
+    assert_int_equal(seen.routes.count, 3);
+    assert_int_equal(seen.routes.items[0].to.length, 0);
+    assert_int_equal(seen.routes.items[0].table, 254);
+    assert_int_equal(seen.routes.items[0].protocol, 4);
+    assert_string_equal(IP_TEXT(&seen.routes.items[0].gateway), "192.0.2.1");
+    assert_string_equal(PREFIX_TEXT(&seen.routes.items[1].to), "10.5.0.0/16");
+    assert_int_equal(seen.routes.items[2].type, 6);
+    seen = (struct observed){0};
+    freebsd_routes_parse(&arena,
+                         "Internet6:\nDestination Gateway Flags Netif Expire\n::/96 ::1 UGRS lo0\n"
+                         "default fe80::1%em0 UG em0\nfe80::%em0/64 link#1 U em0\n",
+                         AF_INET6, &seen);
+    assert_int_equal(seen.routes.count, 2);
+    assert_int_equal(seen.routes.items[0].protocol, 9);
+    assert_string_equal(IP_TEXT(&seen.routes.items[0].gateway), "fe80::1");
+    assert_string_equal(PREFIX_TEXT(&seen.routes.items[1].to), "fe80::/64");
+}
+
+static void sysctls_are_read_by_name(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    const char *text = transcript(&arena, "sysctl-tap");
+    assert_string_equal(freebsd_sysctl_parse(&arena, text, "net.link.tap.devfs_cloning"), "1");
+    assert_null(freebsd_sysctl_parse(&arena, text, "net.link.tap"));
+    expect_render("sysctl-set name=net.inet.ip.forwarding value=1", "sysctl net.inet.ip.forwarding=1\n");
+}
+
+static void who_listens_is_told_by_address_and_port(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct listener listener;
+    assert_true(freebsd_sockstat_parse(&arena, transcript(&arena, "sockstat"), NULL, 5900, &listener));
+    assert_int_equal(listener.pid, 149);
+    assert_string_equal(listener.program, "bhyve");
+    assert_false(freebsd_sockstat_parse(&arena, transcript(&arena, "sockstat"), NULL, 67, &listener));
+}
+
+/* --- PCI */
+
+static void virtio_nics_and_detached_devices_have_no_interface_name(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    freebsd_pciconf_parse(&arena, transcript(&arena, "pciconf-l"), &seen);
+    assert_int_equal(seen.devices.count, 9);
+    const struct device *em = device_find(&seen, "0000:00:03.0"),
+                        *virtio = device_find(&seen, "0000:00:04.0");
+    assert_true(em->network && virtio->network);
+    assert_string_equal(em->ifname, "em0");
+    assert_string_equal(em->driver, "em");
+    assert_int_equal(em->vendor, 0x8086);
+    assert_int_equal(em->product, 0x100e);
+    assert_string_equal(virtio->driver, "virtio_pci");
+    assert_string_equal(virtio->ifname, "");
+    assert_string_equal(device_find(&seen, "0000:00:01.3")->driver, "");
+    seen = (struct observed){0};
+    freebsd_pciconf_parse(&arena, transcript(&arena, "pciconf-ppt"), &seen);
+    em = device_find(&seen, "0000:00:03.0");
+    assert_string_equal(em->driver, "ppt");
+    assert_string_equal(em->ifname, "");
+    seen = (struct observed){0};
+    freebsd_pciconf_parse(&arena, transcript(&arena, "pciconf-lv"), &seen);
+    assert_string_equal(seen.devices.items[0].vendor_name, "Intel Corporation");
+    assert_string_equal(seen.devices.items[0].product_name, "82540EM Gigabit Ethernet Controller");
+    assert_string_equal(seen.devices.items[1].vendor_name, "Red Hat, Inc.");
+}
+
+static void releases_from_13_on_write_vendor_and_device_apart(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed seen = {0};
+    freebsd_pciconf_parse(&arena,
+                          "re1@pci0:3:0:0:\tclass=0x020000 rev=0x09 hdr=0x00 vendor=0x10ec device=0x8168 "
+                          "subvendor=0x1043 subdevice=0x8505\n",
+                          &seen);
+    assert_string_equal(seen.devices.items[0].address, "0000:03:00.0");
+    assert_int_equal(seen.devices.items[0].vendor, 0x10ec);
+    assert_int_equal(seen.devices.items[0].product, 0x8168);
+}
+
+static void an_attached_nic_goes_to_ppt_only_by_force(void **state)
+{
+    (void)state;
+    expect_render("device-bind network=nic1 address=0000:03:00.0 driver=ppt",
+                  "kldload -n vmm\ndevctl set driver -f pci0:3:0:0 ppt\n");
+    expect_render("device-bind network=nic1 address=0000:0a:1f.1 driver=ppt",
+                  "kldload -n vmm\ndevctl set driver -f pci0:10:31:1 ppt\n");
+    expect_render("device-unbind network=nic1 address=0000:03:00.0 driver=re ifname=re1",
+                  "devctl clear driver -f pci0:3:0:0\n");
+}
+
+static void where_ppt_cannot_be_had_the_line_for_loader_conf_is_said(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    const char *bind = "device-bind network=nic1 address=0000:03:00.0 driver=ppt";
+    expect_failure(bind, "", "devctl: Failed to set pci0:3:0:0 driver to ppt: Device busy\n", 0, -EIO,
+                   "pptdevs=\"3/0/0\" into /boot/loader.conf");
+    expect_failure(bind, "", "devctl: Failed to set pci0:3:0:0 driver to ppt: Device busy\n", 0, -EIO,
+                   "reboot");
+    assert_string_equal(freebsd_pptdevs_line(&arena, "", "0000:03:00.0"), "pptdevs=\"3/0/0\"");
+    assert_string_equal(freebsd_pptdevs_line(&arena, "2/0/0 4/0/1\n", "0000:03:00.0"),
+                        "pptdevs=\"2/0/0 4/0/1 3/0/0\"");
+    assert_string_equal(freebsd_pptdevs_line(&arena, "3/0/0", "0000:03:00.0"), "pptdevs=\"3/0/0\"");
+    assert_null(freebsd_pptdevs_word(&arena, "0001:03:00.0"));
+    expect_failure("device-unbind network=nic1 address=0000:03:00.0 driver=em ifname=em0", "",
+                   "devctl: Failed to clear ppt0 driver: No such file or directory\n", HOST_APPLY_TOLERANT, 0,
+                   NULL);
+    expect_failure("device-unbind network=nic1 address=0000:03:00.0 driver=em ifname=em0", "",
+                   "devctl: Failed to set ppt0 driver to em: Device busy\n", 0, -EBUSY,
+                   "stop its machine first");
+}
+
+/* --- nothing is left out */
+
+static void every_operation_renders(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    for (int kind = OP_NONE + 1; kind < OP_KIND_COUNT; kind++) {
+        const char *line = kind == OP_FIREWALL_ENABLE || kind == OP_FIREWALL_DISABLE
+                               ? arena_printf(&arena, "%s load=1", op_kind_name((enum op_kind)kind))
+                           : kind == OP_LINK_SET
+                               ? "link-set ifname=re1 up=1"
+                               : arena_printf(&arena, "%s network=n", op_kind_name((enum op_kind)kind));
+        struct op op = operation(&arena, line);
+        if (kind == OP_FILE_WRITE || kind == OP_FILE_REMOVE)
+            op.file = (struct file){FREEBSD_RUN_DIR "/network/n/record", "mode nat\n", 0600};
+        if (kind == OP_SERVICE_START)
+            op.service.argv = (const char *const[]){"dnsmasq", NULL};
+        assert_string_not_equal(freebsd_render(&arena, &op), "");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(create_and_each_setting_are_commands_of_their_own),
+        cmocka_unit_test(an_address_is_an_alias_or_it_replaces_the_first_one),
+        cmocka_unit_test(routes_name_no_interface_where_a_gateway_tells_it),
+        cmocka_unit_test(a_taken_name_leaves_a_bridge_behind),
+        cmocka_unit_test(addm_answers_by_errno_alone),
+        cmocka_unit_test(an_mtu_that_ports_do_not_have_is_refused),
+        cmocka_unit_test(not_root_is_said_as_such),
+        cmocka_unit_test(destroying_and_removing_what_is_gone_is_no_failure_when_rolling_back),
+        cmocka_unit_test(renamed_bridges_are_bridges_by_their_group),
+        cmocka_unit_test(netmasks_are_hexadecimal_unless_asked_for),
+        cmocka_unit_test(names_may_hold_blanks),
+        cmocka_unit_test(a_tap_is_tagged_by_description_and_keeps_its_name),
+        cmocka_unit_test(an_open_tap_says_by_whom),
+        cmocka_unit_test(a_mac_seen_behind_a_port_is_found),
+        cmocka_unit_test(one_anchor_a_network_and_the_module_first),
+        cmocka_unit_test(an_anchor_is_right_only_with_all_its_rules),
+        cmocka_unit_test(anchors_are_listed_below_vmwire_alone),
+        cmocka_unit_test(an_absent_anchor_has_no_rules_though_pfctl_ends_with_0),
+        cmocka_unit_test(without_the_module_a_minimal_ruleset_is_loaded_and_pf_switched_on),
+        cmocka_unit_test(the_minimal_ruleset_is_known_again),
+        cmocka_unit_test(loaded_is_not_in_force),
+        cmocka_unit_test(pf_that_is_off_with_a_ruleset_is_the_administrators_to_switch_on),
+        cmocka_unit_test(enabling_what_is_enabled_fails_and_is_none),
+        cmocka_unit_test(pf_module_absent),
+        cmocka_unit_test(a_bad_rule_is_shown_with_its_text),
+        cmocka_unit_test(the_privileged_half_of_dhclient_is_not_its_process),
+        cmocka_unit_test(dhclient_already_running),
+        cmocka_unit_test(the_last_lease_counts),
+        cmocka_unit_test(the_dhcp_client_is_dhclient),
+        cmocka_unit_test(routes_are_told_by_their_flags),
+        cmocka_unit_test(sysctls_are_read_by_name),
+        cmocka_unit_test(who_listens_is_told_by_address_and_port),
+        cmocka_unit_test(virtio_nics_and_detached_devices_have_no_interface_name),
+        cmocka_unit_test(releases_from_13_on_write_vendor_and_device_apart),
+        cmocka_unit_test(an_attached_nic_goes_to_ppt_only_by_force),
+        cmocka_unit_test(where_ppt_cannot_be_had_the_line_for_loader_conf_is_said),
+        cmocka_unit_test(every_operation_renders),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
