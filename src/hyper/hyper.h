@@ -48,4 +48,9 @@ int qemu_firmware_find(struct arena *arena, const char *directory, struct hyper_
 int qemu_argv(struct arena *arena, const struct machine *machine, const struct hyper_options *options,
               const char *const **argv, struct err *err);
 
+/* The same for bhyve.  Of the options it reads background, directory, devices (also as 3/0/0) and
+ * firmware_directory; it looks at no file. */
+int bhyve_argv(struct arena *arena, const struct machine *machine, const struct hyper_options *options,
+               const char *const **argv, struct err *err);
+
 #endif
