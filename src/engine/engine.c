@@ -144,6 +144,8 @@ int engine_lock(struct engine *engine, int wait_ms, struct err *err)
     rc = roll_back(engine, err);
     if (rc == 0)
         devices_settle(engine);
+    if (rc == 0 && engine->host->backend->nics_settle)
+        rc = engine->host->backend->nics_settle(engine->host, err);
     return rc;
 }
 

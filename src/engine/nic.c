@@ -163,18 +163,21 @@ static bool mentions(const char *const argv[], enum slot_kind kind, size_t index
     return false;
 }
 
-static void nic_close(struct nic_open *nic)
+static void nic_close(struct host *host, struct nic_open *nic)
 {
     for (unsigned i = 0; i < NIC_QUEUES_MAX; i++) {
         fd_close(&nic->fds[i]);
         fd_close(&nic->vhost_fds[i]);
     }
+    fd_close(&nic->lock_fd);
+    if (host->backend->nic_close)
+        host->backend->nic_close(host, nic->tap, NULL);
 }
 
 void nics_close(struct nics *nics)
 {
     vec_foreach (&nics->open, nic)
-        nic_close(nic);
+        nic_close(nics->host, nic);
     nics->open.count = 0;
 }
 
@@ -205,6 +208,7 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
     struct nic_open *nic = vec_push(arena, &nics->open);
     memset(nic->fds, -1, sizeof(nic->fds));
     memset(nic->vhost_fds, -1, sizeof(nic->vhost_fds));
+    nic->lock_fd = -1;
     rc = host->backend->nic_open(host, &request, nic, err);
     if (rc < 0) {
         nics->open.count--; /* what a failed nic_open left in it is not to be closed */
@@ -222,6 +226,7 @@ int nics_open(struct arena *arena, struct host *host, struct nics *nics, const c
 {
     if (nics->specs.count > NICS_MAX)
         return err_set(err, EINVAL, "%zu nics are more than %d", nics->specs.count, NICS_MAX);
+    nics->host = host;
     for (size_t i = 0; i < nics->specs.count; i++) {
         int rc = open_one(arena, host, nics, i, argv, err);
         if (rc < 0) {
@@ -249,10 +254,12 @@ static int slot_fill(struct text *out, const struct nics *nics, const struct slo
         text_add(out, "%s", MAC_TEXT(&nics->specs.items[slot->index].mac));
         return 0;
     case SLOT_FD:
-        text_add(out, "%d", nic->fds[0]);
-        return 0;
     case SLOT_FDS:
-        add_fds(out, nic->fds, nic->queues);
+        if (nic->fds[0] < 0)
+            return err_set(err, ENOTSUP,
+                           "nic %lu has no descriptor on this host: its tap is opened by name ({tap%lu})",
+                           slot->index, slot->index);
+        add_fds(out, nic->fds, slot->kind == SLOT_FD ? 1 : nic->queues);
         return 0;
     case SLOT_VHOST_FDS:
         if (nic->vhost_fds[0] < 0)
@@ -310,6 +317,8 @@ int nic_substitute(struct arena *arena, const struct nics *nics, const char *con
 int nics_inherit(const struct nics *nics, struct err *err)
 {
     vec_foreach (&nics->open, nic) {
+        if (nic->lock_fd >= 0 && fd_inherit(nic->lock_fd, 1) < 0)
+            return err_errno(err, errno, "handing over tap '%s'", nic->tap);
         for (unsigned i = 0; i < NIC_QUEUES_MAX; i++) {
             int rc = nic->fds[i] < 0 ? 0 : fd_inherit(nic->fds[i], 1);
             if (rc == 0 && nic->vhost_fds[i] >= 0)

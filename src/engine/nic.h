@@ -28,6 +28,7 @@ struct nic_spec {
 
 /* The wanted nics of one program, and after nics_open the open ones, index by index. */
 struct nics {
+    struct host *host;   /* that opened them; set by nics_open */
     const char *machine; /* for the owner tag; "-" for `exec` */
     VEC(struct nic_spec) specs;
     VEC(struct nic_open) open;

@@ -54,6 +54,8 @@ struct nic_open {
     int fds[NIC_QUEUES_MAX];       /* -1 beyond `queues`; close-on-exec */
     int vhost_fds[NIC_QUEUES_MAX]; /* -1 where there is no vhost */
     unsigned queues;
+    int lock_fd; /* where the tap does not go with a descriptor: what it lives by, inherited like one; -1:
+                    none */
 };
 
 /* A process that listens on a port. */
@@ -80,8 +82,12 @@ struct host_backend {
      * failure. -EADDRINUSE when the MAC was seen on another port of the bridge. */
     int (*nic_open)(struct host *host, const struct nic_request *request, struct nic_open *nic,
                     struct err *err);
-    /* Take away a tap that nic_open made and that does not go with its descriptors; NULL where all do. */
+    /* Take away a tap that nic_open made and that does not go with its descriptors, once the caller has
+     * closed its own; it stays as long as another process has nic->lock_fd.  NULL where all go with their
+     * descriptors. */
     int (*nic_close)(struct host *host, const char *tap, struct err *err);
+    /* Take away the taps of nics whose programs have ended without; NULL where there are none. */
+    int (*nics_settle)(struct host *host, struct err *err);
     /* Can the hypervisor use hardware virtualisation here?  `why_not` (may be NULL) gets a sentence when not.
      */
     bool (*accelerated)(struct host *host, struct arena *arena, const char **why_not);

@@ -210,6 +210,7 @@ struct host_traits {
     bool leases_stay;        /* what a DHCP client won stays on its interface when the client is stopped */
     bool nat_names_uplink;   /* NAT is bound to an interface by name: without an uplink in the file, it is the
                                 default route's of the moment */
+    const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
 };
 

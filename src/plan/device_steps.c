@@ -59,7 +59,8 @@ static void former_interface(struct planner *planner, struct device_record *reco
         return;
     struct op set = {.kind = OP_LINK_SET, .link = *link};
     set.link.kind = "";
-    set.link.fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_IPV6 | (*link->alias ? LINK_ALIAS : 0);
+    set.link.fields = (LINK_MAC | LINK_MTU | LINK_UP | LINK_IPV6 | (*link->alias ? LINK_ALIAS : 0)) &
+                      ~observed->traits.no_link_fields;
     device_former_add(planner, record, set);
     if (*link->master)
         device_former_add(planner, record,
@@ -103,7 +104,7 @@ static struct op inverse(const struct planner *planner, const struct op *op)
         break;
     case OP_DEVICE_UNBIND:
         undo.kind = OP_DEVICE_BIND;
-        undo.device.driver = PASSTHROUGH_DRIVER;
+        undo.device.driver = passthrough_driver(planner->observed);
         break;
     case OP_LINK_SET:
         undo.link.fields = LINK_UP;
@@ -140,7 +141,7 @@ static void strip_interface(struct planner *planner, const struct device_record 
 static void bind_steps(struct taking *taking, const struct device *device, struct device_record *record)
 {
     struct planner *planner = taking->planner;
-    if (strcmp(device->driver, PASSTHROUGH_DRIVER) == 0) {
+    if (strcmp(device->driver, passthrough_driver(planner->observed)) == 0) {
         device_record_write(planner, record);
         return;
     }
@@ -152,7 +153,7 @@ static void bind_steps(struct taking *taking, const struct device *device, struc
     strip_interface(planner, record);
     struct op bind = unbind;
     bind.kind = OP_DEVICE_BIND;
-    bind.device.driver = PASSTHROUGH_DRIVER;
+    bind.device.driver = passthrough_driver(planner->observed);
     step_add(planner, &bind, &unbind);
 }
 
@@ -182,9 +183,10 @@ static bool take_again(struct taking *taking, const struct network *network,
     device_record_write(planner, &now);
     /* Somebody gave it back by hand. */
     const struct device *device = device_find(planner->observed, record->address);
-    if (device && strcmp(device->driver, PASSTHROUGH_DRIVER) != 0) {
+    if (device && strcmp(device->driver, passthrough_driver(planner->observed)) != 0) {
         struct op bind = {.kind = OP_DEVICE_BIND, .network = network->name};
-        bind.device = (struct device_driver){device->address, PASSTHROUGH_DRIVER, device->ifname};
+        bind.device =
+            (struct device_driver){device->address, passthrough_driver(planner->observed), device->ifname};
         struct op undo = bind;
         undo.kind = OP_DEVICE_UNBIND;
         undo.device.driver = device->driver;
@@ -397,10 +399,9 @@ void device_network_up(struct planner *planner, const struct passage *passage)
     /* `run` does it; here it was only tried. */
     planner->plan->steps.count = steps;
     if (!known && !problem_count(planner->problems))
-        plan_note(planner,
-                  "network '%s': %sdevice %s goes to " PASSTHROUGH_DRIVER " when a machine on it starts",
-                  network->name, network->device.kind == DEVICE_FUNCTION ? "a function of " : "",
-                  device_label(planner->arena, device));
+        plan_note(planner, "network '%s': %sdevice %s goes to %s when a machine on it starts", network->name,
+                  network->device.kind == DEVICE_FUNCTION ? "a function of " : "",
+                  device_label(planner->arena, device), passthrough_driver(planner->observed));
 }
 
 void device_network_down(struct planner *planner, const char *name)

@@ -5,7 +5,12 @@
 #include "plan/device.h"
 #include "plan/internal.h"
 
+/* The driver that hands devices of this host to guests; SR-IOV functions are vfio-pci's. */
 #define PASSTHROUGH_DRIVER "vfio-pci"
+static inline const char *passthrough_driver(const struct observed *observed)
+{
+    return observed->traits.passthrough_driver ? observed->traits.passthrough_driver : PASSTHROUGH_DRIVER;
+}
 
 /* One machine's, or one network's, taking. */
 struct taking {

@@ -140,7 +140,7 @@ int tap_open(struct host *base, const struct nic_request *request, struct nic_op
     _cleanup_arena_ struct arena arena = {0};
     struct link bridge;
     char name[IF_NAMESIZE] = "tap%d";
-    *nic = (struct nic_open){.queues = request->queues};
+    *nic = (struct nic_open){.queues = request->queues, .lock_fd = -1};
     memset(nic->fds, -1, sizeof(nic->fds));
     memset(nic->vhost_fds, -1, sizeof(nic->vhost_fds));
     int rc = base->backend->bridge_get(base, &arena, request->network, &bridge, err);

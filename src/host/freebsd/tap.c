@@ -1,0 +1,193 @@
+/* tap.c: nics: taps that stay until they are destroyed.
+ *
+ * Theory of operation.  bhyve opens a tap by its name, so vmwire cannot hand it a descriptor, and a tap
+ * outlives whoever had it open.  What a nic lives by is a lock instead:
+ *
+ *  1. `ifconfig tap create` makes tapN, untagged: nobody takes it for vmwire's.
+ *  2. RUN/nic/tapN is made and locked (flock); the descriptor is nic->lock_fd, and the program that gets the
+ * nic inherits it.  So it is locked as long as that program, or a vmwire that waits for it, lives.
+ *  3. the tap is tagged, set up, and becomes a port.
+ *
+ * A tap with a nic's tag that no process has open and whose lock nobody holds is stale: the next command that
+ * may change the host destroys it.  The lock outlives a reboot of the guest, when bhyve has closed the tap
+ * for a moment; `link0` keeps the tap up over it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "host/freebsd/system.h"
+
+static const char *lock_path(struct arena *arena, const char *tap)
+{
+    return arena_printf(arena, FREEBSD_RUN_DIR "/nic/%s", tap);
+}
+
+/* The locked descriptor, or -EWOULDBLOCK when somebody has it. */
+static int lock_open(struct arena *arena, const char *tap, int flags, struct err *err)
+{
+    const char *path = lock_path(arena, tap);
+    int rc = flags & O_CREAT ? directory_make(FREEBSD_RUN_DIR "/nic", 0700, err) : 0;
+    if (rc < 0)
+        return rc;
+    _cleanup_fd_ int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    if (fd < 0)
+        return err_errno(err, errno, "opening '%s'", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return err_errno(err, errno, "locking '%s'", path);
+    return fd_steal(&fd);
+}
+
+static void lock_remove(struct arena *arena, const char *tap)
+{
+    unlink(lock_path(arena, tap));
+    rmdir(FREEBSD_RUN_DIR "/nic"); /* goes with the last; refused while there are others */
+}
+
+static bool in_names(const struct freebsd_names *names, const char *name)
+{
+    vec_foreach (&names->list, known) {
+        if (strcmp(*known, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int tap_destroy(const char *tap, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct freebsd_answer answer;
+    struct freebsd_command destroy = FREEBSD_COMMAND(&arena, "ifconfig", tap, "destroy");
+    int rc = freebsd_run(&arena, &destroy, &answer, err);
+    if (rc == 0 && answer.status != 0 && !strstr(answer.errors, "does not exist"))
+        rc = err_set(err, EIO, "removing '%s': %.*s", tap, (int)strcspn(answer.errors, "\n"), answer.errors);
+    if (rc == 0)
+        lock_remove(&arena, tap);
+    return rc;
+}
+
+int freebsd_nic_close(struct host *host, const char *tap, struct err *err)
+{
+    (void)host;
+    _cleanup_arena_ struct arena arena = {0};
+    _cleanup_fd_ int lock = lock_open(&arena, tap, 0, NULL);
+    return lock == -EWOULDBLOCK ? 0 : tap_destroy(tap, err);
+}
+
+/* Nobody's any longer?  The lock of one that is not stale is left alone. */
+static bool stale(struct freebsd_host *host, struct arena *arena, const struct link *link,
+                  const struct freebsd_names *openers)
+{
+    struct wired_nic nic;
+    if (!owner_nic(arena, link, &nic) || in_names(openers, link->name) || in_names(&host->made, link->name))
+        return false;
+    _cleanup_fd_ int lock = lock_open(arena, link->name, 0, NULL);
+    return lock >= 0 || lock == -ENOENT;
+}
+
+int freebsd_nics_settle(struct host *base, struct err *err)
+{
+    struct freebsd_host *host = (struct freebsd_host *)base;
+    _cleanup_arena_ struct arena arena = {0};
+    struct freebsd_answer answer;
+    struct freebsd_names openers = {0};
+    struct observed seen = {0};
+    int rc = FREEBSD_ASK(&arena, &answer, err, "ifconfig", "-a", "-f", "inet:cidr");
+    if (rc < 0)
+        return rc;
+    freebsd_ifconfig_parse(&arena, answer.output, &seen, &openers);
+    vec_foreach (&seen.links, link) {
+        if (rc == 0 && stale(host, &arena, link, &openers))
+            rc = tap_destroy(link->name, err);
+    }
+    return rc < 0 ? err_wrap(err, "removing the taps of machines that have ended") : 0;
+}
+
+/* Has the bridge seen the guest's MAC behind another port? */
+static int duplicate_check(struct arena *arena, const struct nic_request *request, struct err *err)
+{
+    struct freebsd_answer answer;
+    if (FREEBSD_ASK(arena, &answer, NULL, "ifconfig", request->bridge, "addr") < 0)
+        return 0;
+    const char *port = freebsd_port_of_mac(arena, answer.output, &request->mac);
+    if (!port)
+        return 0;
+    return err_set(err, EADDRINUSE, "MAC %s is already in use on '%s', behind port '%s'",
+                   MAC_TEXT(&request->mac), request->bridge, port);
+}
+
+static int tap_wire(struct arena *arena, const struct nic_request *request, const char *tap, uint32_t mtu,
+                    struct err *err)
+{
+    struct freebsd_commands commands;
+    struct op op = {
+        .kind = OP_PORT_ADD, .network = request->network, .port = {.ifname = tap, .bridge = request->bridge}};
+    const char *tag = owner_nic_tag(arena, request->network, request->machine, request->index, &request->mac);
+    freebsd_nic_commands(arena, tap, request->bridge, tag, mtu, &commands);
+    vec_foreach (&commands.list, command) {
+        struct freebsd_answer answer;
+        int rc = freebsd_run(arena, command, &answer, err);
+        if (rc == 0 && answer.status != 0)
+            rc = freebsd_failure(arena, &op, command, answer.status, answer.output, answer.errors, 0, err);
+        if (rc < 0)
+            return err_wrap(err, "wiring '%s' to '%s'", tap, request->bridge);
+    }
+    return 0;
+}
+
+static int tap_create(struct arena *arena, const char **tap, struct err *err)
+{
+    struct freebsd_answer answer;
+    struct freebsd_command create = FREEBSD_COMMAND(arena, "ifconfig", "tap", "create");
+    int rc = freebsd_run(arena, &create, &answer, err);
+    if (rc < 0)
+        return rc;
+    *tap = answer.status == 0 ? freebsd_created(arena, answer.output, "tap") : NULL;
+    if (*tap)
+        return 0;
+    if (strstr(answer.errors, "Operation not permitted"))
+        return err_set(err, EPERM, "making a tap is not permitted: run as root");
+    if (strstr(answer.errors, "SIOCIFCREATE2: Invalid argument"))
+        return err_set(err, ENODEV,
+                       "this kernel makes no taps: load the module (kldload if_tap; if_tuntap from "
+                       "FreeBSD 13 on)");
+    return err_set(err, EIO, "making a tap: %.*s", (int)strcspn(answer.errors, "\n"), answer.errors);
+}
+
+int freebsd_nic_open(struct host *base, const struct nic_request *request, struct nic_open *nic,
+                     struct err *err)
+{
+    struct freebsd_host *host = (struct freebsd_host *)base;
+    _cleanup_arena_ struct arena arena = {0};
+    struct link bridge;
+    const char *tap = NULL;
+    *nic = (struct nic_open){.queues = request->queues, .lock_fd = -1};
+    memset(nic->fds, -1, sizeof(nic->fds));
+    memset(nic->vhost_fds, -1, sizeof(nic->vhost_fds));
+    if (request->queues > 1)
+        return err_set(err, ENOTSUP, "%u queues are asked for, and a tap of FreeBSD has one",
+                       request->queues);
+    int rc = freebsd_nics_settle(base, err);
+    if (rc == 0)
+        rc = base->backend->bridge_get(base, &arena, request->network, &bridge, err);
+    if (rc == 0)
+        rc = duplicate_check(&arena, request, err);
+    if (rc == 0)
+        rc = tap_create(&arena, &tap, err);
+    if (rc < 0)
+        return rc;
+    rc = nic->lock_fd = lock_open(&arena, tap, O_CREAT, err);
+    if (rc >= 0)
+        rc = tap_wire(&arena, request, tap, bridge.mtu, err);
+    if (rc < 0) {
+        fd_close(&nic->lock_fd);
+        tap_destroy(tap, NULL);
+        return rc;
+    }
+    *vec_push(&host->arena, &host->made.list) = arena_strdup(&host->arena, tap);
+    memcpy(nic->tap, tap, strlen(tap) + 1);
+    return 0;
+}
