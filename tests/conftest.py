@@ -1,4 +1,5 @@
 """Throw-away hosts for the system tests: namespaces that live as long as one process of ours, so that nothing stays."""
+import ctypes
 import json
 import os
 import pathlib
@@ -9,9 +10,16 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = pathlib.Path(os.environ.get("VMWIRE_BUILD", ROOT / "build"))
+BUILD = pathlib.Path(os.environ.get("VMWIRE_BUILD", ROOT / "build")).resolve()
 VMWIRE = BUILD / "src" / "vmwire"
 FAULTY = BUILD / "src" / "vmwire-fault"
+
+PR_SET_PDEATHSIG = 1
+
+
+def dies_with_us():
+    """In a child, before it becomes a program: when the thread that started it is gone, however that came, so is it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Namespace:
@@ -24,7 +32,8 @@ class Namespace:
             "ip link set lo up && echo ready && exec sleep infinity >/dev/null"
         )
         self.holder = subprocess.Popen(
-            ["unshare", "-n", "-m", "sh", "-c", setup], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            ["unshare", "-n", "-m", "sh", "-c", setup], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            preexec_fn=dies_with_us,
         )
         if self.holder.stdout.readline() != "ready\n":
             raise RuntimeError("a namespace could not be made")
