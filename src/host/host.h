@@ -16,6 +16,7 @@
 #include "plan/op.h"
 
 struct host;
+struct host_chain_trace;
 
 enum host_apply_flags {
     /* What is already so is success: for rolling back, where nobody knows whether the last operation was
@@ -65,6 +66,12 @@ struct listener {
     struct ip address;   /* where it listens; the unspecified address for every one */
 };
 
+/* Frames of an interface.  Of a tap: `received` were sent by the guest, `sent` were read by it. */
+struct traffic {
+    uint64_t received, sent;
+    uint64_t dropped; /* could not be sent: of a tap, nobody read them in time */
+};
+
 /* The table that a backend fills.  Every function returns 0 or a negative errno with `err` set. */
 struct host_backend {
     const char *name; /* "linux", "freebsd" */
@@ -105,6 +112,10 @@ struct host_backend {
      * unset: no default route.  Lifetime in seconds.  `prefix` unset: take them away. */
     int (*lease_apply)(struct host *host, const char *ifname, const struct prefix *prefix,
                        const struct ip *gateway, uint32_t lifetime_s, struct err *err);
+    /* What passed an interface since it is there; NULL where this host cannot tell. */
+    int (*traffic_get)(struct host *host, const char *ifname, struct traffic *traffic, struct err *err);
+    /* How the firewall's chains judge a nic's packets (host/chain_trace.h); NULL: not told on this host. */
+    const struct host_chain_trace *chain_trace;
 };
 
 struct host {

@@ -163,6 +163,8 @@ static const struct host_backend linux_backend = {
     .service_user = process_user,
     .listener_find = listener_find,
     .lease_apply = lease_apply,
+    .traffic_get = traffic_get,
+    .chain_trace = &nft_chain_trace,
 };
 
 int host_open(struct host **host, struct err *err)

@@ -23,6 +23,9 @@ int routes_observe(struct linux_host *host, struct arena *arena, struct observed
 int link_get(struct linux_host *host, struct arena *arena, const char *name, struct link *link,
              struct err *err);
 
+/* traffic_get of host.h. */
+int traffic_get(struct host *host, const char *ifname, struct traffic *traffic, struct err *err);
+
 /* rtnl_apply.c: one operation of links, ports, addresses or routes. */
 int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 /* Ask for no IPv6 address of its own, or for the usual one; nothing on a kernel without IPv6. */
@@ -39,6 +42,8 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 void nft_close(struct linux_host *host);
+/* nft_trace.c */
+extern const struct host_chain_trace nft_chain_trace;
 /* device.c: looking; device_apply.c: binding, functions. */
 int devices_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 void device_names_observe(struct arena *arena, struct observed *observed); /* device_name.c */

@@ -297,3 +297,33 @@ int routes_observe(struct linux_host *host, struct arena *arena, struct observed
     int rc = netlink_dump(&host->route, &message, route_each, route_reset, &watcher, err);
     return rc < 0 ? err_wrap(err, "reading the routes") : 0;
 }
+
+static int traffic_each(const struct nlmsghdr *header, void *data)
+{
+    struct traffic *traffic = data;
+    const struct nlattr *table[IFLA_MAX + 1];
+    struct rtnl_link_stats64 stats = {0};
+    netlink_attributes(header, sizeof(struct ifinfomsg), table, IFLA_MAX + 1);
+    const struct nlattr *counts = table[IFLA_STATS64];
+    if (!counts)
+        return 0;
+    size_t size = mnl_attr_get_payload_len(counts);
+    memcpy(&stats, mnl_attr_get_payload(counts), size < sizeof(stats) ? size : sizeof(stats));
+    *traffic =
+        (struct traffic){.received = stats.rx_packets, .sent = stats.tx_packets, .dropped = stats.tx_dropped};
+    return 0;
+}
+
+int traffic_get(struct host *base, const char *ifname, struct traffic *traffic, struct err *err)
+{
+    struct linux_host *host = (struct linux_host *)base;
+    struct netlink_message message;
+    *traffic = (struct traffic){0};
+    int index = link_index(ifname, err);
+    if (index < 0)
+        return index;
+    struct ifinfomsg *info = netlink_start(&message, RTM_GETLINK, 0, sizeof(*info));
+    info->ifi_index = index;
+    int rc = netlink_call(&host->route, &message, traffic_each, traffic, err);
+    return rc < 0 ? err_wrap(err, "reading the counters of '%s'", ifname) : 0;
+}

@@ -1,0 +1,194 @@
+/* cmd_trace.c: `vmwire trace`: follow a guest's packets hop by hop.  The JSON shape is in docs/JSON.md. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+#include "diag/trace.h"
+#include "engine/machine.h"
+#include "engine/status.h"
+
+enum { SECONDS_DEFAULT = 10, ADDRESSES_MAX = 16 };
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static void catch_signals(void)
+{
+    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = stop}; /* without SA_RESTART: waiting ends */
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        sigaction(numbers[i], &action, NULL);
+}
+
+/* The guest's addresses as far as the network's DHCP server knows them. */
+static size_t leased(struct engine *engine, const char *name, struct ip addresses[ADDRESSES_MAX])
+{
+    size_t count = 0;
+    vec_foreach (&engine->observed.links, link) {
+        struct wired_nic nic;
+        struct leases leases;
+        if (!owner_nic(engine->arena, link, &nic))
+            continue;
+        const char *full = arena_printf(engine->arena, "%s/%u", nic.machine, nic.index);
+        if (strcmp(nic.machine, name) != 0 && strcmp(link->name, name) != 0 && strcmp(full, name) != 0)
+            continue;
+        engine_leases(engine, nic.network, &leases);
+        vec_foreach (&leases.list, lease) {
+            if (mac_equal(&lease->mac, &nic.mac) && lease->ip.family == AF_INET && count < ADDRESSES_MAX)
+                addresses[count++] = lease->ip;
+        }
+    }
+    return count;
+}
+
+static const char *milliseconds(struct arena *arena, int64_t ns)
+{
+    return ns < 0 ? "" : arena_printf(arena, "%.3f ms", (double)ns / 1e6);
+}
+
+static void print_steps(struct cli *cli, const struct trace *trace)
+{
+    static const char *const marks[] = {"✓", "✗", "·"}, *const colors[] = {"32", "31", "2"};
+    struct table table = {.arena = &cli->arena, .columns = 5};
+    if (!trace->steps.count)
+        return;
+    table_row(&table, " ", "", "HOP", "TIME", "");
+    vec_foreach (&trace->steps, step) {
+        table_row(&table, marks[step->mark], step->back ? "←" : "→", step->where,
+                  milliseconds(&cli->arena, step->after_ns), step->what);
+        table_style(&table, 0, colors[step->mark]);
+    }
+    table_print(&table, stdout, cli->color);
+}
+
+static void print_findings(struct cli *cli, const struct findings *findings)
+{
+    vec_foreach (&findings->list, finding) {
+        const char *on = !cli->color ? "" : finding->severity == FINDING_ERROR ? "\033[31m" : "\033[33m";
+        printf("\n%s%s: %s: %s%s  [%s]\n", on, finding_severity_name(finding->severity), finding->subject,
+               finding->title, *on ? "\033[0m" : "", finding->code);
+        if (*finding->evidence)
+            printf("  seen: %s\n", finding->evidence);
+        printf("  cure: %s\n", finding->cure);
+    }
+}
+
+static void print_text(struct cli *cli, const struct trace *trace)
+{
+    if (trace->chains)
+        fprintf(stderr, "%s: firewall chains are not shown: %s\n", cli->program, trace->chains);
+    print_steps(cli, trace);
+    if (trace->answered)
+        printf("\nanswered in %s\n", milliseconds(&cli->arena, trace->round_trip_ns));
+    print_findings(cli, &trace->findings);
+}
+
+static void json_microseconds(struct json *json, const char *key, int64_t ns)
+{
+    if (ns < 0)
+        json_null(json, key);
+    else
+        json_integer(json, key, ns / 1000);
+}
+
+static void print_json(struct cli *cli, const char *name, const struct trace *trace)
+{
+    static const char *const marks[] = {"passed", "lost", "noted"};
+    struct text out = {.arena = &cli->arena};
+    struct json json = {.out = &out};
+    json_object_open(&json, NULL);
+    json_string(&json, "name", name);
+    json_string(&json, "flow", trace->flow);
+    json_bool(&json, "answered", trace->answered);
+    json_microseconds(&json, "round_trip_us", trace->round_trip_ns);
+    json_integer(&json, "frames", (int64_t)trace->frames);
+    json_string(&json, "chains_not_shown", trace->chains);
+    json_array_open(&json, "hops");
+    vec_foreach (&trace->steps, step) {
+        json_object_open(&json, NULL);
+        json_string(&json, "mark", marks[step->mark]);
+        json_string(&json, "way", step->back ? "back" : "out");
+        json_string(&json, "where", step->where);
+        json_microseconds(&json, "after_us", step->after_ns);
+        json_string(&json, "what", step->what);
+        json_object_close(&json);
+    }
+    json_array_close(&json);
+    findings_json(&json, &trace->findings);
+    json_object_close(&json);
+    fputs(text_get(&out), stdout);
+}
+
+/* A machine of the file that does not run has no nic to watch: that is a finding, not a failure. */
+static bool is_stopped(struct cli *cli, const char *name, struct trace *trace)
+{
+    struct machine_state state;
+    if (!machine_find(&cli->model, name))
+        return false;
+    if (machine_state(cli->host, name, false, &state, NULL) < 0 || state.running)
+        return false;
+    *trace = (struct trace){.findings.arena = &cli->arena, .round_trip_ns = -1};
+    finding_add(&trace->findings, "machine-stopped", arena_printf(&cli->arena, "machine '%s'", name));
+    struct finding *finding = &trace->findings.list.items[0];
+    finding_cure(&trace->findings, finding, "vmwire start %s", name);
+    return true;
+}
+
+static int trace_do(struct cli *cli, struct trace_request *request, struct trace *trace, struct err *err)
+{
+    struct ip addresses[ADDRESSES_MAX];
+    _cleanup_engine_ struct engine engine;
+    engine_init(&engine, &cli->arena, cli->host, NULL);
+    const unsigned what = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES |
+                          HOST_OBSERVE_FORWARDING | HOST_OBSERVE_SERVICES | HOST_OBSERVE_FILES;
+    int rc = engine_observe(&engine, what, err);
+    if (rc < 0)
+        return rc;
+    request->observed = &engine.observed;
+    request->addresses = addresses;
+    request->address_count = leased(&engine, request->name, addresses);
+    rc = trace_run(&cli->arena, cli->host, request, trace, err);
+    return rc == -ENOENT && is_stopped(cli, request->name, trace) ? 0 : rc;
+}
+
+int cmd_trace(struct cli *cli, int argc, char **argv)
+{
+    bool as_json = false;
+    const char *seconds = NULL;
+    struct trace_request request = {.seconds = SECONDS_DEFAULT, .stopped = &stopped};
+    int status = cli_options(
+        cli, &argc, argv,
+        (struct cli_option[]){
+            {"--json", &as_json, NULL}, {"--ping", &request.ping, NULL}, {"--seconds", NULL, &seconds}, {0}});
+    if (status != EXIT_DONE)
+        return status;
+    if (argc < 2 || argc > 3)
+        return cli_usage(cli, "'trace' needs a machine or nic, and takes one target");
+    if (argc == 3 && ip_parse(argv[2], &request.target) < 0)
+        return cli_usage(cli, "'%s' is no IP address", argv[2]);
+    if (seconds && (request.seconds = (int)cli_number(seconds, 1, 86400)) < 0)
+        return cli_usage(cli, "'%s' is no number of seconds", seconds);
+    status = cli_config_optional(cli);
+    if (status != EXIT_DONE)
+        return status;
+    request.name = argv[1];
+    request.model = &cli->model;
+    catch_signals();
+    struct err err = {0};
+    struct trace trace;
+    if (trace_do(cli, &request, &trace, &err) < 0)
+        return cli_fail(cli, &err);
+    if (as_json)
+        print_json(cli, request.name, &trace);
+    else
+        print_text(cli, &trace);
+    return findings_any(&trace.findings, FINDING_WARNING) ? EXIT_REFUSED : EXIT_DONE;
+}

@@ -1,0 +1,274 @@
+"""trace: a healthy guest has no finding; each break alone is the first finding, with its evidence."""
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import VMWIRE
+from guests import Guest
+
+MAC, OTHER_MAC = "00:a0:98:1b:c8:07", "00:a0:98:1b:c8:08"
+
+
+def trace(host, *args, machine="vm0", doing=(), seconds=10):
+    """Trace while the guest does `doing` (an argv); the whole of the JSON."""
+    process = host.popen(VMWIRE, "trace", machine, *args, "--seconds", str(seconds), "--json", stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    does = host.guest.background(*doing) if doing else None
+    said, errors = process.communicate(timeout=seconds + 20)
+    if does:
+        does.kill()
+        does.wait()
+    assert errors == "" and process.returncode in (0, 1), (said, errors)
+    told = json.loads(said)
+    assert (process.returncode == 0) == (not [f for f in told["findings"] if f["severity"] != "note"])
+    return told
+
+
+def first(told):
+    assert told["findings"], told
+    return told["findings"][0]["code"], told["findings"][0]["evidence"]
+
+
+def pinging(target, *more):
+    return ["ping", "-i", "0.3", "-W", "1", *more, target]
+
+
+def serve(space, what):
+    """A TCP server on port 80, listening."""
+    server = space.popen("socat", "-u" if what.startswith("OPEN") else "-T9", "TCP-LISTEN:80,fork,reuseaddr", what,
+                         stdin=subprocess.DEVNULL)
+    while ":80 " not in space.sh("ss -Hlnt"):
+        time.sleep(0.05)
+    return server
+
+
+@pytest.fixture
+def nat(host):
+    host.router = host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.router.sh("ip addr add 8.8.8.8/32 dev lo")
+    host.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24}\n")
+    host.vmwire("up")
+    host.guest = Guest(host, "brnat", mac=MAC, address="10.0.0.2/24", gateway="10.0.0.1")
+    yield host
+    host.guest.close()
+
+
+@pytest.fixture
+def bridged(host):
+    host.router = host.uplink("re1", "192.168.87.44/24", "192.168.87.1/24")
+    host.router.sh("ip addr add 8.8.8.8/32 dev lo")
+    host.config("networks:\n  brext: {mode: bridged, uplink: re1, address: keep}\n")
+    host.vmwire("up")
+    host.guest = Guest(host, "brext", mac=MAC, address="192.168.87.47/24", gateway="192.168.87.1")
+    yield host
+    host.guest.close()
+
+
+def test_a_healthy_nat_guest(nat):
+    told = trace(nat, "8.8.8.8", doing=pinging("8.8.8.8"))
+    assert told["findings"] == [] and told["answered"] and 0 < told["round_trip_us"] < 1000000
+    assert "10.0.0.2 > 8.8.8.8: ICMP echo request" in told["flow"]
+    hops = [(hop["way"], hop["where"]) for hop in told["hops"] if " " not in hop["where"]]
+    assert hops == [("out", nat.guest.tap), ("out", "brnat"), ("out", "re0"), ("back", "re0"), ("back", "brnat"),
+                    ("back", nat.guest.tap)]
+    assert all(hop["mark"] == "passed" for hop in told["hops"])
+    assert "leaves as 192.168.87.44 > 8.8.8.8" in [hop["what"] for hop in told["hops"]]
+    chains = [(hop["way"], hop["where"]) for hop in told["hops"] if " " in hop["where"]]
+    assert ("out", "inet vmwire forward") in chains and ("back", "inet vmwire inward") in chains
+
+
+def test_a_healthy_bridged_guest(bridged):
+    told = trace(bridged, doing=pinging("8.8.8.8"))
+    assert told["findings"] == [] and told["answered"]
+    assert [h["where"] for h in told["hops"] if " " not in h["where"]][:3] == [bridged.guest.tap, "brext", "re1"]
+
+
+def test_a_connection_that_works(nat):
+    server = serve(nat.router, "PIPE")
+    told = trace(nat, doing=["sh", "-c", "(echo hello; sleep 3) | busybox nc 8.8.8.8 80"])
+    server.kill()
+    server.wait()
+    assert told["findings"] == [] and told["answered"]
+
+
+def test_ping_causes_traffic(nat):
+    nat.guest.space.sh("ip addr flush dev eth0")
+    address = nat.guest.lease()
+    told = trace(nat, "--ping", seconds=5)
+    assert told["findings"] == [] and told["answered"] and f"10.0.0.1 > {address}: ICMP echo request" in told["flow"]
+
+
+def test_driver_never_came_up(nat):
+    nat.guest.process.send_signal(signal.SIGSTOP)  # it has the tap open, and never reads
+    told = trace(nat, "--ping", seconds=3)
+    nat.guest.process.send_signal(signal.SIGCONT)
+    code, evidence = first(told)
+    assert code == "guest-driver-down" and "none was read" in evidence
+
+
+def test_guest_silent(nat):
+    nat.guest.space.sh("ip link set dev eth0 down; ip link set dev eth0 up arp off; ip addr flush dev eth0")
+    time.sleep(2)
+    told = trace(nat, seconds=3)
+    assert first(told)[0] == "guest-silent"
+
+
+def test_static_address_of_the_wrong_subnet(nat):
+    nat.guest.space.sh("ip addr flush dev eth0; ip addr add 192.168.1.50/24 dev eth0; ip route add default via 192.168.1.1")
+    told = trace(nat, "8.8.8.8", doing=pinging("8.8.8.8"))
+    code, evidence = first(told)
+    assert code == "guest-wrong-subnet" and "192.168.1.50" in evidence and "10.0.0.0/24" in evidence
+
+
+def test_two_guests_with_one_mac(nat):
+    twin = Guest(nat, "brnat", machine="vm1", mac=OTHER_MAC, address="10.0.0.3/24", gateway="10.0.0.1")
+    twin.space.sh(f"ip link set dev eth0 address {MAC}")
+    nat.sh(f"ip link set dev {twin.tap} alias 'vmwire:brnat vm1/0 {MAC}'")
+    noise = twin.background(*pinging("10.0.0.1"))
+    told = trace(nat, doing=pinging("8.8.8.8"))
+    noise.kill()
+    noise.wait()
+    twin.close()
+    code, evidence = first(told)
+    assert code == "mac-duplicate" and MAC in evidence and "'vm1'" in evidence
+
+
+def test_two_guests_with_one_address(nat):
+    twin = Guest(nat, "brnat", machine="vm1", mac=OTHER_MAC, address="10.0.0.2/24", gateway="10.0.0.1")
+    noise = twin.background(*pinging("10.0.0.1"))
+    told = trace(nat, doing=pinging("8.8.8.8"))
+    noise.kill()
+    noise.wait()
+    twin.close()
+    code, evidence = first(told)
+    assert code == "address-duplicate" and "10.0.0.2" in evidence and OTHER_MAC in evidence and "'vm1'" in evidence
+
+
+def test_a_foreign_chain_drops(nat):
+    nat.run("nft", "-f", "-", input="""table inet foreign {
+        chain fw { type filter hook forward priority 10; policy accept;
+            tcp dport 25 accept
+            ip daddr 8.8.8.8 counter drop comment "not there"
+        }
+    }""")
+    told = trace(nat, "8.8.8.8", doing=pinging("8.8.8.8"))
+    code, evidence = first(told)
+    assert code == "forward-refused"
+    assert "table 'inet foreign', chain 'fw', rule 'ip daddr 8.8.8.8 counter drop" in evidence and "not there" in evidence
+    lost = [hop["where"] for hop in told["hops"] if hop["mark"] == "lost"]
+    assert lost == ["inet foreign fw", "re0"]
+
+
+def test_a_foreign_policy_drops(nat):
+    nat.run("nft", "-f", "-", input="table ip docker {\nchain FORWARD {\ntype filter hook forward priority 0; policy drop;\n}\n}\n")
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "forward-refused" and "table 'ip docker', chain 'FORWARD', by its policy" in evidence
+
+
+def test_a_foreign_chain_drops_the_answers(nat):
+    nat.run("nft", "-f", "-", input="table inet foreign {\nchain back {\ntype filter hook forward priority 10\nip saddr 8.8.8.8 drop\n}\n}\n")
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "forward-refused" and "'ip saddr 8.8.8.8 drop'" in evidence and "the answer to" in evidence
+
+
+def test_a_bridge_chain_drops(bridged):
+    bridged.run("nft", "-f", "-", input="table bridge foreign {\nchain fw {\ntype filter hook forward priority 0\nether saddr 00:a0:98:1b:c8:07 ip protocol icmp drop\n}\n}\n")
+    code, evidence = first(trace(bridged, doing=pinging("8.8.8.8")))
+    assert code == "bridge-refused" and "table 'bridge foreign', chain 'fw', rule 'ether saddr" in evidence
+
+
+def test_masquerade_missing(nat):
+    nat.sh("nft flush chain inet vmwire postrouting")
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "masquerade-missing" and "10.0.0.2" in evidence
+
+
+def test_forwarding_off(nat):
+    nat.sh("sysctl -qw net.ipv4.ip_forward=0")
+    assert first(trace(nat, doing=pinging("8.8.8.8")))[0] == "forwarding-off"
+
+
+def test_router_never_answers_on_nat(nat):
+    nat.router.sh("ip link set dev far arp off")
+    nat.sh("ip neigh flush dev re0")
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "router-silent" and "192.168.87.1" in evidence
+
+
+def test_router_never_answers_on_a_bridge(bridged):
+    bridged.router.sh("ip link set dev far arp off")
+    bridged.sh("ip neigh flush dev brext")
+    bridged.guest.space.sh("ip neigh flush dev eth0")
+    told = trace(bridged, "--ping", "8.8.8.8", doing=pinging("8.8.8.8"))
+    code, evidence = first(told)
+    assert code == "router-silent" and "who-has 192.168.87.1 tell 192.168.87.47" in evidence
+
+
+def test_a_port_that_passes_one_mac(bridged):
+    mac = json.loads(bridged.sh("ip -j link show dev brext"))[0]["address"]
+    bridged.router.run("nft", "-f", "-", input=f"table netdev port {{\nchain one {{\ntype filter hook ingress device far priority 0\nether saddr != {mac} drop\n}}\n}}\n")
+    bridged.guest.space.sh("ip neigh flush dev eth0")
+    code, evidence = first(trace(bridged, "--ping", doing=pinging("8.8.8.8")))
+    assert code == "switch-one-mac" and MAC in evidence
+
+
+def test_target_silent(nat):
+    code, evidence = first(trace(nat, "8.8.4.4", doing=pinging("8.8.4.4")))
+    assert code == "target-silent" and "8.8.4.4" in evidence
+
+
+def test_tcp_refused(nat):
+    code, _ = first(trace(nat, "8.8.8.8", doing=["busybox", "nc", "8.8.8.8", "81"]))
+    assert code == "tcp-refused"
+
+
+def test_dnsmasq_dead(nat):
+    nat.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    code, _ = first(trace(nat, doing=["busybox", "udhcpc", "-i", "eth0", "-n", "-t", "9", "-T", "1", "-s", "/bin/true"]))
+    assert code == "dnsmasq-dead"
+
+
+def test_path_mtu_black_hole(nat):
+    """A router behind the uplink passes no packet above 1400 bytes and says nothing."""
+    nat.router.run("nft", "-f", "-", input="table netdev hole {\nchain far {\ntype filter hook ingress device far priority 0\nmeta length > 1300 drop\n}\n}\n")
+    server = serve(nat.router, "OPEN:/dev/null")
+    told = trace(nat, doing=["sh", "-c", "(echo hello; sleep 1; head -c 20000 /dev/zero; sleep 30) | busybox nc 8.8.8.8 80"],
+                 seconds=15)
+    server.kill()
+    server.wait()
+    code, evidence = first(told)
+    assert code == "mtu-black-hole" and "1500 bytes" in evidence
+
+
+def tables(host):
+    return "vmwire_trace" in host.sh("nft list tables")
+
+
+def test_it_adds_rules_only_while_it_runs(nat):
+    before = nat.sh("nft list ruleset")
+    process = nat.popen(VMWIRE, "trace", "vm0", "--seconds", "30", stdout=subprocess.DEVNULL)
+    nat.wait_for(lambda: tables(nat))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == 1  # the guest was silent
+    assert nat.sh("nft list ruleset") == before
+
+
+def test_kill_9_leaves_no_rule(nat):
+    before = nat.sh("nft list ruleset")
+    process = nat.popen(VMWIRE, "trace", "vm0", "--seconds", "30", stdout=subprocess.DEVNULL)
+    nat.wait_for(lambda: tables(nat))
+    process.kill()
+    process.wait()
+    nat.wait_for(lambda: not tables(nat), seconds=3)
+    assert nat.sh("nft list ruleset") == before
+
+
+def test_wrong_command_lines(nat):
+    assert nat.vmwire("trace", check=False).returncode == 2
+    assert nat.vmwire("trace", "vm0", "8.8.8", check=False).returncode == 2
+    done = nat.vmwire("trace", "nobody", check=False)
+    assert done.returncode == 1 and "there is brnat, vm0/0" in done.stderr
