@@ -139,6 +139,10 @@ static void json_device(const struct view *view, struct json *json, const struct
     json_integer(json, "functions_now", device->functions_now);
     json_integer(json, "functions_used", functions_used(view, device));
     json_string(json, "parent", *device->parent ? device->parent : NULL);
+    if (*device->parent)
+        json_integer(json, "function", device->index);
+    else
+        json_null(json, "function");
     json_string(json, "use", device_use(&cli->arena, view->observed, device));
     json_string(json, "network", record ? record->network : NULL);
     json_string(json, "machine", record && *record->machine ? record->machine : NULL);

@@ -70,7 +70,7 @@ static int give_back(struct engine *engine, const char *machine, struct err *err
     vec_foreach (&plan.steps, step) {
         struct err failure = {0};
         if (step->op.kind == OP_FILE_WRITE || step->op.kind == OP_DEVICE_UNBIND ||
-            step->op.kind == OP_FUNCTIONS_SET)
+            step->op.kind == OP_FUNCTION_SET || step->op.kind == OP_FUNCTIONS_SET)
             lost = false; /* the next device's operations begin */
         if (lost)
             continue;

@@ -229,6 +229,12 @@ const char *device_fault(struct arena *arena, const struct observed *observed, c
         return "the kernel has no vfio-pci (CONFIG_VFIO_PCI): install a kernel that has it; Debian's cloud "
                "kernels "
                "lack it, linux-image-amd64 has it";
+    if (device->functions_now)
+        return arena_printf(
+            arena,
+            "its %u SR-IOV function%s would go with it: stop the machines that have them and take "
+            "them away first (vmwire down, or 0 in its sriov_numvfs)",
+            device->functions_now, device->functions_now == 1 ? "" : "s");
     const char *fault = group_fault(arena, device, asker);
     return fault ? fault : use_fault(arena, observed, device, asker);
 }

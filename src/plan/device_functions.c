@@ -68,6 +68,22 @@ static unsigned functions_needed(const struct model *model, const struct network
     return needed ? needed : 1;
 }
 
+/* A parent that is down comes up, since functions do nothing before, and gets no IPv6 address by that. */
+static bool parent_wake(const struct planner *planner, const struct network *network,
+                        const struct device *parent, struct step *wake)
+{
+    const struct link *link = link_find(planner->observed, parent->ifname);
+    if (!link || link->up)
+        return false;
+    struct op up = {.kind = OP_LINK_SET, .network = network->name};
+    up.link = (struct link){.name = parent->ifname, .kind = "", .alias = "", .up = true};
+    up.link.fields = LINK_UP | ((link->ipv6 ? LINK_IPV6 : 0) & ~planner->observed->traits.no_link_fields);
+    *wake = (struct step){.op = up, .undo = up};
+    wake->undo.link.up = false;
+    wake->undo.link.ipv6 = link->ipv6;
+    return true;
+}
+
 static void create_functions(struct taking *taking, const struct network *network,
                              const struct device *parent, unsigned count)
 {
@@ -79,19 +95,16 @@ static void create_functions(struct taking *taking, const struct network *networ
     op.functions = (struct functions){parent->address, count, false};
     struct op undo = op;
     undo.functions = (struct functions){parent->address, parent->functions_now, parent->functions_probe};
-    const struct link *link = link_find(planner->observed, parent->ifname);
-    struct op up = {.kind = OP_LINK_SET, .network = network->name};
-    up.link = (struct link){.name = parent->ifname, .kind = "", .alias = "", .fields = LINK_UP, .up = true};
-    struct op down = up;
-    down.link.up = false;
+    struct step wake;
+    bool asleep = parent_wake(planner, network, parent, &wake);
     if (!known) {
         device_former_add(planner, &record, undo);
-        if (link && !link->up)
-            device_former_add(planner, &record, down);
+        if (asleep)
+            device_former_add(planner, &record, wake.undo);
         device_record_write(planner, &record);
     }
-    if (link && !link->up)
-        step_add(planner, &up, &down);
+    if (asleep)
+        step_add(planner, &wake.op, &wake.undo);
     step_add(planner, &op, &undo);
     *vec_push(planner->arena, &taking->pools) = parent->address;
 }
@@ -163,10 +176,10 @@ static int function_choose(struct taking *taking, const struct network *network,
     return -1;
 }
 
-static void function_settings(struct taking *taking, const struct network *network, const struct nic *nic,
-                              const struct device *parent, unsigned index, struct device_record *record)
+/* What the parent is told of the function for this nic, and what it was told before. */
+static struct step function_settings(const struct network *network, const struct nic *nic,
+                                     const struct device *parent, unsigned index)
 {
-    struct planner *planner = taking->planner;
     struct op set = {.kind = OP_FUNCTION_SET, .network = network->name, .function = network->device.settings};
     set.function.ifname = parent->ifname;
     set.function.index = index;
@@ -182,8 +195,7 @@ static void function_settings(struct taking *taking, const struct network *netwo
             clear.function.fields = set.function.fields;
         }
     }
-    device_former_add(planner, record, clear);
-    step_add(planner, &set, &clear);
+    return (struct step){.op = set, .undo = clear};
 }
 
 static const struct device *function_device(struct taking *taking, const struct device *parent,
@@ -204,22 +216,56 @@ static const struct device *function_device(struct taking *taking, const struct 
     return device;
 }
 
-static const char *parent_fault(struct planner *planner, const struct device *parent)
+/* The card itself is at a guest, or has no driver that knows functions. */
+static const char *parent_away(const struct taking *taking, const struct device *parent)
 {
+    struct arena *arena = taking->planner->arena;
+    const struct device_record *record = device_record_find(&taking->records, parent->address);
+    if (*parent->ifname)
+        return NULL;
+    if (record && *record->machine)
+        return arena_printf(arena, "machine '%s' has the whole card; stop it first (vmwire stop %s)",
+                            record->machine, record->machine);
+    if (record)
+        return arena_printf(arena, "network '%s' has the whole card (bind: up); take it down first",
+                            record->network);
+    return "it has no interface: give it to its driver first";
+}
+
+static const char *parent_fault(struct taking *taking, const struct device *parent)
+{
+    struct planner *planner = taking->planner;
     if (!parent->functions_total)
         return "it has no SR-IOV functions; name it as a whole device, or use a card that has them";
+    const char *away = parent_away(taking, parent);
+    if (away)
+        return away;
     struct device_asker asker = {.in_use_take = true};
     struct device alone = *parent;
     alone.ifname = ""; /* the host goes on using the parent */
-    alone.members.count = 0;
+    alone.members.count = alone.functions_now = 0;
     return device_fault(planner->arena, planner->observed, &alone, &asker);
+}
+
+/* The group of a function that this plan makes is not known yet. */
+static const char *function_fault(struct taking *taking, const struct network *network,
+                                  const struct device *device)
+{
+    struct planner *planner = taking->planner;
+    if (!device_find(planner->observed, device->address) ||
+        in_list(taking->pools.items, taking->pools.count, device->parent))
+        return NULL;
+    *vec_push(planner->arena, &taking->taken) = NULL;
+    taking->taken.count--;
+    struct device_asker asker = {.together = taking->taken.items, .in_use_take = network->in_use_take};
+    return device_fault(planner->arena, planner->observed, device, &asker);
 }
 
 const char *take_function(struct taking *taking, const struct network *network, const struct device *parent,
                           const struct nic *nic)
 {
     struct planner *planner = taking->planner;
-    const char *fault = parent_fault(planner, parent);
+    const char *fault = parent_fault(taking, parent);
     if (fault) {
         problem_add(planner->problems, network->device_pos,
                     "network '%s': functions of %s cannot go to a guest: %s", network->name,
@@ -234,21 +280,20 @@ const char *take_function(struct taking *taking, const struct network *network, 
         return NULL;
     const char *address = function_address(planner->arena, parent, (unsigned)index);
     const struct device *device = function_device(taking, parent, address);
+    fault = function_fault(taking, network, device);
+    if (fault) {
+        problem_add(planner->problems, network->device_pos,
+                    "network '%s': function %s of '%s' cannot go to a guest: %s", network->name,
+                    device_label(planner->arena, device), parent->ifname, fault);
+        return NULL;
+    }
     *vec_push(planner->arena, &taking->taken) = address;
     struct device_record record = {.address = address, .network = network->name, .machine = taking->machine};
-    struct op unbind = {.kind = OP_DEVICE_UNBIND, .network = network->name};
-    unbind.device = (struct device_driver){address, device->driver, device->ifname};
-    device_former_add(planner, &record, unbind);
-    size_t at = planner->plan->steps.count;
-    function_settings(taking, network, nic, parent, (unsigned)index, &record);
-    /* The record stands before what it describes. */
-    struct step set = planner->plan->steps.items[at];
-    planner->plan->steps.count = at;
-    device_record_write(planner, &record);
-    step_add(planner, &set.op, &set.undo);
-    struct op bind = unbind;
-    bind.kind = OP_DEVICE_BIND;
-    bind.device.driver = PASSTHROUGH_DRIVER;
-    step_add(planner, &bind, &unbind);
+    /* Told while no driver but vfio-pci is there, and cleared before another comes: a driver takes the MAC
+     * that it finds. */
+    struct step settings = function_settings(network, nic, parent, (unsigned)index);
+    device_former_add(planner, &record, settings.undo);
+    device_bind_steps(taking, device, &record);
+    step_add(planner, &settings.op, &settings.undo);
     return address;
 }

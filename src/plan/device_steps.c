@@ -138,7 +138,7 @@ static void strip_interface(struct planner *planner, const struct device_record 
     }
 }
 
-static void bind_steps(struct taking *taking, const struct device *device, struct device_record *record)
+void device_bind_steps(struct taking *taking, const struct device *device, struct device_record *record)
 {
     struct planner *planner = taking->planner;
     if (strcmp(device->driver, passthrough_driver(planner->observed)) == 0) {
@@ -157,6 +157,12 @@ static void bind_steps(struct taking *taking, const struct device *device, struc
     step_add(planner, &bind, &unbind);
 }
 
+/* The record of a parent, whose functions go to guests. */
+static bool is_pool(const struct device_record *record)
+{
+    return record->former.count && record->former.items[0].kind == OP_FUNCTIONS_SET;
+}
+
 /* --- a whole device */
 
 /* It is away already: nothing but the name of who has it changes.  False when somebody else has it. */
@@ -171,9 +177,11 @@ static bool take_again(struct taking *taking, const struct network *network,
         return false;
     }
     if (strcmp(record->network, network->name) != 0) {
-        problem_add(planner->problems, network->device_pos,
-                    "network '%s': device %s is taken already, for network '%s'", network->name,
-                    record->address, record->network);
+        problem_add(
+            planner->problems, network->device_pos,
+            "network '%s': device %s is taken already, for network '%s'; take that down first (vmwire "
+            "down)",
+            network->name, record->address, record->network);
         return false;
     }
     struct device_record now = *record;
@@ -218,10 +226,14 @@ static const char *take_device(struct taking *taking, const struct network *netw
     struct planner *planner = taking->planner;
     const struct device_record *record = device_record_find(&taking->records, device->address);
     *vec_push(planner->arena, &taking->taken) = device->address;
-    if (record)
+    if (record && !is_pool(record))
         return take_again(taking, network, record) ? device->address : NULL;
     struct device_asker asker = {.together = together, .in_use_take = network->in_use_take};
     const char *fault = device_fault(planner->arena, planner->observed, device, &asker);
+    if (!fault && record) /* somebody took the functions away by hand */
+        fault = arena_printf(planner->arena,
+                             "network '%s' has functions of it; take that down first (vmwire down)",
+                             record->network);
     if (fault) {
         problem_add(planner->problems, network->device_pos,
                     "network '%s': device %s cannot go to a guest: %s", network->name,
@@ -232,7 +244,7 @@ static const char *take_device(struct taking *taking, const struct network *netw
                                   .network = network->name,
                                   .machine = taking->machine,
                                   .keep = network->bind_up};
-    bind_steps(taking, device, &fresh);
+    device_bind_steps(taking, device, &fresh);
     return device->address;
 }
 
@@ -291,6 +303,13 @@ static void give_back(struct planner *planner, const struct device_record *recor
 {
     vec_foreach (&record->former, op) {
         struct op undo = inverse(planner, op);
+        const struct link *link =
+            op->kind == OP_LINK_SET ? link_find(planner->observed, op->link.name) : NULL;
+        if (link) { /* of a pool's parent, which did not go */
+            undo.link.fields = op->link.fields;
+            undo.link.up = link->up;
+            undo.link.ipv6 = link->ipv6;
+        }
         step_add(planner, op, &undo);
     }
     remove_record(planner, record);
@@ -299,13 +318,7 @@ static void give_back(struct planner *planner, const struct device_record *recor
 /* A pool that `down` wanted away while a guest still had one of its functions. */
 static bool pool_retired(const struct device_record *record)
 {
-    return !record->keep && !*record->machine && record->former.count &&
-           record->former.items[0].kind == OP_FUNCTIONS_SET;
-}
-
-static bool is_pool(const struct device_record *record)
-{
-    return record->former.count && record->former.items[0].kind == OP_FUNCTIONS_SET;
+    return !record->keep && !*record->machine && is_pool(record);
 }
 
 /* Does anybody but `machine` have a function of this pool? */

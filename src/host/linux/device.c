@@ -7,6 +7,7 @@
 #include <libkmod.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,7 +15,16 @@
 
 #include "base/fd.h"
 
-enum { ATTRIBUTE_MAX = 4096, CLASS_NETWORK = 0x02, INTERRUPTS_MAX = 16 << 20 };
+enum {
+    ATTRIBUTE_MAX = 4096,
+    CLASS_NETWORK = 0x02,
+    INTERRUPTS_MAX = 16 << 20,
+    ID_MOST = 0xffff,
+    CLASS_MOST = 0xffffff,
+    FUNCTIONS_MOST = 0xffff, /* as wide as the registers of the SR-IOV capability */
+    NODE_MOST = 1 << 16,
+    GROUP_DIGITS = 9,
+};
 
 /* An attribute's text without its newline; NULL when it cannot be read. */
 static char *attribute(struct arena *arena, int directory, const char *name)
@@ -26,12 +36,15 @@ static char *attribute(struct arena *arena, int directory, const char *name)
     return text;
 }
 
-static long number(struct arena *arena, int directory, const char *name, long otherwise)
+/* 0 to `most`; anything else is as good as no answer. */
+static uint32_t number(struct arena *arena, int directory, const char *name, uint32_t most,
+                       uint32_t otherwise)
 {
     const char *text = attribute(arena, directory, name);
     char *end = NULL;
-    long value = text && *text ? strtol(text, &end, 0) : otherwise;
-    return end && *end ? otherwise : value;
+    errno = 0;
+    long long value = text && *text ? strtoll(text, &end, 0) : -1;
+    return !end || *end || errno || value < 0 || value > most ? otherwise : (uint32_t)value;
 }
 
 /* The last part of what a link points to; "" when there is none. */
@@ -102,15 +115,15 @@ static void member_read(void *data, const char *entry)
     _cleanup_fd_ int directory = directory_open(walk->root, entry);
     if (directory < 0)
         return;
-    member->class = (uint32_t)number(walk->arena, directory, "class", 0);
+    member->class = number(walk->arena, directory, "class", CLASS_MOST, 0);
     member->driver = link_target(walk->arena, directory, "driver");
 }
 
 static uint32_t function_index(struct walk *walk, const char *parent, const char *address)
 {
     _cleanup_fd_ int directory = directory_open(walk->root, parent);
-    long total = directory < 0 ? 0 : number(walk->arena, directory, "sriov_totalvfs", 0);
-    for (uint32_t i = 0; i < (uint32_t)total; i++) {
+    uint32_t total = directory < 0 ? 0 : number(walk->arena, directory, "sriov_totalvfs", FUNCTIONS_MOST, 0);
+    for (uint32_t i = 0; i < total; i++) {
         if (strcmp(link_target(walk->arena, directory, arena_printf(walk->arena, "virtfn%u", i)), address) ==
             0)
             return i;
@@ -126,36 +139,44 @@ static void network_read(struct walk *walk, int directory)
     if (strcmp(device->driver, "virtio-pci") == 0)
         directory_walk(directory, ".", virtio_interface, walk);
     directory_walk(directory, "iommu_group/devices", member_read, walk);
-    device->numa_node = (int)number(arena, directory, "numa_node", -1);
-    device->functions_total = (uint32_t)number(arena, directory, "sriov_totalvfs", 0);
-    device->functions_now = (uint32_t)number(arena, directory, "sriov_numvfs", 0);
-    device->functions_offset = (uint32_t)number(arena, directory, "sriov_offset", 0);
-    device->functions_stride = (uint32_t)number(arena, directory, "sriov_stride", 0);
-    device->functions_probe = number(arena, directory, "sriov_drivers_autoprobe", 1) != 0;
+    device->numa_node = (int)number(arena, directory, "numa_node", NODE_MOST, (uint32_t)-1);
+    device->functions_total = number(arena, directory, "sriov_totalvfs", FUNCTIONS_MOST, 0);
+    device->functions_now = number(arena, directory, "sriov_numvfs", FUNCTIONS_MOST, 0);
+    device->functions_offset = number(arena, directory, "sriov_offset", FUNCTIONS_MOST, 0);
+    device->functions_stride = number(arena, directory, "sriov_stride", FUNCTIONS_MOST, 0);
+    device->functions_probe = number(arena, directory, "sriov_drivers_autoprobe", 1, 1);
     device->parent = link_target(arena, directory, "physfn");
     if (*device->parent)
         device->index = function_index(walk, device->parent, device->address);
+}
+
+static bool is_address(const char *text)
+{
+    unsigned domain, bus, slot, function;
+    int used = 0;
+    return sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &used) == 4 && !text[used];
 }
 
 static void device_read(void *data, const char *entry)
 {
     struct walk *walk = data;
     struct arena *arena = walk->arena;
-    _cleanup_fd_ int directory = directory_open(walk->root, entry);
+    _cleanup_fd_ int directory = is_address(entry) ? directory_open(walk->root, entry) : -1;
     if (directory < 0)
         return;
     struct device *device = walk->device = vec_push(arena, &walk->observed->devices);
     *device = (struct device){.address = arena_strdup(arena, entry),
-                              .class = (uint32_t)number(arena, directory, "class", 0),
-                              .vendor = (uint16_t)number(arena, directory, "vendor", 0),
-                              .product = (uint16_t)number(arena, directory, "device", 0),
+                              .class = number(arena, directory, "class", CLASS_MOST, 0),
+                              .vendor = (uint16_t)number(arena, directory, "vendor", ID_MOST, 0),
+                              .product = (uint16_t)number(arena, directory, "device", ID_MOST, 0),
                               .driver = link_target(arena, directory, "driver"),
                               .ifname = "",
                               .numa_node = -1,
                               .group = -1,
                               .parent = ""};
     const char *group = link_target(arena, directory, "iommu_group");
-    if (*group && group[strspn(group, "0123456789")] == '\0')
+    size_t digits = strspn(group, "0123456789");
+    if (digits && digits <= GROUP_DIGITS && !group[digits])
         device->group = (int)strtol(group, NULL, 10);
     walk->observed->iommu |= device->group >= 0;
     device->network = device->class >> 16 == CLASS_NETWORK;
