@@ -12,7 +12,7 @@ struct fault_host {
     struct host host;
     struct host_backend backend;
     const struct host_backend *real;
-    bool after, kill;
+    bool after, kill, tolerant;
     long at, count;
 };
 
@@ -30,7 +30,7 @@ static struct fault_host *current;
 static int fault_apply(struct host *host, const struct op *op, unsigned flags, struct err *err)
 {
     struct fault_host *fault = current;
-    if (flags & HOST_APPLY_TOLERANT)
+    if (!(flags & HOST_APPLY_TOLERANT) == fault->tolerant)
         return fault->real->apply(host, op, flags, err);
     fault->count++;
     if (fault->count == fault->at && !fault->after)
@@ -56,6 +56,8 @@ int host_fault_wrap(struct host *host, struct err *err)
     struct fault_host *fault = calloc(1, sizeof(*fault));
     if (!fault)
         return err_errno(err, ENOMEM, "injecting a fault");
+    fault->tolerant = strncmp(wanted, "tolerant-", 9) == 0;
+    wanted += fault->tolerant ? 9 : 0;
     const char *space = strchr(wanted, ' ');
     fault->kill = strncmp(wanted, "kill-", 5) == 0;
     fault->after = strstr(wanted, "-after") != NULL;

@@ -7,7 +7,8 @@
 
 /* Wrap `host` as the environment variable VMWIRE_FAULT says: "fail-before N", "fail-after N" (-EIO; the
  * operation was done), "kill-before N", "kill-after N" (SIGKILL).  N counts the operations applied from 1;
- * rolling back does not count.  One host of a process can be wrapped. */
+ * rolling back and giving back do not count, and with "tolerant-" in front nothing else.  One host of a
+ * process can be wrapped. */
 int host_fault_wrap(struct host *host, struct err *err);
 
 #endif
