@@ -1,109 +1,21 @@
 """NIC passthrough on a host with an IOMMU (tests/outer.py): its NICs go to guests and come back as they were."""
-import difflib
 import json
 import re
 import statistics
-import subprocess
-import time
 
 import pytest
 
-from conftest import BUILD, FAULTY, ROOT, VMWIRE
-from outer import GUEST, IMAGE, Outer
+from conftest import FAULTY, ROOT, VMWIRE
+from outer import Outer
+from passthrough import (CONFIG, booted, devices, driver, held, images, machine, outer, qemu, refused,  # noqa: F401
+                         same, state, vmwire)
 
-N1, N2, P0, P1, NINE_P = "0000:02:00.0", "0000:03:00.0", "0000:05:01.0", "0000:05:02.0", "0000:00:01.0"
-CONFIG = "/root/vmwire.yaml"
-
-
-@pytest.fixture(scope="module")
-def images():
-    for script in ("guest-image", "outer-image"):
-        subprocess.run([ROOT / "scripts" / script], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def machine(images, tmp_path_factory):
-    """The outer machine: booted once; each test leaves it as it found it."""
-    with Outer(tmp_path_factory.mktemp("outer")) as outer:
-        outer.home = state(outer)
-        yield outer
-
-
-def state(outer):
-    """All of the host that passing a device through may touch, as text; without what moves by itself.
-
-    An interface that came back has a new index, which the kernel chooses; so there are none here.
-    """
-    text = outer.sh("""
-        ls -l --time-style=+ /sys/bus/pci/devices/*/driver | sed 's/^.*sys.bus/driver/'
-        grep . /sys/bus/pci/devices/*/driver_override
-        find /run/vmwire -mindepth 1 2>/dev/null || true
-        ip -d addr; ip route show table all""")
-    # An interface that was never up has another queue discipline than one that is down again.
-    text = re.sub(r"valid_lft \S+ preferred_lft \S+|qdisc \S+", "", text)
-    links = re.split(r"^\d+: ", text, flags=re.M)
-    # What follows the last link is the routes.
-    last, *routes = re.split(r"^(?! )", links[-1], flags=re.M)[1:]
-    return "".join([links[0], *sorted([*links[1:-1], last]), *sorted(routes)])
-
-
-def same(outer, before, seconds=20):
-    """The host is as it was; carriers and IPv6's checks for duplicates may take a while."""
-    end = time.monotonic() + seconds
-    while (now := state(outer)) != before and time.monotonic() < end:
-        time.sleep(0.5)
-    assert now == before, "".join(difflib.unified_diff(before.splitlines(True), now.splitlines(True), "before", "now"))
-
-
-@pytest.fixture
-def outer(machine):
-    yield machine
-    same(machine, machine.home)
-    assert machine.run("pgrep -l 'vmwire|qemu-system'")[1] == ""
+N1, N2, P0, P1 = "0000:02:00.0", "0000:03:00.0", "0000:05:01.0", "0000:05:02.0"
 
 
 def networks(*devices, more=""):
     return "networks:\n" + "".join(f"  nic{number}:\n    mode: passthrough\n    device: {device}\n{more}"
                                    for number, device in enumerate(devices, 1))
-
-
-def held(name, *nics):
-    """A machine whose hypervisor has its devices and whose guest never runs."""
-    return (f"  {name}:\n    memory: 32M\n    serial: off\n    extra: [-S]\n    nics:\n"
-            + "".join(f"      - {{network: {nic}}}\n" for nic in nics))
-
-
-def booted(name, *nics):
-    command = ("console=ttyS0 quiet mitigations=off nokaslr panic=-1 no_timer_check tsc=reliable "
-               "driver=e1000e ping=8.8.8.8")
-    return (f"  {name}:\n    memory: 256M\n    kernel: {GUEST}/vmlinuz\n    initrd: {IMAGE}/guest.img\n"
-            f"    cmdline: {command}\n    extra: [-cpu, qemu64]\n    nics:\n"
-            + "".join(f"      - {{network: {nic}}}\n" for nic in nics))
-
-
-def vmwire(outer, *words, status=0, program=VMWIRE, timeout=60, env=None):
-    got, out, err = outer.run([program, *words], timeout=timeout, env=env)
-    assert status is None or got == status, f"{words} gave {got}:\n{out}{err}"
-    return out + err
-
-
-def driver(outer, address):
-    return outer.run(f"basename $(readlink /sys/bus/pci/devices/{address}/driver)")[1].strip()
-
-
-def devices(outer):
-    status, out, err = outer.run([VMWIRE, "devices", "--json"])
-    assert status == 0, err
-    told = json.loads(out)
-    return told, {device["address"]: device for device in told["devices"]}
-
-
-def refused(outer, text, *words, status=1, command=("run", "vm1")):
-    """The command says these words and changes nothing; the fixture sees that nothing changed."""
-    outer.write(CONFIG, text)
-    said = vmwire(outer, *command, status=status)
-    for word in words:
-        assert word in said, said
 
 
 # The machine itself, by hand.
@@ -136,6 +48,22 @@ def test_devices_tells_groups_uses_and_verdicts(outer):
     assert "fit for passthrough" in text and f"also holds {P1} (e1000)" in text
 
 
+def test_devices_json_is_what_its_document_says(outer):
+    text = (ROOT / "docs/JSON.md").read_text().split("## `vmwire devices --json`")[1]
+    example = json.loads(re.search(r"```json\n(.*?)```", text, re.S)[1])
+    told, cards = devices(outer)
+    assert told.keys() == example.keys()
+    for card in cards.values():
+        assert list(card) == list(example["devices"][0])
+    described = re.findall(r"`\.(\w+)(?:\[\])?`", text.split("\n## ")[0])
+    assert set(described) | {"address", "class", "vendor_id", "device_id", "up", "carrier"} == set(example["devices"][0])
+    by_sysfs = outer.sh("for d in /sys/bus/pci/devices/*; do case $(cat $d/class) in 0x02*) basename $d;; esac; done")
+    assert list(cards) == by_sysfs.split()
+    assert cards[N1]["vendor"] == "Intel Corporation" and "82574L" in cards[N1]["device"]
+    assert (cards[N1]["parent"], cards[N1]["function"], cards[N1]["numa_node"]) == (None, None, None)
+    assert (cards["0000:01:00.0"]["up"], cards["0000:01:00.0"]["carrier"], cards[N1]["up"]) == (True, True, False)
+
+
 # Refusing.
 
 
@@ -146,7 +74,7 @@ def test_the_nic_of_the_default_route_is_refused(outer):
 
 
 def test_a_shared_group_is_refused_and_its_other_device_named(outer):
-    refused(outer, networks("p0") + "machines:\n" + held("vm1", "nic1"), P0, P1, "e1000", "group")
+    refused(outer, networks("p0") + "machines:\n" + held("vm1", "nic1"), P0, P1, "e1000", "group", "to the same machine too")
 
 
 def test_a_nic_with_an_address_is_refused(outer):
@@ -167,6 +95,16 @@ def test_a_device_that_is_no_nic_is_refused(outer):
 
 def test_a_device_that_does_not_exist_is_refused(outer):
     refused(outer, networks("n7") + "machines:\n" + held("vm1", "nic1"), "'n7'", "vmwire devices")
+
+
+def test_without_vfio_pci_the_cure_is_said(outer):
+    """As on Debian's cloud kernels: neither loaded nor to be found."""
+    outer.sh("mkdir -p /run/none; modprobe -r vfio-pci; mount --bind /run/none /lib/modules")
+    told, cards = devices(outer)
+    assert told["vfio"] is False
+    assert cards[N1]["verdict"] == "unfit" and "linux-image-amd64" in cards[N1]["why"]
+    refused(outer, networks("n1") + "machines:\n" + held("vm1", "nic1"), N1, "vfio-pci", "linux-image-amd64")
+    outer.sh("umount /lib/modules; rmdir /run/none")
 
 
 def test_two_machines_with_one_device_are_refused(outer):
@@ -231,11 +169,6 @@ def test_a_machine_that_is_stopped_gives_its_nic_back(outer, used):
     same(outer, used)
 
 
-def qemu(outer):
-    """The hypervisor's pid."""
-    return outer.sh("pgrep -f '^[^ ]*qemu-system.*guest=vm1'").split()[0]
-
-
 def test_kill_9_of_the_hypervisor_gives_the_nic_back(outer, used):
     outer.write(CONFIG, TAKEN)
     running = outer.start([VMWIRE, "run", "vm1"])
@@ -286,21 +219,76 @@ def test_bind_up_holds_the_nic_until_down(outer, used):
     same(outer, used)
 
 
-def test_a_change_that_fails_or_is_killed_anywhere_leaves_no_trace(outer, used):
-    outer.write(CONFIG, networks("n1", more="    bind: up\n    in_use: take\n"))
-    for how in ("fail-before", "kill-before", "kill-after"):
-        for number in range(1, 40):
-            status, out, err = outer.run([FAULTY, "up"], env={"VMWIRE_FAULT": f"{how} {number}"})
-            if status == 0:
-                break
-            if how != "fail-before":
-                assert status == -9, out + err
-                vmwire(outer, "status", status=None)
-            same(outer, used)
-        assert number > 5, f"only {number} operations: {out}{err}"
-        vmwire(outer, "down")
-        same(outer, used)
+def test_a_port_that_is_taken_is_a_port_again(outer):
+    outer.sh("ip link add name br9 type bridge; ip link set dev br9 up; ip link set dev n2 master br9 up; "
+             "until ip -br link show n2 | grep -q LOWER_UP; do sleep 0.1; done; "
+             "while ip -6 addr | grep -q tentative; do sleep 0.1; done")
+    before = state(outer)
+    outer.write(CONFIG, networks("n2", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"))
+    vmwire(outer, "start", "vm1")
+    assert driver(outer, N2) == "vfio-pci"
+    vmwire(outer, "stop", "vm1", "--timeout", "0")
+    same(outer, before)
+    outer.sh("ip link del dev br9; ip link set dev n2 down")
 
+
+# Faults: whatever fails, or is killed, anywhere: the next command leaves what was before.
+
+HOWS = ["fail-before", "fail-after", "kill-before", "kill-after"]
+HELD_BY_UP = networks("n1", more="    bind: up\n    in_use: take\n")
+
+
+def faults(outer, how, command, before):
+    """The command with a fault at each of its operations in turn, until it succeeds; then how many it has."""
+    for number in range(1, 40):
+        status, out, err = outer.run([FAULTY, *command], env={"VMWIRE_FAULT": f"{how} {number}"}, timeout=60)
+        if status == 0:
+            return number - 1
+        if "kill" in how:
+            assert status == -9, out + err
+            vmwire(outer, "status", status=None)
+        else:
+            assert status == 1 and "a fault was injected" in err, out + err
+        same(outer, before)
+    raise AssertionError(f"still {how} after 39 operations: {out}{err}")
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_an_up_or_down_that_fails_or_is_killed_anywhere_changes_nothing(outer, used, how):
+    outer.write(CONFIG, HELD_BY_UP)
+    # The records, the routes, the addresses, the link, the driver.
+    assert faults(outer, how, ["up"], used) >= 7
+    gone(outer)
+    held_now = state(outer)
+    assert faults(outer, how, ["down"], held_now) >= 7
+    same(outer, used)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_start_that_fails_or_is_killed_anywhere_changes_nothing(outer, used, how):
+    outer.write(CONFIG, TAKEN)
+    assert faults(outer, how, ["start", "vm1"], used) >= 6
+    gone(outer)
+    vmwire(outer, "stop", "vm1", "--timeout", "0")
+    same(outer, used)
+
+
+def test_giving_back_that_is_killed_anywhere_is_done_by_the_next_command(outer, used):
+    outer.write(CONFIG, TAKEN)
+    for number in range(1, 20):
+        vmwire(outer, "start", "vm1")
+        outer.sh(f"kill -9 $(pgrep -x vmwire) {qemu(outer)}; while pgrep 'vmwire|qemu-system'; do sleep 0.1; done")
+        gone(outer)
+        status = outer.run([FAULTY, "status"], env={"VMWIRE_FAULT": f"tolerant-kill-after {number}"}, timeout=60)[0]
+        if status != -9:
+            break
+        vmwire(outer, "status", status=None)
+        same(outer, used)
+    assert number > 5
+    same(outer, used)
+
+
+# How long it takes.
 
 STOPWATCH = """
 import json, os, subprocess, sys, time
@@ -355,7 +343,7 @@ def test_binding_adds_no_more_than_50_ms(outer):
 
 
 def test_a_guest_drives_the_nic_itself_and_the_host_has_it_back_afterwards(outer, used):
-    outer.write(CONFIG, networks("n1", more="    in_use: take\n") + "machines:\n" + booted("vm1", "nic1"))
+    outer.write(CONFIG, networks("n1", more="    in_use: take\n") + "machines:\n" + booted("vm1", "e1000e", "nic1"))
     running = outer.start([VMWIRE, "run", "vm1"])
     said = running.read_until("GUEST eth0 address=", 400)
     gone(outer)
