@@ -30,8 +30,13 @@ def test_manual_page_is_without_a_complaint(page):
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def commands_page():
+    """An entry whose arguments go over several lines as if they were on one."""
+    return text("man/vmwire.8").replace(".It Xo\n.Cm ", ".It Cm ")
+
+
 def test_every_command_and_option_is_in_the_manual():
-    page = text("man/vmwire.8")
+    page = commands_page()
     for name, arguments in commands():
         assert re.search(rf"^\.It Cm {name}\b", page, flags=re.M), name
         for option in re.findall(r"--?(\w[\w-]+)", arguments):
@@ -39,7 +44,7 @@ def test_every_command_and_option_is_in_the_manual():
 
 
 def test_every_command_of_the_manual_exists():
-    page = text("man/vmwire.8")
+    page = commands_page()
     listed = page[page.index(".Sh COMMANDS"):page.index(".Sh WHAT")]
     # keys of a nic are spelled `Cm mac Ns = …`
     assert set(re.findall(r"^\.It Cm (\w+)(?! Ns)\b(?! Ns)", listed, flags=re.M)) == {name for name, _ in commands()}
