@@ -43,6 +43,8 @@ struct link {
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
     const char *master; /* the bridge or bond that it is a port of; "" when none */
+    const char *lower; /* the interface that it stands on, as a VLAN does; of a veth its other end; "" or NULL
+                          none here */
 };
 
 /* An address on an interface.  Every attribute that the kernel lets one set is here, so that it can be put

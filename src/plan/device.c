@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "plan/internal.h"
 
-enum { TABLE_MAIN = 254, CLASS_PCI_BRIDGE = 0x0604 };
+enum { TABLE_MAIN = 254, CLASS_PCI_BRIDGE = 0x0604, LEVELS = 8 /* of interfaces on interfaces */ };
 
 /* --- records */
 
@@ -168,6 +168,36 @@ static bool has_default_route(const struct observed *observed, const char *ifnam
     return false;
 }
 
+/* VLANs and the like: they go with the interface, and nothing brings them back. */
+static bool stands_on(const struct link *link, const char *ifname)
+{
+    return link->lower && strcmp(link->lower, ifname) == 0 && strcmp(link->kind, "veth") != 0;
+}
+
+/* Does the default route lead over it, also through bridges, bonds and VLANs?  `left` ends what goes round.
+ */
+static bool leads_out(const struct observed *observed, const char *ifname, unsigned left)
+{
+    if (has_default_route(observed, ifname))
+        return true;
+    const struct link *own = link_find(observed, ifname);
+    if (!left || !own)
+        return false;
+    if (*own->master && leads_out(observed, own->master, left - 1))
+        return true;
+    vec_foreach (&observed->links, link) {
+        if (stands_on(link, ifname) && leads_out(observed, link->name, left - 1))
+            return true;
+    }
+    return false;
+}
+
+static void use_add(struct text *out, const struct observed *observed, const char *what, const char *ifname)
+{
+    text_add(out, "%s%s '%s'%s", out->length ? ", " : "", what, ifname,
+             leads_out(observed, ifname, LEVELS) ? ", over which the default route leads" : "");
+}
+
 const char *device_use(struct arena *arena, const struct observed *observed, const struct device *device)
 {
     struct text out = {.arena = arena};
@@ -179,26 +209,53 @@ const char *device_use(struct arena *arena, const struct observed *observed, con
         if (address_moves(address, device->ifname))
             text_add(&out, "%saddress %s", out.length ? ", " : "", PREFIX_TEXT(&address->prefix));
     }
-    const struct link *link = link_find(observed, device->ifname);
-    if (link && *link->master)
-        text_add(&out, "%sport of '%s'", out.length ? ", " : "", link->master);
+    const struct link *own = link_find(observed, device->ifname);
+    if (own && *own->master)
+        use_add(&out, observed, "port of", own->master);
+    vec_foreach (&observed->links, link) {
+        if (stands_on(link, device->ifname))
+            use_add(&out, observed, "below", link->name);
+    }
     return text_get(&out);
+}
+
+/* What `in_use: take` could not put back. */
+static const char *lost_fault(struct arena *arena, const struct observed *observed, const char *ifname)
+{
+    vec_foreach (&observed->links, link) {
+        if (stands_on(link, ifname))
+            return arena_printf(
+                arena,
+                "'%s' (%s) stands on %s and would be gone for good: remove it first, and make it "
+                "again afterwards",
+                link->name, link->kind, ifname);
+    }
+    vec_foreach (&observed->routes, route) {
+        if (route->unmovable && route_moves(route, ifname))
+            return arena_printf(
+                arena,
+                "the route %s on %s has attributes that could not be put back (several next hops, or "
+                "an encapsulation): replace it by a plain one first",
+                route->to.length ? PREFIX_TEXT(&route->to) : "default", ifname);
+    }
+    return NULL;
 }
 
 static const char *use_fault(struct arena *arena, const struct observed *observed,
                              const struct device *device, const struct device_asker *asker)
 {
-    const char *use = device_use(arena, observed, device);
-    if (!*use)
+    if (!*device->ifname)
         return NULL;
-    if (has_default_route(observed, device->ifname))
+    const char *use = device_use(arena, observed, device);
+    if (leads_out(observed, device->ifname, LEVELS))
         return arena_printf(
             arena,
             "this host reaches the world through it (%s: %s): a guest that owns it would cut the host "
             "off; give the host's default route to another interface first",
             device->ifname, use);
-    if (asker->in_use_take)
-        return NULL;
+    const char *lost = lost_fault(arena, observed, device->ifname);
+    if (lost || asker->in_use_take || !*use)
+        return lost;
     return arena_printf(
         arena,
         "the host uses it (%s: %s): take that away from it first, or write 'in_use: take', and it is "

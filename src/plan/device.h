@@ -47,8 +47,9 @@ struct device_asker {
 const char *device_fault(struct arena *arena, const struct observed *observed, const struct device *device,
                          const struct device_asker *asker);
 
-/* What on the host uses its interface: "address 192.168.87.9/24, default route, port of 'br0'"; "" nothing.
- */
+/* What on the host uses its interface: "default route, address 192.168.87.9/24, port of 'br0', below
+ * 'enp3s0.20'";
+ * "" nothing. */
 const char *device_use(struct arena *arena, const struct observed *observed, const struct device *device);
 
 /* Give the devices of a machine's passthrough nics to it.  `addresses` gets one PCI address a nic, NULL for a

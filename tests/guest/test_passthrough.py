@@ -89,6 +89,21 @@ def test_a_bridges_port_is_refused(outer):
     outer.sh("ip link del dev br9")
 
 
+def test_what_would_not_come_back_is_refused(outer):
+    outer.sh("ip link add link n1 name n1.20 type vlan id 20")
+    assert devices(outer)[1][N1]["use"] == "below 'n1.20'"
+    refused(outer, networks("n1", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"), N1, "'n1.20' (vlan)")
+    outer.sh("ip link del dev n1.20; rmmod 8021q")
+
+
+def test_the_port_of_the_default_routes_bridge_is_refused(outer):
+    outer.sh("ip link add name br9 type bridge; ip link set dev n2 master br9; ip link set dev br9 up; "
+             "ip addr add 192.0.2.5/24 dev br9; ip route add default via 192.0.2.1 dev br9 metric 4000")
+    refused(outer, networks("n2", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"), N2, "br9",
+            "cut the host off")
+    outer.sh("ip link del dev br9")
+
+
 def test_a_device_that_is_no_nic_is_refused(outer):
     refused(outer, networks('"0000:00:1f.2"') + "machines:\n" + held("vm1", "nic1"), "0000:00:1f.2", "no network device")
 

@@ -139,6 +139,26 @@ static void test_faults(void **state)
     assert_string_equal(fault(world, "0000:02:00.0", &(struct device_asker){.in_use_take = true}), "fit");
     n2->master = "br0";
     assert_says(fault(world, "0000:03:00.0", NULL), "port of 'br0'");
+    /* Over a bridge, and over a VLAN of that. */
+    const struct device_asker take = {.in_use_take = true};
+    add_link(world, "br0");
+    add_link(world, "br0.7")->lower = "br0";
+    add_route(world, "br0.7", "0.0.0.0/0", "192.168.88.1");
+    assert_says(fault(world, "0000:03:00.0", &take), "would cut the host off");
+    assert_says(device_use(&world->arena, &world->observed, device(world, "0000:03:00.0")),
+                "port of 'br0', over which the default route leads");
+    /* What would not come back. */
+    struct link *vlan = add_link(world, "n1.20");
+    vlan->lower = "n1", vlan->kind = "vlan";
+    assert_says(fault(world, "0000:02:00.0", &take),
+                "'n1.20' (vlan) stands on n1 and would be gone for good");
+    assert_says(fault(world, "0000:02:00.0", NULL), "'n1.20' (vlan) stands on n1");
+    vlan->kind = "veth"; /* its other end */
+    assert_string_equal(fault(world, "0000:02:00.0", &take), "fit");
+    add_route(world, "n1", "198.51.100.0/24", "192.0.2.1");
+    world->observed.routes.items[world->observed.routes.count - 1].unmovable = true;
+    assert_says(fault(world, "0000:02:00.0", &take), "the route 198.51.100.0/24 on n1 has attributes");
+    world->observed.routes.count--;
     ((struct device *)device(world, "0000:02:00.0"))->functions_now = 2;
     assert_says(fault(world, "0000:02:00.0", &(struct device_asker){.in_use_take = true}),
                 "its 2 SR-IOV functions would go with it");

@@ -52,8 +52,13 @@ static bool makes_link_local(const struct nlattr *af_spec)
     return netlink_u8(inet6[IFLA_INET6_ADDR_GEN_MODE]) != IN6_ADDR_GEN_MODE_NONE;
 }
 
-/* The master's index waits in `master` as text until every name is known. */
-static void link_read(const struct nlmsghdr *header, struct arena *arena, struct link *link, uint32_t *master)
+/* Of interfaces whose names are not known until every link was read; 0 none. */
+struct relatives {
+    uint32_t master, lower;
+};
+
+static void link_read(const struct nlmsghdr *header, struct arena *arena, struct link *link,
+                      struct relatives *relatives)
 {
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(header);
     const struct nlattr *table[IFLA_MAX + 1];
@@ -69,17 +74,20 @@ static void link_read(const struct nlmsghdr *header, struct arena *arena, struct
         .alias = arena_strdup(arena, netlink_text(table[IFLA_IFALIAS])),
         .index = info->ifi_index,
         .master = "",
+        .lower = "",
     };
     if (table[IFLA_ADDRESS] && mnl_attr_get_payload_len(table[IFLA_ADDRESS]) == sizeof(link->mac.bytes))
         memcpy(link->mac.bytes, mnl_attr_get_payload(table[IFLA_ADDRESS]), sizeof(link->mac.bytes));
     read_info(table[IFLA_LINKINFO], arena, link);
     link->ipv6 = makes_link_local(table[IFLA_AF_SPEC]);
-    *master = netlink_u32(table[IFLA_MASTER]);
+    *relatives = (struct relatives){.master = netlink_u32(table[IFLA_MASTER])};
+    if (!table[IFLA_LINK_NETNSID]) /* else it is in another namespace */
+        relatives->lower = netlink_u32(table[IFLA_LINK]);
 }
 
 struct link_watcher {
     struct watcher common;
-    VEC(uint32_t) masters;
+    VEC(struct relatives) relatives;
 };
 
 static int link_each(const struct nlmsghdr *header, void *data)
@@ -89,14 +97,14 @@ static int link_each(const struct nlmsghdr *header, void *data)
         return 0;
     struct arena *arena = watcher->common.arena;
     link_read(header, arena, vec_push(arena, &watcher->common.observed->links),
-              vec_push(arena, &watcher->masters));
+              vec_push(arena, &watcher->relatives));
     return 0;
 }
 
 static void link_reset(void *data)
 {
     struct link_watcher *watcher = data;
-    watcher->common.observed->links.count = watcher->masters.count = 0;
+    watcher->common.observed->links.count = watcher->relatives.count = 0;
 }
 
 int links_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
@@ -111,12 +119,16 @@ int links_observe(struct linux_host *host, struct arena *arena, struct observed 
     /* Ports of one bridge stand together more often than not. */
     const struct link *last = NULL;
     for (size_t i = 0; i < observed->links.count; i++) {
-        uint32_t master = watcher.masters.items[i];
+        struct link *link = &observed->links.items[i];
+        uint32_t master = watcher.relatives.items[i].master, lower = watcher.relatives.items[i].lower;
+        const struct link *below = lower ? link_by_index(observed, (int)lower) : NULL;
+        if (below && below != link)
+            link->lower = below->name;
         if (!master)
             continue;
         if (!last || last->index != (int)master)
             last = link_by_index(observed, (int)master);
-        observed->links.items[i].master = last ? last->name : "";
+        link->master = last ? last->name : "";
     }
     return 0;
 }
@@ -124,12 +136,12 @@ int links_observe(struct linux_host *host, struct arena *arena, struct observed 
 static int single_each(const struct nlmsghdr *header, void *data)
 {
     struct watcher *watcher = data;
-    uint32_t master;
+    struct relatives relatives;
     if (header->nlmsg_type != RTM_NEWLINK)
         return 0;
-    link_read(header, watcher->arena, watcher->single, &master);
+    link_read(header, watcher->arena, watcher->single, &relatives);
     char name[IF_NAMESIZE] = "";
-    if (master && if_indextoname(master, name))
+    if (relatives.master && if_indextoname(relatives.master, name))
         watcher->single->master = arena_strdup(watcher->arena, name);
     return 0;
 }
