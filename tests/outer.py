@@ -110,7 +110,10 @@ class Outer:
             environment["QEMU_MODULE_DIR"] = str(QEMU10 / "usr/lib/x86_64-linux-gnu/qemu")
             program = [str(QEMU10 / "usr/bin/qemu-system-x86_64"), "-L", str(QEMU10 / "usr/share/qemu"),
                        "-L", str(QEMU10 / "usr/share/seabios")]
+        # A timer that is set for one moment is now and then lost by the emulation, and with it its processor; one that
+        # ticks goes on.
         kernel = (f"console=ttyS0 intel_iommu={'on' if self.iommu else 'off'} mitigations=off nokaslr panic=-1 quiet "
+                  "nohz=off highres=off "
                   f"vmwire.build={BUILD} vmwire.agent={ROOT}/tests/outer_agent.py")
         return [*program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
                 "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2", "-m", MEMORY,
