@@ -94,7 +94,7 @@ void table_print(struct table *table, FILE *out, bool color);
 
 /* clang-format off */
 #define CLI_COMMANDS(X) \
-    X(args) X(capture) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(run) X(start) \
+    X(args) X(capture) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(probe) X(run) X(start) \
     X(status) X(stop) X(trace) X(up) X(version) X(dhcp_event)
 /* clang-format on */
 

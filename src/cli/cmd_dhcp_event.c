@@ -28,6 +28,20 @@ static int lease_from_environment(struct prefix *prefix, struct ip *gateway, uin
     return 0;
 }
 
+/* For `probe`, which reads what its client's events print; the output of a client that `up` started goes
+ * nowhere. */
+static void print_lease(const struct prefix *prefix, const struct ip *gateway)
+{
+    const char *dns = getenv("dns"), *server = getenv("serverid");
+    printf("address %s\n", PREFIX_TEXT(prefix));
+    if (ip_is_set(gateway))
+        printf("router %s\n", IP_TEXT(gateway));
+    if (dns)
+        printf("dns %s\n", dns);
+    if (server)
+        printf("server %s\n", server);
+}
+
 int cmd_dhcp_event(struct cli *cli, int argc, char **argv)
 {
     (void)argc;
@@ -47,5 +61,9 @@ int cmd_dhcp_event(struct cli *cli, int argc, char **argv)
         return status;
     struct err err = {0};
     int rc = cli->host->backend->lease_apply(cli->host, ifname, &prefix, &gateway, lifetime_s, &err);
-    return rc < 0 ? cli_fail(cli, &err) : EXIT_DONE;
+    if (rc < 0)
+        return cli_fail(cli, &err);
+    if (won)
+        print_lease(&prefix, &gateway);
+    return EXIT_DONE;
 }

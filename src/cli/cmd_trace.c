@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/findings.h"
 #include "diag/trace.h"
 #include "engine/machine.h"
 #include "engine/status.h"
@@ -49,79 +50,28 @@ static size_t leased(struct engine *engine, const char *name, struct ip addresse
     return count;
 }
 
-static const char *milliseconds(struct arena *arena, int64_t ns)
-{
-    return ns < 0 ? "" : arena_printf(arena, "%.3f ms", (double)ns / 1e6);
-}
-
-static void print_steps(struct cli *cli, const struct trace *trace)
-{
-    static const char *const marks[] = {"✓", "✗", "·"}, *const colors[] = {"32", "31", "2"};
-    struct table table = {.arena = &cli->arena, .columns = 5};
-    if (!trace->steps.count)
-        return;
-    table_row(&table, " ", "", "HOP", "TIME", "");
-    vec_foreach (&trace->steps, step) {
-        table_row(&table, marks[step->mark], step->back ? "←" : "→", step->where,
-                  milliseconds(&cli->arena, step->after_ns), step->what);
-        table_style(&table, 0, colors[step->mark]);
-    }
-    table_print(&table, stdout, cli->color);
-}
-
-static void print_findings(struct cli *cli, const struct findings *findings)
-{
-    vec_foreach (&findings->list, finding) {
-        const char *on = !cli->color ? "" : finding->severity == FINDING_ERROR ? "\033[31m" : "\033[33m";
-        printf("\n%s%s: %s: %s%s  [%s]\n", on, finding_severity_name(finding->severity), finding->subject,
-               finding->title, *on ? "\033[0m" : "", finding->code);
-        if (*finding->evidence)
-            printf("  seen: %s\n", finding->evidence);
-        printf("  cure: %s\n", finding->cure);
-    }
-}
-
 static void print_text(struct cli *cli, const struct trace *trace)
 {
     if (trace->chains)
         fprintf(stderr, "%s: firewall chains are not shown: %s\n", cli->program, trace->chains);
-    print_steps(cli, trace);
+    trace_hops_print(cli, trace);
     if (trace->answered)
-        printf("\nanswered in %s\n", milliseconds(&cli->arena, trace->round_trip_ns));
-    print_findings(cli, &trace->findings);
-}
-
-static void json_microseconds(struct json *json, const char *key, int64_t ns)
-{
-    if (ns < 0)
-        json_null(json, key);
-    else
-        json_integer(json, key, ns / 1000);
+        printf("\nanswered in %s\n", cli_milliseconds(&cli->arena, trace->round_trip_ns));
+    findings_print(cli, &trace->findings);
 }
 
 static void print_json(struct cli *cli, const char *name, const struct trace *trace)
 {
-    static const char *const marks[] = {"passed", "lost", "noted"};
     struct text out = {.arena = &cli->arena};
     struct json json = {.out = &out};
     json_object_open(&json, NULL);
     json_string(&json, "name", name);
     json_string(&json, "flow", trace->flow);
     json_bool(&json, "answered", trace->answered);
-    json_microseconds(&json, "round_trip_us", trace->round_trip_ns);
+    cli_json_microseconds(&json, "round_trip_us", trace->round_trip_ns);
     json_integer(&json, "frames", (int64_t)trace->frames);
     json_string(&json, "chains_not_shown", trace->chains);
-    json_array_open(&json, "hops");
-    vec_foreach (&trace->steps, step) {
-        json_object_open(&json, NULL);
-        json_string(&json, "mark", marks[step->mark]);
-        json_string(&json, "way", step->back ? "back" : "out");
-        json_string(&json, "where", step->where);
-        json_microseconds(&json, "after_us", step->after_ns);
-        json_string(&json, "what", step->what);
-        json_object_close(&json);
-    }
-    json_array_close(&json);
+    trace_hops_json(&json, trace);
     findings_json(&json, &trace->findings);
     json_object_close(&json);
     fputs(text_get(&out), stdout);

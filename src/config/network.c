@@ -389,6 +389,18 @@ static void in_use_take(struct walk *walk, void *target, const struct key *key, 
     ((struct network *)target)->in_use_take = second_word(walk, key, value, "refuse", "take");
 }
 
+static void probe_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    struct ip ip;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (ip_parse(text, &ip) < 0 || ip.family != AF_INET)
+        value_refuse(walk, key, value, NULL);
+    else
+        ((struct network *)target)->probe = ip;
+}
+
 /* ---- the section ---- */
 
 #define IN_NETWORK(member) offsetof(struct network, member)
@@ -432,6 +444,11 @@ const struct section section_network = {
          .takes = "a range such as 10.0.0.10-10.0.0.250, or off",
          .pos_offset = IN_NETWORK(dhcp_pos),
          .modes = NAT},
+        {.name = "probe",
+         .take = probe_take,
+         .takes = "an IPv4 address such as 8.8.8.8",
+         .pos_offset = IN_NETWORK(probe_pos),
+         .modes = BRIDGED | NAT},
         {.name = "device",
          .take = device_take,
          .takes = "an interface name, a PCI address (0000:03:00.0) or a selector (3/0/0)",

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "diag/trace_internal.h"
 #include "plan/plan.h"
 
@@ -140,7 +141,7 @@ static int chains_open(struct tracer *tracer, struct err *err)
     return 0;
 }
 
-static uint16_t checksum(const uint8_t *bytes, size_t length)
+uint16_t trace_checksum(const uint8_t *bytes, size_t length)
 {
     uint32_t sum = 0;
     for (size_t i = 0; i + 1 < length; i += 2)
@@ -153,7 +154,7 @@ static uint16_t checksum(const uint8_t *bytes, size_t length)
 static void echo_send(struct tracer *tracer, const struct ip *to)
 {
     uint8_t echo[64] = {8, 0, 0, 0, 0x76, 0x6d, (uint8_t)(tracer->pings >> 8), (uint8_t)tracer->pings};
-    uint16_t sum = checksum(echo, sizeof(echo));
+    uint16_t sum = trace_checksum(echo, sizeof(echo));
     echo[2] = (uint8_t)(sum >> 8);
     echo[3] = (uint8_t)sum;
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -162,30 +163,48 @@ static void echo_send(struct tracer *tracer, const struct ip *to)
                   sizeof(address));
 }
 
-/* --ping: the guest where its address is known, else everybody on its segment; and on a bridged network the
- * router, so that what the host is answered can be compared. */
-static void ping(struct tracer *tracer)
+static bool ping_due(struct tracer *tracer)
 {
-    if (!tracer->request->ping || tracer->now_ns - tracer->pinged_ns < PING_EVERY_MS * MS)
-        return;
+    if (tracer->now_ns - tracer->pinged_ns < PING_EVERY_MS * MS)
+        return false;
     if (tracer->ping_fd < 0) {
         int on = 1;
         tracer->ping_fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
         if (tracer->ping_fd < 0)
-            return;
+            return false;
         setsockopt(tracer->ping_fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
     }
     tracer->pinged_ns = tracer->now_ns;
     tracer->pings++;
+    return true;
+}
+
+static void router_ping(struct tracer *tracer)
+{
+    if (tracer->mode == NETWORK_BRIDGED && tracer->gateway.family == AF_INET &&
+        trace_in_subnet(tracer, &tracer->gateway))
+        echo_send(tracer, &tracer->gateway);
+}
+
+void trace_ping_router(struct tracer *tracer)
+{
+    if (ping_due(tracer))
+        router_ping(tracer);
+}
+
+/* --ping: the guest where its address is known, else everybody on its segment; and on a bridged network the
+ * router, so that what the host is answered can be compared. */
+static void ping(struct tracer *tracer)
+{
+    if (!tracer->request->ping || !ping_due(tracer))
+        return;
     if (tracer->guest.family == AF_INET && trace_in_subnet(tracer, &tracer->guest)) {
         echo_send(tracer, &tracer->guest);
     } else if (tracer->subnet_count) {
         struct ip all = prefix_last(&tracer->subnets[0]);
         echo_send(tracer, &all);
     }
-    if (tracer->mode == NETWORK_BRIDGED && tracer->gateway.family == AF_INET &&
-        trace_in_subnet(tracer, &tracer->gateway))
-        echo_send(tracer, &tracer->gateway);
+    router_ping(tracer);
 }
 
 static bool wanted(const struct tracer *tracer, const struct ask *ask)
@@ -285,23 +304,31 @@ static void events_give(struct tracer *tracer)
     }
 }
 
+int trace_pump(struct tracer *tracer, struct err *err)
+{
+    struct capture_packet captured;
+    int rc = capture_next(tracer->capture, TICK_MS, &captured, err);
+    for (int i = 0; rc > 0 && i < 256; i++) {
+        trace_frame(tracer, &captured);
+        rc = capture_next(tracer->capture, 0, &captured, err);
+    }
+    if (rc > 0)
+        trace_frame(tracer, &captured);
+    if (rc < 0)
+        return rc;
+    tracer->now_ns = now_ns();
+    events_take(tracer);
+    events_give(tracer);
+    return 0;
+}
+
 static int wait_for(struct tracer *tracer, struct ask **told, struct err *err)
 {
     int64_t end = tracer->start_ns + tracer->request->seconds * 1000 * MS;
     for (;;) {
-        struct capture_packet captured;
-        int rc = capture_next(tracer->capture, TICK_MS, &captured, err);
-        for (int i = 0; rc > 0 && i < 256; i++) {
-            trace_frame(tracer, &captured);
-            rc = capture_next(tracer->capture, 0, &captured, err);
-        }
-        if (rc > 0)
-            trace_frame(tracer, &captured);
+        int rc = trace_pump(tracer, err);
         if (rc < 0)
             return rc;
-        tracer->now_ns = now_ns();
-        events_take(tracer);
-        events_give(tracer);
         ping(tracer);
         bool stopped = tracer->request->stopped && *tracer->request->stopped;
         bool over = stopped || tracer->now_ns >= end || tracer->now_ns < tracer->start_ns;
@@ -311,10 +338,18 @@ static int wait_for(struct tracer *tracer, struct ask **told, struct err *err)
     }
 }
 
-static int watch(struct tracer *tracer, struct ask **told, struct err *err)
+int trace_open(struct tracer *tracer, struct arena *arena, struct host *host,
+               const struct trace_request *request, struct trace *trace, struct err *err)
 {
     struct capture_options options = {.snap_bytes = SNAP, .buffer_bytes = BUFFER};
-    int rc = capture_open(&tracer->capture, &tracer->hops, &options, err);
+    *trace = (struct trace){.findings.arena = arena, .round_trip_ns = -1};
+    *tracer =
+        (struct tracer){.arena = arena, .host = host, .request = request, .trace = trace, .ping_fd = -1};
+    int rc = hops_find(tracer, err);
+    if (rc < 0)
+        return rc;
+    trace_check_state(tracer);
+    rc = capture_open(&tracer->capture, &tracer->hops, &options, err);
     if (rc == 0)
         rc = chains_open(tracer, err);
     if (rc < 0)
@@ -324,7 +359,15 @@ static int watch(struct tracer *tracer, struct ask **told, struct err *err)
                             tracer->host->backend->traffic_get(
                                 tracer->host, tracer->hops.list.items[0].ifname, &tracer->before, NULL) == 0;
     tracer->start_ns = tracer->now_ns = now_ns();
-    return wait_for(tracer, told, err);
+    return 0;
+}
+
+void trace_close(struct tracer *tracer)
+{
+    if (tracer->chains)
+        tracer->host->backend->chain_trace->close(&tracer->chains);
+    capture_close(&tracer->capture);
+    fd_close(&tracer->ping_fd);
 }
 
 static const char *flow_text(struct tracer *tracer, const struct ask *ask)
@@ -335,16 +378,11 @@ static const char *flow_text(struct tracer *tracer, const struct ask *ask)
 int trace_run(struct arena *arena, struct host *host, const struct trace_request *request,
               struct trace *trace, struct err *err)
 {
-    *trace = (struct trace){.findings.arena = arena, .round_trip_ns = -1};
     struct tracer *tracer = arena_new(arena, struct tracer);
-    *tracer =
-        (struct tracer){.arena = arena, .host = host, .request = request, .trace = trace, .ping_fd = -1};
     struct ask *told = NULL;
-    int rc = hops_find(tracer, err);
-    if (rc < 0)
-        return rc;
-    trace_check_state(tracer);
-    rc = watch(tracer, &told, err);
+    int rc = trace_open(tracer, arena, host, request, trace, err);
+    if (rc == 0)
+        rc = wait_for(tracer, &told, err);
     if (rc == 0 && told) {
         trace->flow = flow_text(tracer, told);
         trace->answered = !told->pending && told->answered > 0;
@@ -357,10 +395,6 @@ int trace_run(struct arena *arena, struct host *host, const struct trace_request
         trace_steps(tracer, told);
         findings_sort(&trace->findings);
     }
-    if (tracer->chains)
-        host->backend->chain_trace->close(&tracer->chains);
-    capture_close(&tracer->capture);
-    if (tracer->ping_fd >= 0)
-        close(tracer->ping_fd);
+    trace_close(tracer);
     return rc;
 }

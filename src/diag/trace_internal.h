@@ -129,6 +129,18 @@ struct tracer {
 
 enum { QUEUE_MAX = 1024 };
 
+/* trace.c: what trace_run is made of, for `probe`, which has a guest of its own.  trace_open also when it
+ * fails is ended by trace_close.  trace_pump waits about 20 ms and takes in what was seen. */
+int trace_open(struct tracer *tracer, struct arena *arena, struct host *host,
+               const struct trace_request *request, struct trace *trace, struct err *err);
+int trace_pump(struct tracer *tracer, struct err *err);
+void trace_close(struct tracer *tracer);
+/* On a bridged network the host pings its router (twice a second at most): the measure for what the guest is
+ * answered. */
+void trace_ping_router(struct tracer *tracer);
+/* The internet checksum, RFC 1071, host byte order; `length` is even. */
+uint16_t trace_checksum(const uint8_t *bytes, size_t length);
+
 /* trace_follow.c */
 void trace_frame(struct tracer *tracer, const struct capture_packet *captured);
 void trace_chain_event(struct tracer *tracer, const struct chain_event *event, int64_t now_ns);

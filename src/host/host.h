@@ -59,6 +59,25 @@ struct nic_open {
                     none */
 };
 
+/* A guest without a hypervisor: a process in namespaces of its own, whose only interface is a nic.  It dies
+ * with the caller, however that ends, and all that it started with it. */
+struct guest {
+    pid_t pid;
+    int fd; /* a SOCK_SEQPACKET socket to it */
+};
+
+struct guest_request {
+    const struct nic_open *nic; /* one queue, no virtio header */
+    struct mac mac;
+    uint32_t mtu; /* bytes */
+    /* Runs in the process with the other end of guest->fd; the interface GUEST_IFNAME is up, without address.
+     * The process ends when it returns. */
+    void (*act)(int fd, void *data);
+    void *data;
+};
+
+#define GUEST_IFNAME "eth0"
+
 /* A process that listens on a port. */
 struct listener {
     pid_t pid;           /* 0: not known */
@@ -116,6 +135,10 @@ struct host_backend {
     int (*traffic_get)(struct host *host, const char *ifname, struct traffic *traffic, struct err *err);
     /* How the firewall's chains judge a nic's packets (host/chain_trace.h); NULL: not told on this host. */
     const struct host_chain_trace *chain_trace;
+    /* Start such a guest; guest_end ends it.  NULL where this host has none. */
+    int (*guest_start)(struct host *host, const struct guest_request *request, struct guest *guest,
+                       struct err *err);
+    void (*guest_end)(struct guest *guest); /* may be called twice */
 };
 
 struct host {

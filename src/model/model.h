@@ -66,6 +66,8 @@ struct network {
     bool dhcp;
     struct ip dhcp_first, dhcp_last; /* the range, inclusive */
 
+    struct ip probe; /* bridged and nat: what `probe` pings; unset: 8.8.8.8 */
+
     /* passthrough */
     struct device_ref device;
     bool bind_up;     /* `bind: up`: given to vfio-pci by `up`, not by `run` */
@@ -73,7 +75,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos;
+        in_use_pos, probe_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };

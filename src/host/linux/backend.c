@@ -165,6 +165,8 @@ static const struct host_backend linux_backend = {
     .lease_apply = lease_apply,
     .traffic_get = traffic_get,
     .chain_trace = &nft_chain_trace,
+    .guest_start = guest_start,
+    .guest_end = guest_end,
 };
 
 int host_open(struct host **host, struct err *err)

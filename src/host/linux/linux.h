@@ -59,6 +59,10 @@ const char *process_user(struct host *host);
 /* tap.c */
 int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
 
+/* guest.c: guest_start and guest_end of host.h */
+int guest_start(struct host *host, const struct guest_request *request, struct guest *guest, struct err *err);
+void guest_end(struct guest *guest);
+
 /* lease.c */
 int lease_apply(struct host *host, const char *ifname, const struct prefix *prefix, const struct ip *gateway,
                 uint32_t lifetime_s, struct err *err);

@@ -1,0 +1,190 @@
+/* probe.c: the caller's side of `probe`: its guest is followed, and what failed explained: probe.h. */
+#include "diag/probe.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "diag/trace_internal.h"
+
+#define MS INT64_C(1000000)
+enum {
+    LATE_MS = 60, /* frames and the chains' reports come behind what the guest tells */
+    PROBE_LIMIT_MS = 40000,
+    NXDOMAIN = 3,
+    REFUSED = 5,
+    DNS_PORT = 53,
+};
+
+const char *probe_step_name(enum probe_step step)
+{
+    static const char *const names[] = {"lease", "gateway", "ping", "name", "tcp", "mtu"};
+    return names[step];
+}
+
+#define FIND(code, ...)                                                                                      \
+    finding_evidence(&probe->trace.findings, finding_add(&probe->trace.findings, code, subject), __VA_ARGS__)
+
+/* What the guest asked for in this step; the unanswered one where there is one. */
+static struct ask *ask_of(const struct tracer *tracer, enum probe_step step, const struct ip *target)
+{
+    struct ask *found = NULL;
+    for (size_t i = 0; i < tracer->ask_count; i++) {
+        struct ask *ask = tracer->asks[i];
+        const struct packet *packet = &ask->packet;
+        bool to_target = ask->kind == ASK_IP && ip_equal(&packet->flow.target, target);
+        bool fits = step == PROBE_LEASE     ? ask->kind == ASK_DHCP
+                    : step == PROBE_GATEWAY ? ask->kind == ASK_ARP
+                    : step == PROBE_NAME    ? ask->kind == ASK_IP && packet->flow.protocol == IPPROTO_UDP &&
+                                               packet->flow.target_port == DNS_PORT
+                    : step == PROBE_TCP ? to_target && packet->flow.protocol == IPPROTO_TCP
+                                        : to_target && packet->flow.protocol == IPPROTO_ICMP;
+        if (fits && (!found || (ask->pending && !found->pending)))
+            found = ask;
+    }
+    return found;
+}
+
+static void explain_name(struct tracer *tracer, struct probe *probe, const struct ask *ask,
+                         const char *subject)
+{
+    const struct probe_report *report = &probe->steps[PROBE_NAME];
+    if (report->dns_status == REFUSED)
+        FIND("dns-no-upstream", "%s", report->text);
+    else if (report->dns_alive)
+        FIND("dns-upstream-dead", "%s, and %s", report->text, probe->steps[PROBE_PING].text);
+    else if (ask && ask->pending && (ask->dropped || ask->side == SIDE_HOST))
+        trace_diagnose(tracer, ask);
+    else
+        FIND("dns-silent", "%s, and %s", report->text, probe->steps[PROBE_PING].text);
+}
+
+/* The step that failed first says what is wrong; the tracer says where. */
+static void explain(struct tracer *tracer, struct probe *probe, enum probe_step step, const struct ask *ask)
+{
+    const char *subject = arena_printf(tracer->arena, "network '%s'", tracer->network);
+    const struct probe_report *report = &probe->steps[step];
+    if (step == PROBE_NAME)
+        explain_name(tracer, probe, ask, subject);
+    else if (step == PROBE_MTU && report->lost)
+        FIND("mtu-black-hole",
+             "of packets to the target, all with 'do not fragment', %s; nobody sent "
+             "'fragmentation needed'",
+             report->text);
+    else if (ask)
+        trace_diagnose(tracer, ask);
+    if (!findings_any(&probe->trace.findings, FINDING_ERROR))
+        FIND("packet-lost", "%s: %s", probe_step_name(step), report->text);
+}
+
+static void conclude(struct tracer *tracer, struct probe *probe, const struct ip *target)
+{
+    enum probe_step step = 0;
+    while (step < PROBE_STEP_COUNT && probe->steps[step].outcome != PROBE_FAILED)
+        step++;
+    bool healthy = step == PROBE_STEP_COUNT;
+    /* A router may keep to itself and yet pass packets on. */
+    if (step == PROBE_GATEWAY && probe->steps[PROBE_PING].outcome == PROBE_PASSED)
+        healthy = true;
+    const struct ask *ask = ask_of(tracer, healthy ? PROBE_PING : step, target);
+    if (!healthy)
+        explain(tracer, probe, step, ask);
+    else if (ask)
+        trace_diagnose(tracer, ask); /* a second DHCP server, an address that is in use twice */
+    trace_steps(tracer, ask);
+    probe->trace.answered = healthy;
+    probe->trace.frames = tracer->frames_in;
+    findings_sort(&probe->trace.findings);
+}
+
+/* Take in reports until the guest has ended, and then what comes late.  */
+static int follow(struct tracer *tracer, struct probe *probe, const struct probe_request *request,
+                  const struct guest *guest, struct err *err)
+{
+    bool done = false;
+    int64_t end_ns = tracer->start_ns + PROBE_LIMIT_MS * MS;
+    while (tracer->now_ns < end_ns) {
+        struct probe_report report;
+        int rc = trace_pump(tracer, err);
+        if (rc < 0)
+            return rc;
+        trace_ping_router(tracer);
+        if (request->stopped && *request->stopped)
+            return err_set(err, EINTR, "stopped by a signal");
+        for (ssize_t got; !done && (got = recv(guest->fd, &report, sizeof(report), MSG_DONTWAIT)) >= 0;) {
+            if (got == (ssize_t)sizeof(report) && report.step < PROBE_STEP_COUNT) {
+                probe->steps[report.step] = report;
+                continue;
+            }
+            done = true;
+            end_ns = tracer->now_ns + LATE_MS * MS;
+        }
+    }
+    probe->took_ns = tracer->now_ns - tracer->start_ns;
+    return 0;
+}
+
+static void guest_fill(const struct tracer *tracer, const struct probe_request *request,
+                       struct probe_guest *guest)
+{
+    const struct network *entry = tracer->entry;
+    *guest = (struct probe_guest){
+        .mac = request->mac,
+        .mtu = tracer->bridge->mtu,
+        .target = request->target,
+        .program = request->program,
+    };
+    if (tracer->mode == NETWORK_NAT && entry) {
+        guest->gateway = network_host_address(entry).ip;
+        if (!entry->dhcp) {
+            struct ip network = entry->subnet.ip;
+            uint64_t size = UINT64_C(1) << (32 - entry->subnet.length);
+            guest->address = (struct prefix){ip_add(&network, size - 2), entry->subnet.length};
+        }
+    } else if (trace_in_subnet(tracer, &tracer->gateway)) {
+        guest->gateway = tracer->gateway;
+    }
+}
+
+int probe_run(struct arena *arena, struct host *host, const struct probe_request *request,
+              struct probe *probe, struct err *err)
+{
+    *probe = (struct probe){.trace.findings.arena = arena};
+    struct tracer *tracer = arena_new(arena, struct tracer);
+    struct trace_request trace = {
+        .name = request->nic->tap,
+        .target = request->target,
+        .model = request->model,
+        .observed = request->observed,
+        .stopped = request->stopped,
+    };
+    if (!host->backend->guest_start)
+        return err_set(err, ENOSYS, "probe runs on Linux: this host cannot start a guest of its own");
+    struct probe_guest act;
+    struct guest guest = {.fd = -1};
+    int rc = trace_open(tracer, arena, host, &trace, &probe->trace, err);
+    if (rc == 0 && !tracer->bridge)
+        rc = err_set(err, ENODEV, "network '%s' has no bridge", request->network);
+    if (rc == 0) {
+        guest_fill(tracer, request, &act);
+        rc = host->backend->guest_start(host,
+                                        &(struct guest_request){.nic = request->nic,
+                                                                .mac = request->mac,
+                                                                .mtu = act.mtu,
+                                                                .act = probe_guest_act,
+                                                                .data = &act},
+                                        &guest, err);
+    }
+    if (rc == 0 && send(guest.fd, "g", 1, MSG_NOSIGNAL) != 1)
+        rc = err_errno(err, errno, "starting the probe");
+    if (rc == 0)
+        rc = follow(tracer, probe, request, &guest, err);
+    if (guest.pid)
+        host->backend->guest_end(&guest);
+    if (rc == 0)
+        conclude(tracer, probe, &request->target);
+    trace_close(tracer);
+    return rc;
+}

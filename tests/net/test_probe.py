@@ -1,0 +1,183 @@
+"""probe: a healthy network has no finding and takes less than two seconds; each break alone is the first finding."""
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import VMWIRE
+
+
+def probe(host, network, *args):
+    """The whole of the JSON, and how long it took."""
+    start = time.monotonic()
+    done = host.vmwire("probe", network, *args, "--json", check=False)
+    took = time.monotonic() - start
+    assert done.stderr == "" and done.returncode in (0, 1), (done.stdout, done.stderr)
+    told = json.loads(done.stdout)
+    assert (done.returncode == 1) == any(f["severity"] == "error" for f in told["findings"])
+    return told, took
+
+
+def first(host, network, *args):
+    told, _ = probe(host, network, *args)
+    assert told["findings"], told
+    return told["findings"][0]["code"], told["findings"][0]["evidence"]
+
+
+def serve_names(space, address):
+    """A DNS server which knows one name."""
+    space.popen("dnsmasq", "-k", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", f"--listen-address={address}",
+                "--bind-interfaces", "--address=/example.com/192.0.2.1", "--pid-file=", stderr=subprocess.DEVNULL)
+    while f"{address}:53" not in space.sh("ss -Hlnu"):
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def nat(host):
+    host.router = host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.router.sh("ip addr add 8.8.8.8/32 dev lo")
+    serve_names(host.router, "8.8.8.8")
+    (host.directory / "resolv.conf").write_text("nameserver 8.8.8.8\n")
+    host.sh(f"mount --bind {host.directory}/resolv.conf $(readlink -f /etc/resolv.conf)")
+    host.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24}\n")
+    host.vmwire("up")
+    return host
+
+
+@pytest.fixture
+def bridged(host):
+    host.router = host.uplink("re1", "192.168.87.44/24", "192.168.87.1/24")
+    host.router.sh("ip addr add 8.8.8.8/32 dev lo")
+    serve_names(host.router, "8.8.8.8")
+    host.dhcp = host.router.popen(
+        "dnsmasq", "-k", "--conf-file=/dev/null", "--port=0", "--interface=far", "--bind-interfaces", "--no-ping",
+        "--dhcp-range=192.168.87.100,192.168.87.200", "--dhcp-option=6,8.8.8.8", "--dhcp-leasefile=/run/leases",
+        "--pid-file=", stderr=subprocess.DEVNULL)
+    while ":67" not in host.router.sh("ss -Hlnu"):
+        time.sleep(0.05)
+    host.config("networks:\n  brext: {mode: bridged, uplink: re1, address: keep}\n")
+    host.vmwire("up")
+    return host
+
+
+def healthy(told, took):
+    assert told["findings"] == [], told
+    assert [step["outcome"] for step in told["steps"]] == ["passed"] * 6, told["steps"]
+    assert took < 2
+
+
+def test_a_healthy_nat_network(nat):
+    before = nat.sh("ls /sys/class/net; nft list ruleset")
+    told, took = probe(nat, "brnat")
+    healthy(told, took)
+    assert [(hop["way"], hop["where"]) for hop in told["hops"] if " " not in hop["where"]] == [
+        ("out", "tap0"), ("out", "brnat"), ("out", "re0"), ("back", "re0"), ("back", "brnat"), ("back", "tap0")]
+    assert nat.sh("ls /sys/class/net; nft list ruleset") == before
+    assert not nat.sh("cat /run/vmwire/network/brnat/*leases*").strip()  # it was given back
+
+
+def test_a_healthy_bridged_network(bridged):
+    healthy(*probe(bridged, "brext"))
+
+
+def test_text(nat):
+    said = nat.vmwire("probe", "brnat").stdout
+    assert "✓  lease" in said and "nothing is wrong" in said, said
+
+
+def test_the_target_is_the_files(nat):
+    nat.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24, probe: 192.168.87.1}\n")
+    told, _ = probe(nat, "brnat")
+    assert told["target"] == "192.168.87.1" and told["findings"] == []
+
+
+def test_kill_9_leaves_nothing(nat):
+    before = nat.sh("ls /sys/class/net; nft list ruleset")
+    processes = sorted(command for _, command in nat.processes())
+    running = nat.popen(VMWIRE, "probe", "brnat", "8.8.4.4", stdout=subprocess.DEVNULL)
+    nat.wait_for(lambda: "tap" in nat.sh("ip -br link"))
+    time.sleep(0.3)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    nat.wait_for(lambda: nat.sh("ls /sys/class/net; nft list ruleset") == before, seconds=3)
+    assert sorted(command for _, command in nat.processes()) == processes
+
+
+def test_wrong_command_lines(nat):
+    assert nat.vmwire("probe", check=False).returncode == 2
+    assert nat.vmwire("probe", "brnat", "8.8.8", check=False).returncode == 2
+    assert nat.vmwire("probe", "nowhere", check=False).returncode == 1
+
+
+def test_no_dhcp_server_on_a_bridged_segment(bridged):
+    bridged.dhcp.kill()
+    assert first(bridged, "brext")[0] == "dhcp-none"
+
+
+def test_a_switch_port_that_passes_one_mac(bridged):
+    mac = json.loads(bridged.sh("ip -j link show dev brext"))[0]["address"]
+    bridged.router.run("nft", "-f", "-", input=f"table netdev port {{\nchain one {{\ntype filter hook ingress device far priority 0\nether saddr != {mac} drop\n}}\n}}\n")
+    code, _ = first(bridged, "brext")
+    assert code == "switch-one-mac"
+
+
+def test_router_never_answers(nat):
+    nat.router.sh("ip link set dev far arp off")
+    nat.sh("ip neigh flush dev re0")
+    code, evidence = first(nat, "brnat")
+    assert code == "router-silent" and "192.168.87.1" in evidence
+
+
+def test_forwarding_off(nat):
+    nat.sh("sysctl -qw net.ipv4.ip_forward=0")
+    assert first(nat, "brnat")[0] == "forwarding-off"
+
+
+def test_a_foreign_chain_refuses(nat):
+    nat.run("nft", "-f", "-", input="table inet foreign {\nchain fw {\ntype filter hook forward priority 10\nip daddr 8.8.8.8 drop\n}\n}\n")
+    code, evidence = first(nat, "brnat")
+    assert code == "forward-refused" and "table 'inet foreign', chain 'fw', rule 'ip daddr 8.8.8.8 drop'" in evidence
+
+
+def test_masquerade_missing(nat):
+    nat.sh("nft flush chain inet vmwire postrouting")
+    assert first(nat, "brnat")[0] == "masquerade-missing"
+
+
+def test_dnsmasq_dead(nat):
+    nat.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    assert first(nat, "brnat")[0] == "dnsmasq-dead"
+
+
+@pytest.mark.parametrize("port", [67, 53])
+def test_dnsmasq_firewalled(nat, port):
+    nat.run("nft", "-f", "-", input=f"table inet foreign {{\nchain fw {{\ntype filter hook input priority 10\nudp dport {port} drop\n}}\n}}\n")
+    code, evidence = first(nat, "brnat")
+    assert code == "service-refused" and f"udp dport {port} drop" in evidence
+
+
+def test_dns_upstream_dead(nat):
+    nat.router.run("nft", "-f", "-", input="table inet dead {\nchain in {\ntype filter hook input priority 0\nudp dport 53 drop\n}\n}\n")
+    code, evidence = first(nat, "brnat")
+    assert code == "dns-upstream-dead" and "8.8.8.8 answers" in evidence
+
+
+def test_path_mtu_black_hole(nat):
+    nat.router.run("nft", "-f", "-", input="table netdev hole {\nchain far {\ntype filter hook ingress device far priority 0\nmeta length > 1420 drop\n}\n}\n")
+    code, evidence = first(nat, "brnat")
+    assert code == "mtu-black-hole" and "1400 bytes pass" in evidence
+
+
+def test_target_silent(nat):
+    code, evidence = first(nat, "brnat", "8.8.4.4")
+    assert code == "target-silent" and "8.8.4.4" in evidence
+
+
+def test_address_conflict(bridged):
+    told, _ = probe(bridged, "brext")
+    address = told["steps"][0]["what"].split("/")[0]
+    bridged.router.sh(f"ip addr add {address}/32 dev lo")
+    code, evidence = first(bridged, "brext")
+    assert code == "address-conflict" and address in evidence
