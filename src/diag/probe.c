@@ -61,11 +61,26 @@ static void explain_name(struct tracer *tracer, struct probe *probe, const struc
         FIND("dns-silent", "%s, and %s", report->text, probe->steps[PROBE_PING].text);
 }
 
+/* A route that takes the guest's address, and is more specific than the bridge's own, leads elsewhere. */
+static void check_route(const struct tracer *tracer, struct probe *probe, const char *subject)
+{
+    const struct ip *guest = &probe->steps[PROBE_LEASE].address.ip;
+    for (size_t i = 0; tracer->mode == NETWORK_NAT && ip_is_set(guest) && i < tracer->subnet_count; i++) {
+        vec_foreach (&tracer->request->observed->routes, route) {
+            if (route->table == 254 && route->to.length > tracer->subnets[i].length &&
+                prefix_contains(&route->to, guest) && strcmp(route->ifname, tracer->network) != 0)
+                FIND("route-elsewhere", "the guest got %s, and the route to %s leads to '%s'", IP_TEXT(guest),
+                     PREFIX_TEXT(&route->to), route->ifname);
+        }
+    }
+}
+
 /* The step that failed first says what is wrong; the tracer says where. */
 static void explain(struct tracer *tracer, struct probe *probe, enum probe_step step, const struct ask *ask)
 {
     const char *subject = arena_printf(tracer->arena, "network '%s'", tracer->network);
     const struct probe_report *report = &probe->steps[step];
+    check_route(tracer, probe, subject);
     if (step == PROBE_NAME)
         explain_name(tracer, probe, ask, subject);
     else if (step == PROBE_MTU && report->lost)

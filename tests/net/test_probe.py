@@ -7,6 +7,7 @@ import time
 import pytest
 
 from conftest import VMWIRE
+from guests import Guest
 
 
 def probe(host, network, *args):
@@ -181,3 +182,19 @@ def test_address_conflict(bridged):
     bridged.router.sh(f"ip addr add {address}/32 dev lo")
     code, evidence = first(bridged, "brext")
     assert code == "address-conflict" and address in evidence
+
+
+def test_a_route_to_the_subnet_leads_elsewhere(nat):
+    nat.sh("ip route add 10.0.0.0/25 dev re0; ip route add 10.0.0.128/25 dev re0")
+    code, evidence = first(nat, "brnat")
+    assert code == "route-elsewhere" and "'re0'" in evidence
+
+
+def test_a_second_dhcp_server(nat):
+    rogue = Guest(nat, "brnat", mac="00:a0:98:1b:c8:09", address="10.0.0.66/24")
+    rogue.background("dnsmasq", "-k", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces",
+                     "--no-ping", "--dhcp-range=10.0.0.70,10.0.0.80", "--dhcp-leasefile=/run/rogue", "--pid-file=")
+    nat.wait_for(lambda: ":67" in rogue.space.sh("ss -Hlnu"))
+    code, evidence = first(nat, "brnat")
+    rogue.close()
+    assert code == "dhcp-rogue" and "10.0.0.66" in evidence
