@@ -102,7 +102,7 @@ def test_kill_9_leaves_nothing(nat):
     time.sleep(0.3)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    nat.wait_for(lambda: nat.sh("ls /sys/class/net; nft list ruleset") == before, seconds=3)
+    nat.wait_for(lambda: nat.sh("ls /sys/class/net; nft list ruleset") == before, seconds=1)
     assert sorted(command for _, command in nat.processes()) == processes
 
 
