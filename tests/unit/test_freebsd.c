@@ -664,6 +664,7 @@ static void every_operation_renders(void **state)
 {
     (void)state;
     _cleanup_arena_ struct arena arena = {0};
+    const char *const dnsmasq[] = {"dnsmasq", NULL};
     for (int kind = OP_NONE + 1; kind < OP_KIND_COUNT; kind++) {
         const char *line = kind == OP_FIREWALL_ENABLE || kind == OP_FIREWALL_DISABLE
                                ? arena_printf(&arena, "%s load=1", op_kind_name((enum op_kind)kind))
@@ -674,7 +675,7 @@ static void every_operation_renders(void **state)
         if (kind == OP_FILE_WRITE || kind == OP_FILE_REMOVE)
             op.file = (struct file){FREEBSD_RUN_DIR "/network/n/record", "mode nat\n", 0600};
         if (kind == OP_SERVICE_START)
-            op.service.argv = (const char *const[]){"dnsmasq", NULL};
+            op.service.argv = dnsmasq;
         assert_string_not_equal(freebsd_render(&arena, &op), "");
     }
 }
