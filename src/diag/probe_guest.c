@@ -18,7 +18,6 @@
 #include "diag/probe.h"
 #include "diag/trace_internal.h"
 
-#ifdef __linux__
 #include <linux/if_packet.h>
 
 enum {
@@ -440,10 +439,3 @@ void probe_guest_act(int fd, void *data)
     report_send(fd, &end, start);
     (void)!read(fd, &go, 1); /* the nic stays until the caller has seen everything */
 }
-#else
-void probe_guest_act(int fd, void *guest)
-{
-    (void)fd;
-    (void)guest;
-}
-#endif

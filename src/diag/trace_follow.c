@@ -1,6 +1,7 @@
 /* trace_follow.c: frames and chain events to what was asked, how far it came, and what answered. */
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "diag/trace_internal.h"
 

@@ -6,6 +6,8 @@ usage: check_includes.py SOURCE_ROOT
 The room of a file is the first folder below src/; the room of an include is the first part of its path.  A room may
 include its own files and those of the rooms that the table gives it; of some only one header, where the section "Names
 with two owners" says so.  Every room on disk stands in the table and every room in the table is on disk.
+
+Fail too on an #if that asks for the operating system outside of base and of the backends' own folders.
 """
 import pathlib
 import re
@@ -30,6 +32,21 @@ def narrowed_read(text):
     return {(found["room"], found["header"].split("/")[0]): found["header"] for found in NARROWED.finditer(text)}
 
 
+# What only one operating system's compiler defines, in a directive.
+SYSTEM = re.compile(r"\s*#\s*(?:el)?if.*\b(__FreeBSD(?:_version|__)|__linux(?:__)?|__unix__|__gnu_linux__|BSD)\b")
+SYSTEM_FOLDERS = ("base/", "host/freebsd/", "host/linux/")
+
+
+def system_faults(root, path):
+    """Where a file asks which operating system it is compiled for, and may not."""
+    if path.relative_to(root / "src").as_posix().startswith(SYSTEM_FOLDERS):
+        return
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        found = SYSTEM.match(line)
+        if found:
+            yield f"{path.relative_to(root)}:{number}: {found[1]}: the operating system is asked for in base and host alone"
+
+
 def includes(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         found = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
@@ -47,6 +64,7 @@ def check(root):
     count = 0
     for path in sorted(source.rglob("*.[ch]")):
         room = path.relative_to(source).parts[0]
+        faults += system_faults(root, path)
         for number, included in includes(path):
             count += 1
             where = f"{path.relative_to(root)}:{number}"

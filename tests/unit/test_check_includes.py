@@ -40,3 +40,16 @@ def test_a_forbidden_include_is_found(tree, room, header, complaint):
 def test_a_room_outside_the_table_is_found(tree):
     (tree / "src" / "attic").mkdir()
     assert check(tree)[0] == ["src/attic: not in the table of docs/ARCHITECTURE.md"]
+
+
+@pytest.mark.parametrize("line", ["#ifdef __FreeBSD__", "#ifndef __linux__", "#if defined(__linux__) && 1", "# elif __FreeBSD_version > 1"])
+def test_a_question_for_the_operating_system_is_found(tree, line):
+    (tree / "src" / "engine" / "zz.c").write_text(f"\n{line}\n#endif\n")
+    faults = check(tree)[0]
+    assert len(faults) == 1 and faults[0].startswith("src/engine/zz.c:2: __")
+
+
+@pytest.mark.parametrize("folder", ["base", "host/freebsd"])
+def test_base_and_the_backend_may_ask(tree, folder):
+    (tree / "src" / folder / "zz.c").write_text("#ifdef __FreeBSD__\n#endif\n")
+    assert not check(tree)[0]
