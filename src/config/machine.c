@@ -354,6 +354,27 @@ static void nic_network_take(struct walk *walk, void *target, const struct key *
         nic->network = arena_strdup(walk->arena, text);
 }
 
+static void nic_address_take(struct walk *walk, void *target, const struct key *key,
+                             const struct yaml_node *value)
+{
+    struct nic *nic = target;
+    struct prefix prefix;
+    struct ip ip;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (prefix_parse(text, &prefix) == 0 && prefix.ip.family == AF_INET)
+        value_refuse(walk, key, value, "the length is its network's; write '%s'", IP_TEXT(&prefix.ip));
+    else if (ip_parse(text, &ip) < 0)
+        value_refuse(walk, key, value, NULL);
+    else if (ip.family != AF_INET)
+        value_refuse(walk, key, value, "that is IPv6");
+    else if (ip_is_multicast(&ip) || ip_is_loopback(&ip) || ip.bytes[0] == 0 || ip.bytes[0] >= 240)
+        value_refuse(walk, key, value, "it is no address that a guest can have");
+    else
+        nic->address = ip;
+}
+
 const struct section section_nic = {
     .what = "a nic",
     .keys = (const struct key[]){
@@ -366,6 +387,10 @@ const struct section section_nic = {
          .take = nic_mac_take,
          .takes = "a MAC such as 00:a0:98:1b:c8:07",
          .pos_offset = offsetof(struct nic, mac_pos)},
+        {.name = "address",
+         .take = nic_address_take,
+         .takes = "an IPv4 address such as 10.0.0.5",
+         .pos_offset = offsetof(struct nic, address_pos)},
         {.name = "queues",
          .take = key_number,
          .takes = "a number from 1 to 16",

@@ -3,7 +3,7 @@
  * A file may hold thousands of machines, so nothing here compares every entry with every other: each check
  * sorts what it compares and looks at neighbours.  Sorting is by value, then by place in the file, so that of
  * two that clash the later one is told of the earlier one, whatever order they came in. */
-#include "model/model.h"
+#include "model/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +13,7 @@
 /* Near-miss suggestions cost a pass over all names; beyond this many nobody reads them. */
 enum { SUGGESTIONS_MAX = 20, QUEUES_DEFAULT_MAX = 8 };
 
-/* One run of model_check.  `networks` are pointers into the model, sorted by name. */
-struct check {
-    struct model *model;
-    struct arena *arena; /* scratch, ends with the check */
-    struct problems *problems;
-    const struct network **networks;
-    size_t suggestions;
-};
-
-static int pos_compare(struct pos a, struct pos b)
+int pos_compare(struct pos a, struct pos b)
 {
     if (a.line != b.line)
         return a.line < b.line ? -1 : 1;
@@ -34,8 +25,7 @@ static int number_compare(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
-/* " (on line 7)", or "" for an entry that no file holds. */
-static const char *on_line(struct check *check, struct pos pos)
+const char *on_line(struct check *check, struct pos pos)
 {
     return pos.line ? arena_printf(check->arena, " (line %d)", pos.line) : "";
 }
@@ -59,10 +49,10 @@ static void networks_sort(struct check *check)
     qsort(check->networks, count, sizeof(*check->networks), network_name_compare);
 }
 
-static const struct network *network_lookup(struct check *check, const char *name)
+struct network *network_lookup(struct check *check, const char *name)
 {
-    const struct network **found = bsearch(name, check->networks, check->model->networks.count,
-                                           sizeof(*check->networks), network_key_compare);
+    struct network **found = bsearch(name, check->networks, check->model->networks.count,
+                                     sizeof(*check->networks), network_key_compare);
     return found ? *found : NULL;
 }
 
@@ -459,9 +449,8 @@ static void vnc_check(struct check *check)
 
 void model_check(struct model *model, struct arena *arena, const char *mac_seed, struct problems *problems)
 {
-    (void)arena;
     _cleanup_arena_ struct arena scratch = {0};
-    struct check check = {.model = model, .arena = &scratch, .problems = problems};
+    struct check check = {.model = model, .arena = &scratch, .model_arena = arena, .problems = problems};
     networks_sort(&check);
     subnets_check(&check);
     vec_foreach (&model->networks, network)
@@ -470,6 +459,8 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     vec_foreach (&model->machines, machine)
         nics_check(&check, machine, mac_seed);
     macs_check(&check);
+    network_nics_fill(&check);
+    nic_addresses_check(&check);
     devices_check(&check);
     vnc_check(&check);
 }

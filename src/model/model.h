@@ -51,6 +51,16 @@ struct device_ref {
     struct function settings; /* what the parent is told of it, beside the MAC: `fields` says which */
 };
 
+struct machine;
+struct nic;
+
+/* A nic that is on a network. */
+struct network_nic {
+    const struct machine *machine;
+    const struct nic *nic;
+    bool first; /* the machine's first on this network: it has the machine's name there */
+};
+
 struct network {
     const char *name; /* its bridge's name too */
     enum network_mode mode;
@@ -73,6 +83,8 @@ struct network {
     bool bind_up;     /* `bind: up`: given to vfio-pci by `up`, not by `run` */
     bool in_use_take; /* `in_use: take`: also when the host has addresses on it */
 
+    VEC(struct network_nic) nics; /* of all machines, in the file's order; filled by model_check */
+
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
         in_use_pos, probe_pos;
@@ -84,9 +96,10 @@ struct nic {
     const char *network; /* its name; network_find gives the entry */
     struct mac mac;      /* always set once model_check has run */
     bool mac_given;      /* written in the file, not derived */
+    struct ip address;   /* IPv4, that the guest has or is given by DHCP; unset: any */
     unsigned queues;     /* 1 to NIC_QUEUES_MAX; 0: not given */
     enum nic_model model;
-    struct pos pos, network_pos, mac_pos;
+    struct pos pos, network_pos, mac_pos, address_pos;
 };
 
 enum firmware_kind { FIRMWARE_DEFAULT = 0, FIRMWARE_UEFI, FIRMWARE_BIOS, FIRMWARE_PATH };
@@ -138,6 +151,9 @@ struct machine *machine_find(const struct model *model, const char *name);
 
 /* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
 struct prefix network_host_address(const struct network *network);
+
+/* Why a guest on a nat network cannot have this IPv4 address, as the end of a sentence, or NULL. */
+const char *guest_address_fault(struct arena *arena, const struct network *network, const struct ip *ip);
 
 const char *network_mode_name(enum network_mode mode); /* "bridged", "nat", "passthrough" */
 const char *

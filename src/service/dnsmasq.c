@@ -18,6 +18,38 @@ const char *dnsmasq_lease_path(struct arena *arena, const char *run_dir, const c
     return path_of(arena, run_dir, network, "leases");
 }
 
+/* A machine's name as a DNS label: '.' and '_' are no letters of one (RFC 1123, 2.1). */
+static const char *dns_label(struct arena *arena, const char *name)
+{
+    char *label = arena_strdup(arena, name);
+    for (char *c = label; *c; c++)
+        *c = *c == '.' || *c == '_' ? '-' : *c;
+    return label;
+}
+
+/* Would dhcp-host take the word for something else than a name: a lease time, or one of its own words? */
+static bool is_keyword(const char *word)
+{
+    size_t digits = strspn(word, "0123456789");
+    bool time = digits && (!word[digits] || (strchr("smhdwSMHDW", word[digits]) && !word[digits + 1]));
+    return time || strcmp(word, "infinite") == 0 || strcmp(word, "ignore") == 0;
+}
+
+/* What machines are called, and the addresses that they are given. */
+static void add_machines(struct arena *arena, struct text *out, const struct network *network)
+{
+    vec_foreach (&network->nics, member) {
+        const struct nic *nic = member->nic;
+        const char *label = dns_label(arena, member->machine->name);
+        bool fixed = ip_is_set(&nic->address), named = member->first && !is_keyword(label);
+        if (network->dhcp && (fixed || named))
+            text_add(out, "dhcp-host=%s%s%s%s%s\n", MAC_TEXT(&nic->mac), fixed ? "," : "",
+                     IP_TEXT(&nic->address), named ? "," : "", named ? label : "");
+        if (fixed && member->first)
+            text_add(out, "host-record=%s,%s.%s,%s\n", label, label, network->name, IP_TEXT(&nic->address));
+    }
+}
+
 /* Every name that goes in here was checked when it was read (name_fault): no newline, no comma. */
 static const char *config_text(struct arena *arena, const struct network *network,
                                const struct service_options *options)
@@ -35,6 +67,9 @@ static const char *config_text(struct arena *arena, const struct network *networ
     text_add(&out, "pid-file=%s\n", path_of(arena, options->run_dir, name, "dnsmasq.pid"));
     text_add(&out, "# DNS: the host's own resolvers answer; names of guests end in .%s.\n", name);
     text_add(&out, "no-hosts\ndomain-needed\nbogus-priv\nlocal=/%s/\ndomain=%s\nexpand-hosts\n", name, name);
+    if (network->nics.count)
+        text_add(&out, "# The file's machines\n");
+    add_machines(arena, &out, network);
     if (!network->dhcp)
         return text_get(&out);
     text_add(&out, "# DHCP\ndhcp-leasefile=%s\n", dnsmasq_lease_path(arena, options->run_dir, name));

@@ -12,9 +12,11 @@ exit 0
 """
 
 
-def guest_on(host, bridge, name):
+def guest_on(host, bridge, name, mac=None):
     """A namespace as guest: the far end of a veth that is a port of `bridge`; asks for a lease."""
     guest = host.uplink(name)
+    if mac:
+        guest.sh(f"ip link set dev far address {mac}")
     host.sh(f"ip link set dev {name} master {bridge}")
     script = host.directory / f"{name}.event"
     out = host.directory / f"{name}.lease"
@@ -54,6 +56,27 @@ def test_guest_reaches_out_under_the_hosts_address(nat):
 def test_guest_names_resolve(nat):
     guest, lease = guest_on(nat, "brnat", "guest")
     assert lease["ip"] in guest.sh("busybox nslookup guest.brnat 10.0.0.1")
+
+
+STATIC = """machines:
+  web.one:
+    nics: [{network: brnat, mac: "00:a0:98:00:00:05", address: 10.0.0.5}]
+  vm1:
+    nics: [{network: brnat, mac: "00:a0:98:00:00:06"}]
+"""
+
+
+def test_a_nic_with_an_address_is_given_it_and_its_machines_name_resolves_before(host):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.config(NAT.replace("10.0.0.0/24\n", "10.0.0.0/24\n    dhcp: 10.0.0.100-10.0.0.200\n") + STATIC)
+    host.vmwire("up")
+    guest, _ = guest_on(host, "brnat", "other")
+    assert "10.0.0.5" in guest.sh("busybox nslookup web-one.brnat 10.0.0.1")
+    _, lease = guest_on(host, "brnat", "one", mac="00:a0:98:00:00:05")
+    assert lease["ip"] == "10.0.0.5"
+    _, lease = guest_on(host, "brnat", "two", mac="00:a0:98:00:00:06")
+    assert lease["ip"] in guest.sh("busybox nslookup vm1.brnat 10.0.0.1")
+    assert "nothing to do" in host.vmwire("up").stdout
 
 
 def test_nothing_comes_in_unasked(nat):
