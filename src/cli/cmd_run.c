@@ -51,7 +51,8 @@ static int prepare(struct cli *cli, const struct machine *machine, struct err *e
     engine_init(&engine, &cli->arena, cli->host, &listener);
     int rc = engine_settle(&engine, err);
     const char *why = "";
-    if (rc == 0 && !cli->host->backend->accelerated(cli->host, &cli->arena, &why))
+    if (rc == 0 && !cli->host->backend->bhyve &&
+        !cli->host->backend->accelerated(cli->host, &cli->arena, &why))
         fprintf(stderr, "%s: machine '%s' is emulated (TCG), which is slow: %s\n", cli->program,
                 machine->name, why);
     return rc;

@@ -1,4 +1,5 @@
-/* console.c: a terminal joined to a machine's serial socket (machine_console of machine.h).
+/* console.c: a terminal joined to a machine's serial console (machine_console of machine.h): QEMU's socket,
+ * or with bhyve our side of a pair of nmdm(4) devices, which RUN/machine/NAME/serial names.
  *
  * Signals are blocked but inside ppoll(2), where their handlers only note that they came: so the terminal is
  * restored in one place, whatever ends the session. */
@@ -18,7 +19,7 @@
 #include "base/fd.h"
 #include "engine/machine_dir.h"
 
-enum { ESCAPE = 0x1d /* Ctrl-] */, BUFFER_SIZE = 4096 };
+enum { ESCAPE = 0x1d /* Ctrl-] */, BUFFER_SIZE = 4096, LOOK_S = 1, PATH_SIZE_MAX = 256 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -33,7 +34,8 @@ enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
 
 /* What is put back at the end. */
 struct session {
-    int in, out, socket;
+    int in, out, line;            /* terminal and console */
+    struct machine_dir *lifeline; /* where the line does not end with the machine, what does; else NULL */
     bool raw;
     struct termios former_terminal;
     sigset_t former_mask, waiting_mask;
@@ -114,10 +116,15 @@ static enum machine_console_end session_run(struct session *session)
         struct pollfd fds[] = {
             {.fd = input && !keys && !detached ? session->in : -1, .events = POLLIN},
             {.fd = screen ? session->out : -1, .events = POLLOUT},
-            {.fd = events ? session->socket : -1, .events = events},
+            {.fd = events ? session->line : -1, .events = events},
         };
-        if (ppoll(fds, 3, NULL, &session->waiting_mask) < 0)
+        const struct timespec look = {.tv_sec = LOOK_S};
+        bool running = true;
+        int ready = ppoll(fds, 3, session->lifeline ? &look : NULL, &session->waiting_mask);
+        if (ready < 0)
             continue; /* a signal: `interrupted` tells */
+        if (ready == 0 && machine_dir_running(session->lifeline, false, &running, NULL) == 0 && !running)
+            return CONSOLE_CLOSED;
         if (fds[0].revents) {
             int got = stream_read(&typed, session->in);
             input = got != 0;
@@ -129,12 +136,41 @@ static enum machine_console_end session_run(struct session *session)
         }
         if (fds[1].revents && !stream_write(&shown, session->out))
             return CONSOLE_INTERRUPTED;
-        if ((fds[2].revents & POLLOUT) && !stream_write(&typed, session->socket))
+        if ((fds[2].revents & POLLOUT) && !stream_write(&typed, session->line))
             return CONSOLE_CLOSED;
         if ((fds[2].revents & (POLLIN | POLLHUP | POLLERR)) && !shown.end &&
-            stream_read(&shown, session->socket) == 0)
+            stream_read(&shown, session->line) == 0)
             return CONSOLE_CLOSED;
     }
+}
+
+static int no_console(const struct machine_dir *dir, struct err *err)
+{
+    return err_set(err, ENOENT,
+                   "machine '%s' has no console: it runs in the foreground, or has `serial: off`", dir->name);
+}
+
+/* CLOCAL: the line is not hung up while the guest reboots.  The speed counts where nmdm(4) plays one. */
+static int nmdm_open(const struct machine_dir *dir, struct err *err)
+{
+    _cleanup_arena_ struct arena scratch = {0};
+    char *path;
+    struct termios line;
+    int rc = file_read(&scratch, AT_FDCWD, dir->serial, PATH_SIZE_MAX, &path, NULL, NULL);
+    if (rc == -ENOENT)
+        return no_console(dir, err);
+    if (rc < 0)
+        return err_errno(err, rc, "reading '%s'", dir->serial);
+    path[strcspn(path, "\n")] = '\0';
+    _cleanup_fd_ int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || tcgetattr(fd, &line) < 0)
+        return err_errno(err, errno, "console '%s'", path);
+    cfmakeraw(&line);
+    line.c_cflag |= CLOCAL | CREAD;
+    cfsetspeed(&line, B115200);
+    if (tcsetattr(fd, TCSANOW, &line) < 0)
+        return err_errno(err, errno, "console '%s'", path);
+    return fd_steal(&fd);
 }
 
 static int socket_connect(const struct machine_dir *dir, struct err *err)
@@ -151,9 +187,7 @@ static int socket_connect(const struct machine_dir *dir, struct err *err)
         return fd_steal(&fd);
     }
     if (errno == ENOENT)
-        return err_set(err, ENOENT,
-                       "machine '%s' has no console socket: it runs in the foreground, or has `serial: off`",
-                       dir->name);
+        return no_console(dir, err);
     return err_errno(err, errno, "console socket '%s'", dir->serial);
 }
 
@@ -178,11 +212,11 @@ int machine_console(struct host *host, const char *name, int in, int out, enum m
     if (flock(turn, LOCK_EX | LOCK_NB) < 0)
         return err_set(err, EBUSY, "machine '%s': somebody else has its console open", name);
 
-    struct session session = {.in = in, .out = out};
-    _cleanup_fd_ int fd = socket_connect(&dir, err);
+    struct session session = {.in = in, .out = out, .lifeline = host->backend->bhyve ? &dir : NULL};
+    _cleanup_fd_ int fd = host->backend->bhyve ? nmdm_open(&dir, err) : socket_connect(&dir, err);
     if (fd < 0)
         return fd;
-    session.socket = fd;
+    session.line = fd;
     session_enter(&session);
     *end = session_run(&session);
     session_leave(&session);

@@ -8,6 +8,8 @@
  *   4. lock and nics are made inheritable, and this process (run) or its child (start) becomes the
  * hypervisor.
  *
+ * That is QEMU; bhyve's stage 4 is in machine_bhyve.c.
+ *
  * A failure in any stage undoes the ones before: the taps go with their descriptors, the directory while the
  * lock is still ours, and with the directory the helper's reason to wait. */
 #include "engine/machine.h"
@@ -26,9 +28,7 @@
 #include "base/spawn.h"
 #include "base/text.h"
 #include "engine/device.h"
-#include "engine/machine_dir.h"
-#include "engine/nic.h"
-#include "hyper/hyper.h"
+#include "engine/launch.h"
 #include "hyper/qmp.h"
 
 enum {
@@ -38,18 +38,6 @@ enum {
     QUIT_TIMEOUT_MS = 5000,
     RETURN_TIMEOUT_MS = 15000, /* devices go back to their drivers */
     VARS_SIZE_MAX = 16 << 20,
-};
-
-/* Everything that one start works out. */
-struct launch {
-    struct host *host;
-    struct arena *arena;
-    const struct model *model;
-    const struct machine *machine;
-    struct hyper_options options;
-    struct nics nics;
-    const char *const *argv; /* with placeholders */
-    bool keeper;             /* somebody must stay, to give devices back when the hypervisor has ended */
 };
 
 /* vhost-net is there for whoever may open it. */
@@ -64,12 +52,12 @@ static void specs_fill(struct launch *launch)
         const struct network *network = network_find(launch->model, nic->network);
         if (network && network->mode == NETWORK_PASSTHROUGH)
             continue;
-        bool virtio = nic->model == NIC_VIRTIO;
+        bool virtio = nic->model == NIC_VIRTIO, bhyve = launch->host->backend->bhyve;
         struct nic_spec *spec = vec_push(launch->arena, &launch->nics.specs);
         *spec = (struct nic_spec){.network = nic->network,
                                   .mac = nic->mac,
-                                  .queues = nic->queues ? nic->queues : 1,
-                                  .vnet_header = virtio ? NIC_DEFAULT : NIC_OFF};
+                                  .queues = nic->queues && !bhyve ? nic->queues : 1,
+                                  .vnet_header = virtio || bhyve ? NIC_DEFAULT : NIC_OFF};
     }
 }
 
@@ -93,7 +81,7 @@ static const char *vars_path(struct arena *arena, const char *name)
 /* The machine's own UEFI variables: a copy of what the firmware comes with, made once and kept. */
 static int vars_make(struct launch *launch, struct err *err)
 {
-    if (launch->machine->firmware != FIRMWARE_UEFI)
+    if (launch->machine->firmware != FIRMWARE_UEFI || launch->host->backend->bhyve)
         return 0;
     const char *path = vars_path(launch->arena, launch->machine->name);
     launch->options.vars_path = path;
@@ -114,7 +102,7 @@ static int vars_make(struct launch *launch, struct err *err)
     return rc < 0 ? err_wrap(err, "machine '%s': its UEFI variables", launch->machine->name) : 0;
 }
 
-static char *const *launch_environment(struct arena *arena)
+char *const *launch_environment(struct arena *arena)
 {
     static const char *const kept[] = {"HOME", "TERM"};
     VEC(char *) environment = {0};
@@ -160,7 +148,7 @@ static _Noreturn void wait_for_viewer(const char *wait_path, const char *lock_pa
 /* Twice forked, so that the hypervisor has no child to wait for. */
 static int viewer_helper_start(const struct launch *launch, const struct machine_dir *dir, struct err *err)
 {
-    if (!launch->machine->display.on || !launch->machine->display.wait)
+    if (!launch->machine->display.on || !launch->machine->display.wait || launch->host->backend->bhyve)
         return 0;
     pid_t child = fork();
     if (child < 0)
@@ -178,13 +166,20 @@ static int viewer_helper_start(const struct launch *launch, const struct machine
 }
 
 /* Everything that stages 1 to 3 did. */
-static void launch_undo(struct launch *launch, struct machine_dir *dir, struct err *err)
+void launch_undo(struct launch *launch, struct machine_dir *dir, struct err *err)
 {
     struct err failure = {0};
     nics_close(&launch->nics);
     if (launch->keeper && devices_return(launch->host, launch->arena, launch->machine->name, &failure) < 0)
         err_append(err, "and giving its devices back did not succeed: %s", failure.text);
     machine_dir_remove(dir);
+}
+
+static int launch_argv(struct launch *launch, struct err *err)
+{
+    return launch->host->backend->bhyve
+               ? bhyve_argv(launch->arena, launch->machine, &launch->options, &launch->argv, err)
+               : qemu_argv(launch->arena, launch->machine, &launch->options, &launch->argv, err);
 }
 
 /* Stages 1 to 3.  On failure the lock is released and the directory gone. */
@@ -201,11 +196,13 @@ static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool b
     options->pid_path = dir->pid;
     options->serial_path = dir->serial;
     options->wait_path = dir->wait;
-    if (launch->keeper)
+    if (launch->host->backend->bhyve)
+        rc = bhyve_machine_check(launch, background, err);
+    if (rc == 0 && launch->keeper)
         rc =
             devices_take(launch->host, launch->arena, launch->model, launch->machine, &options->devices, err);
     if (rc == 0)
-        rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
+        rc = launch_argv(launch, err);
     if (rc == 0)
         rc = viewer_helper_start(launch, dir, err);
     if (rc == 0)
@@ -218,7 +215,7 @@ static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool b
         bool virtio = spec->vnet_header != NIC_OFF;
         options->vhost = options->vhost && (!virtio || nic->vhost_fds[0] >= 0);
     }
-    rc = qemu_argv(launch->arena, launch->machine, options, &launch->argv, err);
+    rc = launch_argv(launch, err);
     if (rc < 0)
         goto fail;
     return 0;
@@ -332,6 +329,8 @@ int machine_run(struct host *host, struct arena *arena, const struct model *mode
         rc = launch_prepare(&launch, &dir, false, err);
     if (rc < 0)
         return rc;
+    if (host->backend->bhyve)
+        return bhyve_machine_run(&launch, &dir, exit_status, err);
     if (launch.keeper)
         return run_kept(&launch, &dir, exit_status, err);
     launch_exec(&launch, &dir, err); /* does not return when it succeeds */
@@ -429,6 +428,12 @@ int machine_start(struct host *host, struct arena *arena, const struct model *mo
         rc = launch_prepare(&launch, &dir, true, err);
     if (rc < 0)
         return rc;
+    if (host->backend->bhyve) {
+        rc = bhyve_machine_start(&launch, &dir, err);
+        if (rc == 0 && pid)
+            *pid = machine_dir_pid(&dir);
+        return rc;
+    }
     rc = start_daemon(&launch, &dir, err);
     if (rc < 0) {
         launch_undo(&launch, &dir, err);
@@ -454,7 +459,7 @@ int machine_argv(struct host *host, struct arena *arena, const struct model *mod
     const char *vars = vars_path(arena, machine->name);
     if (access(vars, F_OK) == 0)
         launch.options.vars_path = vars;
-    rc = qemu_argv(arena, machine, &launch.options, &launch.argv, err);
+    rc = launch_argv(&launch, err);
     if (rc < 0)
         return rc;
     VEC(const char *) words = {0};
@@ -534,12 +539,15 @@ int machine_stop(struct host *host, const char *name, int timeout_ms, enum machi
                            "machine '%s' runs, and '%s' does not name its process: see `fuser %s`", name,
                            dir.pid, dir.lock);
     }
-    rc = end_process(&dir, &process, timeout_ms, end, err);
+    rc = host->backend->bhyve ? bhyve_machine_stop(&dir, &process, timeout_ms, end, err)
+                              : end_process(&dir, &process, timeout_ms, end, err);
     if (rc < 0)
         return err_wrap(err, "machine '%s'", name);
     /* Its keeper holds the lock until the devices are back. */
     for (long long until = now_ms() + RETURN_TIMEOUT_MS;; poll(NULL, 0, 10)) {
         rc = machine_dir_running(&dir, true, &running, err);
+        if (rc == 0 && !running && host->backend->bhyve)
+            bhyve_machine_clean(host, &dir);
         if (rc < 0 || !running || now_ms() > until)
             return rc;
     }

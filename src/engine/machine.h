@@ -5,6 +5,8 @@
  * itself lets go of it when the hypervisor ends, whoever killed it.  No process of vmwire stays (with
  * display.wait, a helper stays until the first viewer has come or the hypervisor has gone).  A directory
  * whose lock is free is what a dead machine left; whoever finds it may take it away, holding the lock.
+ * On bhyve a process of vmwire stays (launch.h), `serial` names a device, and `stop` is there once it was
+ * told to stop.
  *
  * Every function that takes a name answers -EINVAL for one that cannot be a machine's (machine_name_fault).
  */
@@ -24,10 +26,10 @@
 
 /* Become the machine's hypervisor, in the foreground, wired, with this process's standard descriptors and of
  * its environment PATH, HOME and TERM.  Does not return on success, but for a machine with passthrough nics:
- * its hypervisor is a child, and when that has ended, by whatever cause, the devices go back and 0 is
- * returned with the hypervisor's `exit_status` (128 and the number for a signal).  Errors: -EBUSY already
- * running, with its pid; -ENODEV a network is not up; qemu_argv's; devices_take's; -ENOENT no hypervisor.
- * After an error nothing is left. */
+ * its hypervisor is a child (on bhyve always: one after the other while the guest reboots), and when that has
+ * ended, by whatever cause, the devices go back and 0 is returned with the hypervisor's `exit_status` (128
+ * and the number for a signal).  Errors: -EBUSY already running, with its pid; -ENODEV a network is not up;
+ * qemu_argv's; devices_take's; -ENOENT no hypervisor. After an error nothing is left. */
 int machine_run(struct host *host, struct arena *arena, const struct model *model,
                 const struct machine *machine, int *exit_status, struct err *err);
 

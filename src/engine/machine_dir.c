@@ -35,6 +35,7 @@ int machine_dir_init(struct machine_dir *dir, struct arena *arena, struct host *
                                 .serial = arena_printf(arena, "%s/serial", path),
                                 .wait = arena_printf(arena, "%s/wait", path),
                                 .console = arena_printf(arena, "%s/console", path),
+                                .stop = arena_printf(arena, "%s/stop", path),
                                 .lock_fd = -1};
     return 0;
 }
@@ -46,7 +47,7 @@ void machine_dir_close(struct machine_dir *dir)
 
 static void stale_remove(const struct machine_dir *dir)
 {
-    const char *const files[] = {dir->pid, dir->qmp, dir->serial, dir->wait, dir->console};
+    const char *const files[] = {dir->pid, dir->qmp, dir->serial, dir->wait, dir->console, dir->stop};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         unlink(files[i]);
 }

@@ -12,8 +12,9 @@
 #include "host/host.h"
 
 struct machine_dir {
-    const char *name;                                              /* the machine's */
-    const char *path, *lock, *pid, *qmp, *serial, *wait, *console; /* absolute, in the arena given to init */
+    const char *name; /* the machine's */
+    /* Absolute, in the arena given to init. */
+    const char *path, *lock, *pid, *qmp, *serial, *wait, *console, *stop;
     int lock_fd; /* ours, locked; -1 while it is not.  Start with {.lock_fd = -1} */
 };
 

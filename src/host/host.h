@@ -95,6 +95,7 @@ struct traffic {
 struct host_backend {
     const char *name; /* "linux", "freebsd" */
     const char *run_dir;
+    bool bhyve; /* machines run on bhyve, not on QEMU */
     void (*close)(struct host *host);
     /* Fill the parts of `observed` that `what` (enum host_observe_flags) asks for. */
     int (*observe)(struct host *host, struct arena *arena, unsigned what, struct observed *observed,

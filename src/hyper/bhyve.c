@@ -20,7 +20,8 @@
  * - display: VNC; `wait` is bhyve's own word.
  *
  * - -H and -w always: an idle guest does not burn a processor, and a guest that reads an unknown register
- *   lives.  -S, wired memory, with a passed-through NIC, whose DMA needs it.
+ *   lives.  -S, wired memory, with a passed-through NIC, whose DMA needs it.  -A, ACPI tables, in the
+ *   background, where SIGTERM is all the power button that there is: a guest without ACPI dies of it.
  *
  * - extra: before the machine's name, behind which bhyve reads nothing. */
 #include "hyper/hyper.h"
@@ -146,6 +147,8 @@ static void basics(struct bhyve *bhyve, bool wired)
     word(bhyve, "-H");
     if (wired)
         word(bhyve, "-S");
+    if (bhyve->options->background)
+        word(bhyve, "-A");
     option(bhyve, "-s", "0,hostbridge");
 }
 
@@ -292,44 +295,4 @@ int bhyve_argv(struct arena *arena, const struct machine *machine, const struct 
     word(&bhyve, NULL);
     *argv = bhyve.words.items;
     return 0;
-}
-
-/* What it says of a guest's end and what of its own start: see bhyve.h. */
-enum bhyve_end bhyve_exit(int status, bool ran)
-{
-    switch (status) {
-    case 0:
-        return BHYVE_REBOOT;
-    case 1:
-        return ran ? BHYVE_POWER_OFF : BHYVE_USAGE;
-    case 2:
-        return BHYVE_HALT;
-    case 3:
-    case 128 + 6: /* SIGABRT */
-        return BHYVE_TRIPLE_FAULT;
-    case 128 + 9:  /* SIGKILL, */
-    case 128 + 15: /* SIGTERM of a guest without ACPI, */
-    case 128 + 1:  /* SIGHUP, */
-    case 128 + 2:  /* SIGINT: somebody ended it */
-        return BHYVE_KILLED;
-    case 64: /* EX_USAGE */
-        return BHYVE_USAGE;
-    default:
-        return status > 128 ? BHYVE_CRASH : BHYVE_ERROR;
-    }
-}
-
-const char *bhyve_end_text(enum bhyve_end end)
-{
-    static const char *const texts[] = {
-        [BHYVE_REBOOT] = "the guest rebooted",
-        [BHYVE_POWER_OFF] = "the guest powered off",
-        [BHYVE_HALT] = "the guest halted",
-        [BHYVE_TRIPLE_FAULT] = "the guest's processor gave up (triple fault)",
-        [BHYVE_USAGE] = "bhyve did not accept its command line",
-        [BHYVE_ERROR] = "bhyve could not start the machine",
-        [BHYVE_CRASH] = "bhyve crashed",
-        [BHYVE_KILLED] = "bhyve was killed",
-    };
-    return texts[end];
 }

@@ -3,6 +3,7 @@
 #define VMWIRE_HYPER_BHYVE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "model/address.h"
@@ -24,6 +25,26 @@ struct bhyve_device {
 
 /* "3/0/0", "pci0:3:0:0" (pciconf(8)) or "0000:03:00.0".  -EINVAL. */
 int bhyve_device_parse(const char *text, struct bhyve_device *device);
+
+/* What is there from the moment when bhyve has made the machine until `bhyvectl --destroy`, also when bhyve
+ * has ended: "/dev/vmm/NAME". */
+const char *bhyve_node(struct arena *arena, const char *machine);
+/* How bhyve calls itself, setproctitle(3), once it has opened everything and the guest runs: "bhyve: NAME".
+ */
+const char *bhyve_title(struct arena *arena, const char *machine);
+/* `bhyvectl ORDER --vm=NAME`, NULL-terminated, in the arena.  --destroy of a machine that is not there prints
+ * "is not created" and ends with 1; of one whose bhyve runs it takes the node and leaves the process, which
+ * keeps the tap: to be asked only when the process has ended. */
+#define BHYVE_DESTROY "--destroy"
+#define BHYVE_POWER_OFF_NOW "--force-poweroff"
+const char *const *bhyve_control(struct arena *arena, const char *machine, const char *order);
+/* `pgrep -lf bhyve`: the process of this machine, also one that is starting; 0 none. */
+pid_t bhyve_pid_parse(const char *text, const char *machine);
+/* The last line that bhyve said that is worth showing, in the arena, "" none: the errno in "device emulation
+ * initialization error: …" is an earlier call's, so the line before it tells. */
+const char *bhyve_last_words(struct arena *arena, const char *said);
+/* What an error that bhyve printed means and what would help, or NULL. */
+const char *bhyve_meaning(const char *said);
 
 /* How a bhyve process ended. */
 enum bhyve_end {

@@ -166,7 +166,7 @@ static void test_background_has_an_nmdm_console_and_extra_is_before_the_name(voi
     fixture->machine.firmware_path = "rom.fd";
     fixture->machine.display = (struct display){.on = true, .vnc_port = 5901};
     ip_parse("::1", &fixture->machine.display.vnc_ip);
-    *vec_push(&fixture->arena, &fixture->machine.extra) = "-A";
+    *vec_push(&fixture->arena, &fixture->machine.extra) = "-P";
     check_golden(fixture, "bhyve-background");
 }
 
@@ -273,6 +273,78 @@ static void test_exit_statuses_mean_what_a_real_bhyve_meant(void **state)
     assert_int_equal(bhyve_exit(143, true), BHYVE_KILLED);
 }
 
+/* As pgrep shows it: transcript 07 has what ps shows. */
+static void test_a_bhyve_is_known_by_its_title_and_before_by_its_command_line(void **state)
+{
+    static const char text[] = "31 sh bhyve.sh\n57 bhyve: vm1\n125 /usr/sbin/bhyve -c 2 -m 4G -w -H vm0\n"
+                               "126 bhyvectl --destroy --vm=vm2\n127 bhyve: my-vm3\n";
+    (void)state;
+    assert_int_equal(bhyve_pid_parse(text, "vm1"), 57);
+    assert_int_equal(bhyve_pid_parse(text, "vm0"), 125);
+    assert_int_equal(bhyve_pid_parse(text, "vm2"), 0);
+    assert_int_equal(bhyve_pid_parse(text, "vm3"), 0);
+    assert_int_equal(bhyve_pid_parse(text, "vm"), 0);
+    assert_int_equal(bhyve_pid_parse(text, "bhyve.sh"), 0);
+    assert_int_equal(bhyve_pid_parse("", "vm0"), 0);
+}
+
+static void check_meaning(struct fixture *fixture, const char *said, const char *words, const char *meaning)
+{
+    assert_string_equal(bhyve_last_words(&fixture->arena, said), words);
+    const char *found = bhyve_meaning(said);
+    if (!found || !strstr(found, meaning))
+        fail_msg("'%s' means '%s'", said, found ? found : "nothing");
+}
+
+/* Transcripts 02, 04 and 08: the errno behind the last words is often another call's. */
+static void test_why_bhyve_failed_at_once_is_in_the_line_before_the_last(void **state)
+{
+    struct fixture *fixture = *state;
+    check_meaning(fixture, "vm_create: No such file or directory\n", "vm_create: No such file or directory",
+                  "kldload vmm");
+    check_meaning(fixture, "vm_create: Device not configured\n", "vm_create: Device not configured",
+                  "no usable virtualisation");
+    check_meaning(fixture, "vm_create: Operation not permitted\n", "vm_create: Operation not permitted",
+                  "as root");
+    check_meaning(fixture, "vm_reinit: Device busy\n", "vm_reinit: Device busy", "of this name");
+    check_meaning(fixture,
+                  "open of tap device /dev/tap0 failed\ndevice emulation initialization error: Device busy\n",
+                  "open of tap device /dev/tap0 failed", "in use by another program");
+    check_meaning(
+        fixture,
+        "bind: Address already in use\ndevice emulation initialization error: Address already in use\n",
+        "bind: Address already in use", "the display's port");
+    check_meaning(fixture,
+                  "Error opening bootrom \"/vm/nosuch.fd\": No such file or directory\n"
+                  "device emulation initialization error: No such file or directory\n",
+                  "Error opening bootrom \"/vm/nosuch.fd\": No such file or directory", "pkg install");
+    check_meaning(fixture,
+                  "Invalid bootrom size 2048\n"
+                  "device emulation initialization error: No such file or directory\n",
+                  "Invalid bootrom size 2048", "no boot ROM");
+    check_meaning(fixture,
+                  "bhyve: PCI device at 0/3/0 is not using the ppt(4) driver\n"
+                  "device emulation initialization error: Device busy\n",
+                  "bhyve: PCI device at 0/3/0 is not using the ppt(4) driver", "no IOMMU");
+    check_meaning(fixture, "pci slot 5:0 already occupied!\n", "pci slot 5:0 already occupied!", "`extra`");
+    /* a tap that is not there: nothing else is said */
+    assert_string_equal(
+        bhyve_last_words(&fixture->arena,
+                         "device emulation initialization error: No such file or directory\n"),
+        "device emulation initialization error: No such file or directory");
+    assert_null(bhyve_meaning("fbuf frame buffer base: 0x811800000 [sz 16777216]\n"));
+    assert_string_equal(bhyve_last_words(&fixture->arena, ""), "");
+}
+
+static void test_bhyvectl_is_asked_by_name(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *const *argv = bhyve_control(&fixture->arena, "vm0", BHYVE_DESTROY);
+    assert_string_equal(shell_join(&fixture->arena, argv), "bhyvectl --destroy --vm=vm0");
+    assert_string_equal(bhyve_node(&fixture->arena, "vm0"), "/dev/vmm/vm0");
+    assert_string_equal(bhyve_console(&fixture->arena, "vm0", 'B'), "/dev/nmdm-vm0B");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -287,6 +359,9 @@ int main(void)
         TEST(test_macs_that_bhyve_makes),
         TEST(test_devices_of_every_form),
         TEST(test_exit_statuses_mean_what_a_real_bhyve_meant),
+        TEST(test_a_bhyve_is_known_by_its_title_and_before_by_its_command_line),
+        TEST(test_why_bhyve_failed_at_once_is_in_the_line_before_the_last),
+        TEST(test_bhyvectl_is_asked_by_name),
     };
     return cmocka_run_group_tests_name("bhyve", tests, NULL, NULL);
 }

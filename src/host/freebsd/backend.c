@@ -126,6 +126,7 @@ static int lease_apply(struct host *host, const char *ifname, const struct prefi
 static const struct host_backend freebsd_backend = {
     .name = "freebsd",
     .run_dir = FREEBSD_RUN_DIR,
+    .bhyve = true,
     .close = freebsd_close,
     .observe = freebsd_observe,
     .apply = freebsd_apply,
