@@ -207,7 +207,7 @@ void table_style(struct table *table, size_t column, const char *sgr)
         table->styles.items[table->styles.count - table->columns + column] = sgr;
 }
 
-static size_t utf8_width(const char *text)
+size_t cli_width(const char *text)
 {
     size_t width = 0;
     for (; *text; text++)
@@ -219,7 +219,7 @@ void table_print(struct table *table, FILE *out, bool color)
 {
     size_t *widths = arena_alloc(table->arena, table->columns * sizeof(*widths));
     for (size_t i = 0; i < table->cells.count; i++) {
-        size_t width = utf8_width(table->cells.items[i]);
+        size_t width = cli_width(table->cells.items[i]);
         if (width > widths[i % table->columns])
             widths[i % table->columns] = width;
     }
@@ -231,6 +231,6 @@ void table_print(struct table *table, FILE *out, bool color)
         if (last)
             fputc('\n', out);
         else
-            fprintf(out, "%*s", (int)(widths[i % table->columns] - utf8_width(cell) + 2), "");
+            fprintf(out, "%*s", (int)(widths[i % table->columns] - cli_width(cell) + 2), "");
     }
 }

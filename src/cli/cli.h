@@ -92,9 +92,12 @@ void table_row(struct table *table, ...);                              /* `colum
 void table_style(struct table *table, size_t column, const char *sgr); /* of the last row; "31" is red */
 void table_print(struct table *table, FILE *out, bool color);
 
+/* Columns that UTF-8 text takes: its characters. */
+size_t cli_width(const char *text);
+
 /* clang-format off */
 #define CLI_COMMANDS(X) \
-    X(args) X(capture) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(plan) X(probe) X(run) X(start) \
+    X(args) X(capture) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(map) X(plan) X(probe) X(run) X(start) \
     X(status) X(stop) X(trace) X(up) X(version) X(dhcp_event)
 /* clang-format on */
 

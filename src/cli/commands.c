@@ -22,6 +22,8 @@ const struct command commands[] = {
     {"devices", "[--json]", "show network cards, their IOMMU groups, and whether a guest can have them",
      "--json", "none", cmd_devices},
     {"leases", "[NET] [--json]", "show the DHCP leases", "--json", "networks", cmd_leases},
+    {"map", "[--dot | --svg FILE | --json]", "draw what is wired to what, and what of it is broken",
+     "--dot --svg --json", "none", cmd_map},
     {"capture", "NET|MACHINE|NIC [-w FILE|-] [--count N] [--seconds N] [--snap BYTES] [FILTER]",
      "show or save the frames of every hop, in time order", "-w --count --seconds --snap", "both",
      cmd_capture},

@@ -1,0 +1,494 @@
+/* map.c: what is wired to what, out of what was observed: map.h. */
+#include "diag/map.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "diag/capture.h"
+#include "plan/device.h"
+
+enum { NOWHERE_SCOPE = 254, TABLE_MAIN = 254 };
+#define NONE SIZE_MAX
+
+struct builder {
+    struct arena *arena;
+    const struct map_request *request;
+    const struct observed *observed;
+    struct map *map;
+    struct map_parts parts;
+    struct device_records records;
+};
+
+const char *map_kind_name(enum map_kind kind)
+{
+    static const char *const names[] = {"router", "segment", "uplink", "nat",    "bridge",
+                                        "nic",    "port",    "device", "machine"};
+    return names[kind];
+}
+
+/* Interface names may hold any byte but '/', ':' and white space, and guests choose their own. */
+static const char *clean(struct arena *arena, const char *text)
+{
+    char *copy = arena_strdup(arena, text);
+    for (char *c = copy; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    return copy;
+}
+
+/* ---- nodes and edges ---- */
+
+static size_t node_find(const struct map *map, enum map_kind kind, const char *name)
+{
+    for (size_t i = 0; i < map->nodes.count; i++) {
+        if (map->nodes.items[i].kind == kind && strcmp(map->nodes.items[i].name, name) == 0)
+            return i;
+    }
+    return NONE;
+}
+
+static size_t node_add(struct builder *builder, enum map_kind kind, const char *name, const char *network)
+{
+    struct map_node *node = vec_push(builder->arena, &builder->map->nodes);
+    node->kind = kind;
+    node->name = clean(builder->arena, name);
+    node->network = network;
+    node->id = arena_printf(builder->arena, "%s:%s", map_kind_name(kind), node->name);
+    return builder->map->nodes.count - 1;
+}
+
+static void line_add(struct builder *builder, size_t node, const char *text)
+{
+    *vec_push(builder->arena, &builder->map->nodes.items[node].lines) = clean(builder->arena, text);
+}
+
+static void edge_add(struct builder *builder, size_t from, size_t to, bool broken)
+{
+    if (from != NONE && to != NONE)
+        *vec_push(builder->arena, &builder->map->edges) = (struct map_edge){from, to, broken};
+}
+
+/* What the picture itself shows to be wrong; the words are the finding's. */
+static void shown(struct builder *builder, size_t node, const char *code)
+{
+    map_reason_add(builder->map, &builder->map->nodes.items[node], code, MAP_BROKEN, NULL);
+}
+
+static void addresses_add(struct builder *builder, size_t node, const char *ifname)
+{
+    vec_foreach (&builder->observed->addresses, address) {
+        if (strcmp(address->ifname, ifname) == 0 && !ip_is_link_local(&address->prefix.ip) &&
+            address->scope != NOWHERE_SCOPE)
+            line_add(builder, node, PREFIX_TEXT(&address->prefix));
+    }
+}
+
+static bool mac_add(struct builder *builder, size_t node, const struct link *link)
+{
+    if (link && !mac_is_zero(&link->mac))
+        line_add(builder, node, MAC_TEXT(&link->mac));
+    return link != NULL;
+}
+
+/* ---- the outside ---- */
+
+static const struct route *default_route(const struct observed *observed, const char *ifname)
+{
+    const struct route *best = NULL;
+    vec_foreach (&observed->routes, route) {
+        if (route->to.length || route->table != TABLE_MAIN || !ip_is_set(&route->gateway) ||
+            !text_equal(route->ifname, ifname))
+            continue;
+        bool first = !best || (route->to.ip.family == AF_INET && best->to.ip.family == AF_INET6);
+        if (first || (route->to.ip.family == best->to.ip.family && route->metric < best->metric))
+            best = route;
+    }
+    return best;
+}
+
+/* The router that the host knows beyond `uplink`; two uplinks on one subnet lead to one router. */
+static size_t router_of(struct builder *builder, const char *uplink)
+{
+    const struct link *link = link_find(builder->observed, uplink);
+    const char *ifname = link && *link->master ? link->master : uplink;
+    const struct route *route = default_route(builder->observed, ifname);
+    if (!route && ifname != uplink)
+        route = default_route(builder->observed, uplink);
+    if (!route) {
+        size_t node = node_add(builder, MAP_SEGMENT, uplink, "");
+        line_add(builder, node, "the host has no router there");
+        return node;
+    }
+    const char *name = arena_printf(builder->arena, "%s", IP_TEXT(&route->gateway));
+    size_t node = ip_is_link_local(&route->gateway) ? NONE : node_find(builder->map, MAP_ROUTER, name);
+    return node == NONE ? node_add(builder, MAP_ROUTER, name, "") : node;
+}
+
+static const char *lower_text(struct builder *builder, const struct link *link)
+{
+    if (link->lower && *link->lower && strcmp(link->kind, "veth") != 0)
+        return arena_printf(builder->arena, "%s on %s", link->kind, link->lower);
+    return *link->kind && strcmp(link->kind, "veth") != 0 ? link->kind : NULL;
+}
+
+static size_t uplink_of(struct builder *builder, struct map_part *part, const char *uplink)
+{
+    size_t node = node_find(builder->map, MAP_UPLINK, uplink);
+    if (node != NONE) {
+        for (size_t i = 0; i < builder->map->edges.count; i++) {
+            if (builder->map->edges.items[i].to == node)
+                part->router = builder->map->edges.items[i].from;
+        }
+        return node;
+    }
+    const struct link *link = link_find(builder->observed, uplink);
+    node = node_add(builder, MAP_UPLINK, uplink, "");
+    addresses_add(builder, node, uplink);
+    if (mac_add(builder, node, link) && lower_text(builder, link))
+        line_add(builder, node, lower_text(builder, link));
+    if (!link)
+        shown(builder, node, "uplink-missing");
+    else if (!link->up)
+        shown(builder, node, "uplink-down");
+    else if (!link->carrier)
+        shown(builder, node, "uplink-no-carrier");
+    part->router = router_of(builder, uplink);
+    edge_add(builder, part->router, node, !link || !link->up || !link->carrier);
+    return node;
+}
+
+/* ---- nat ---- */
+
+static const struct address *first_ipv4(const struct observed *observed, const char *ifname)
+{
+    vec_foreach (&observed->addresses, address) {
+        if (ifname && strcmp(address->ifname, ifname) == 0 && address->prefix.ip.family == AF_INET)
+            return address;
+    }
+    return NULL;
+}
+
+static bool forwards(const struct observed *observed)
+{
+    vec_foreach (&observed->forwarding, sysctl) {
+        bool it = strcmp(sysctl->name, "net.ipv4.ip_forward") == 0 ||
+                  strcmp(sysctl->name, "net.inet.ip.forwarding") == 0;
+        if (it && sysctl->wanted && strcmp(sysctl->now, "0") == 0)
+            return false;
+    }
+    return true;
+}
+
+static size_t nat_of(struct builder *builder, const char *network, const char *uplink)
+{
+    const struct observed *observed = builder->observed;
+    const struct address *inside = first_ipv4(observed, network), *outside = first_ipv4(observed, uplink);
+    size_t node = node_add(builder, MAP_NAT, network, network);
+    if (inside) {
+        struct prefix subnet = prefix_network(&inside->prefix);
+        const char *as = outside ? IP_TEXT(&outside->prefix.ip) : NULL;
+        line_add(
+            builder, node,
+            arena_printf(builder->arena, "%s%s%s", PREFIX_TEXT(&subnet), as ? " as " : "", as ? as : ""));
+    }
+    bool masquerades = false;
+    vec_foreach (&observed->firewalls, firewall)
+        masquerades |= observed->firewall_base && strcmp(firewall->network, network) == 0;
+    if (!masquerades)
+        shown(builder, node, "masquerade-missing");
+    if (!uplink)
+        shown(builder, node, "no-default-route");
+    if (!forwards(observed))
+        shown(builder, node, "forwarding-off");
+    return node;
+}
+
+/* ---- bridges ---- */
+
+static bool serves(const struct observed *observed, const char *network)
+{
+    vec_foreach (&observed->services, service) {
+        if (service->pid && strcmp(service->network, network) == 0 && strcmp(service->kind, "dnsmasq") == 0)
+            return true;
+    }
+    return false;
+}
+
+static const struct link *bridge_link(struct builder *builder, const char *network)
+{
+    const struct link *link = link_find(builder->observed, network);
+    const char *owner = link ? owner_network(builder->arena, link->alias) : NULL;
+    return owner && strcmp(owner, network) == 0 ? link : NULL;
+}
+
+/* From the outside in: router, uplink, NAT, bridge. */
+static void network_add(struct builder *builder, const char *network)
+{
+    const struct network *entry =
+        builder->request->model ? network_find(builder->request->model, network) : NULL;
+    struct map_part part = {.network = network, .router = NONE, .uplink = NONE, .nat = NONE, .bridge = NONE};
+    struct record record;
+    if (record_read(builder->arena, builder->observed, network, &record, NULL) < 0)
+        record = (struct record){0};
+    const struct link *bridge = bridge_link(builder, network);
+    enum network_mode mode = record.mode ? record.mode : entry ? entry->mode : NETWORK_BRIDGED;
+    const char *uplink = capture_uplink(builder->arena, builder->observed, builder->request->model, network);
+    if (uplink)
+        part.uplink = uplink_of(builder, &part, uplink);
+    if (mode == NETWORK_NAT) {
+        part.nat = nat_of(builder, network, uplink);
+        edge_add(builder, part.uplink, part.nat, builder->map->nodes.items[part.nat].state == MAP_BROKEN);
+    }
+    part.bridge = node_add(builder, MAP_BRIDGE, network, network);
+    addresses_add(builder, part.bridge, network);
+    if (serves(builder->observed, network))
+        line_add(builder, part.bridge, "DHCP and DNS");
+    mac_add(builder, part.bridge, bridge);
+    if (bridge && bridge->mtu != 1500)
+        line_add(builder, part.bridge, arena_printf(builder->arena, "MTU %u", bridge->mtu));
+    if (!bridge)
+        shown(builder, part.bridge, "bridge-missing");
+    else if (!bridge->up)
+        shown(builder, part.bridge, "bridge-down");
+    if (mode == NETWORK_NAT) {
+        edge_add(builder, part.nat, part.bridge, !bridge || !bridge->up);
+    } else if (part.uplink != NONE) {
+        const struct link *link = link_find(builder->observed, uplink);
+        bool plugged = link && strcmp(link->master, network) == 0;
+        if (link && !plugged)
+            shown(builder, part.uplink, "uplink-unplugged");
+        edge_add(builder, part.uplink, part.bridge, !plugged);
+    }
+    *vec_push(builder->arena, &builder->parts.list) = part;
+}
+
+static bool network_known(const struct builder *builder, const char *network)
+{
+    vec_foreach (&builder->parts.list, part) {
+        if (strcmp(part->network, network) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Those with a bridge, and those with a record whose bridge is gone. */
+static void networks_add(struct builder *builder)
+{
+    struct arena *arena = builder->arena;
+    vec_foreach (&builder->observed->links, link) {
+        const char *owner = strcmp(link->kind, "bridge") == 0 ? owner_network(arena, link->alias) : NULL;
+        if (owner && strcmp(owner, link->name) == 0)
+            network_add(builder, owner);
+    }
+    const char *folder = arena_printf(arena, "%s/network/", builder->observed->run_dir);
+    size_t length = strlen(folder);
+    vec_foreach (&builder->observed->files, file) {
+        const char *name = file->path + length;
+        const char *end = strncmp(file->path, folder, length) == 0 ? strchr(name, '/') : NULL;
+        if (!end || strcmp(end, "/record") != 0)
+            continue;
+        const char *network = arena_strndup(arena, name, (size_t)(end - name));
+        if (!network_known(builder, network))
+            network_add(builder, network);
+    }
+}
+
+/* ---- guests ---- */
+
+static size_t machine_of(struct builder *builder, const struct wired_nic *nic)
+{
+    struct arena *arena = builder->arena;
+    if (strcmp(nic->machine, "-") == 0)
+        return node_add(builder, MAP_MACHINE, arena_printf(arena, "exec on %s", nic->tap), "");
+    size_t node = node_find(builder->map, MAP_MACHINE, nic->machine);
+    return node == NONE ? node_add(builder, MAP_MACHINE, nic->machine, "") : node;
+}
+
+static void nic_add(struct builder *builder, const struct link *link, const struct wired_nic *nic,
+                    size_t bridge)
+{
+    size_t tap = node_add(builder, MAP_NIC, link->name, nic->network);
+    size_t machine = machine_of(builder, nic);
+    bool leased = false;
+    vec_foreach (&builder->request->leases, lease) {
+        if (mac_equal(&lease->mac, &nic->mac)) {
+            line_add(builder, tap, IP_TEXT(&lease->ip));
+            line_add(builder, machine, IP_TEXT(&lease->ip));
+            leased = true;
+        }
+    }
+    line_add(builder, tap, MAC_TEXT(&nic->mac));
+    if (!leased)
+        line_add(builder, machine, MAC_TEXT(&nic->mac));
+    bool plugged = bridge != NONE && strcmp(link->master, nic->network) == 0;
+    if (!plugged)
+        shown(builder, tap, "nic-unplugged");
+    if (!link->up)
+        shown(builder, tap, "nic-down");
+    edge_add(builder, bridge, tap, !plugged);
+    edge_add(builder, tap, machine, !link->up || !link->carrier);
+}
+
+/* Taps and other ports, in one walk over the links. */
+static void ports_add(struct builder *builder)
+{
+    vec_foreach (&builder->observed->links, link) {
+        struct wired_nic nic;
+        bool is_nic = owner_nic(builder->arena, link, &nic);
+        const char *network = is_nic ? nic.network : link->master;
+        struct map_part *part = NULL;
+        vec_foreach (&builder->parts.list, known) {
+            if (strcmp(known->network, network) == 0)
+                part = known;
+        }
+        if (is_nic) {
+            nic_add(builder, link, &nic, part ? part->bridge : NONE);
+        } else if (part && node_find(builder->map, MAP_UPLINK, link->name) == NONE) {
+            size_t port = node_add(builder, MAP_PORT, link->name, network);
+            line_add(builder, port, "not vmwire's");
+            edge_add(builder, part->bridge, port, !link->up || !link->carrier);
+        }
+    }
+}
+
+/* ---- passthrough ---- */
+
+static void device_add(struct builder *builder, const struct device_record *record)
+{
+    const struct device *device = device_find(builder->observed, record->address);
+    const char *ifname = device ? device->ifname : "";
+    bool pool = false;
+    vec_foreach (&record->former, op) {
+        pool |= op->kind == OP_FUNCTIONS_SET;
+        if (op->kind == OP_DEVICE_UNBIND && !*ifname)
+            ifname = op->device.ifname;
+    }
+    if (pool)
+        return;
+    /* Functions share the wire of their parent. */
+    const struct device *parent = device ? device_find(builder->observed, device->parent) : NULL;
+    const char *wire = parent && *parent->ifname ? parent->ifname : *ifname ? ifname : record->address;
+    size_t segment = node_find(builder->map, MAP_SEGMENT, wire);
+    if (segment == NONE) {
+        segment = node_add(builder, MAP_SEGMENT, wire, "");
+        line_add(builder, segment, "the host does not see it");
+    }
+    size_t node = node_add(builder, MAP_DEVICE, *ifname ? ifname : record->address, record->network);
+    if (*ifname)
+        line_add(builder, node, arena_printf(builder->arena, "PCI %s", record->address));
+    if (device && *device->parent)
+        line_add(builder, node, arena_printf(builder->arena, "function of %s", device->parent));
+    if (device && *device->driver)
+        line_add(builder, node, arena_printf(builder->arena, "driver %s", device->driver));
+    if (!device)
+        map_reason_add(builder->map, &builder->map->nodes.items[node], "device-missing", MAP_BROKEN,
+                       "this host has no such device any more");
+    edge_add(builder, segment, node, !device);
+    if (!*record->machine)
+        return;
+    size_t machine = node_find(builder->map, MAP_MACHINE, record->machine);
+    if (machine == NONE)
+        machine = node_add(builder, MAP_MACHINE, record->machine, "");
+    edge_add(builder, node, machine, !device);
+}
+
+/* ---- what the file has, and the host has not ---- */
+
+static void absent_add(struct builder *builder)
+{
+    const struct model *model = builder->request->model;
+    for (size_t i = 0; model && i < model->networks.count; i++) {
+        const struct network *network = &model->networks.items[i];
+        if (network->mode != NETWORK_PASSTHROUGH && !network_known(builder, network->name))
+            *vec_push(builder->arena, &builder->map->networks_down) = network->name;
+    }
+    for (size_t i = 0; model && i < model->machines.count; i++) {
+        const char *name = model->machines.items[i].name;
+        bool runs = builder->request->runs && builder->request->runs(builder->request->context, name);
+        if (runs && node_find(builder->map, MAP_MACHINE, name) == NONE)
+            node_add(builder, MAP_MACHINE, name, ""); /* without a nic */
+        else if (!runs && node_find(builder->map, MAP_MACHINE, name) == NONE)
+            *vec_push(builder->arena, &builder->map->machines_stopped) = name;
+    }
+}
+
+void map_build(struct arena *arena, const struct map_request *request, struct map *map)
+{
+    *map = (struct map){.arena = arena};
+    struct builder builder = {.arena = arena, .request = request, .observed = request->observed, .map = map};
+    networks_add(&builder);
+    ports_add(&builder);
+    if (device_records_read(arena, request->observed, &builder.records, NULL) == 0) {
+        vec_foreach (&builder.records.list, record)
+            device_add(&builder, record);
+    }
+    absent_add(&builder);
+    map_reasons_attach(map, request, &builder.parts);
+}
+
+/* ---- groups ---- */
+
+/* The bridges and devices of a machine in the order of the nodes, as a word that equals for equal ones. */
+static const char *machine_place(const struct map *map, size_t machine, bool *healthy)
+{
+    struct text place = {.arena = map->arena};
+    *healthy = map->nodes.items[machine].state == MAP_FINE;
+    vec_foreach (&map->edges, edge) {
+        const struct map_node *port = &map->nodes.items[edge->from];
+        if (edge->to != machine)
+            continue;
+        *healthy &= !edge->broken && port->state == MAP_FINE && port->kind == MAP_NIC;
+        text_add(&place, "%s ", port->network);
+        vec_foreach (&map->edges, upper) {
+            if (upper->to == edge->from)
+                *healthy &= !upper->broken;
+        }
+    }
+    return text_get(&place);
+}
+
+static void group_mark(struct map *map, size_t machine)
+{
+    map->nodes.items[machine].group = map->groups;
+    vec_foreach (&map->edges, edge) {
+        if (edge->to == machine)
+            map->nodes.items[edge->from].group = map->groups;
+    }
+}
+
+void map_group(struct map *map, size_t most)
+{
+    const char **places = arena_alloc(map->arena, (map->nodes.count + 1) * sizeof(*places));
+    for (size_t i = 0; i < map->nodes.count; i++) {
+        bool healthy = false;
+        const char *place = map->nodes.items[i].kind == MAP_MACHINE ? machine_place(map, i, &healthy) : NULL;
+        places[i] = healthy ? place : NULL;
+    }
+    for (size_t i = 0; i < map->nodes.count; i++) {
+        size_t count = 0;
+        for (size_t j = i; places[i] && j < map->nodes.count; j++)
+            count += places[j] && strcmp(places[i], places[j]) == 0;
+        if (!places[i] || count <= most)
+            continue;
+        map->groups++;
+        const char *place = places[i];
+        for (size_t j = i; j < map->nodes.count; j++) {
+            if (places[j] && strcmp(place, places[j]) == 0) {
+                group_mark(map, j);
+                places[j] = NULL;
+            }
+        }
+    }
+}
+
+size_t map_group_taps(const struct map *map, size_t bridge, size_t group)
+{
+    size_t count = 0;
+    vec_foreach (&map->edges, edge) {
+        const struct map_node *to = &map->nodes.items[edge->to];
+        count += edge->from == bridge && to->group == group && to->kind == MAP_NIC;
+    }
+    return count;
+}
