@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "model/address.h"
+#include "model/ruleset.h"
 
 /* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
  * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's). */
@@ -234,6 +235,7 @@ struct observed {
     bool iommu;                   /* some device is behind an IOMMU */
     bool iommu_remaps;            /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
     bool vfio;                    /* vfio-pci is there, or can be loaded */
+    struct ruleset ruleset;       /* everybody else's firewall rules */
     VEC(struct file)
     files; /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
 };

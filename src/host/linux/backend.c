@@ -35,6 +35,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = forwarding_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = nft_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_RULESET))
+        rc = ruleset_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
         rc = services_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))

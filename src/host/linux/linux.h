@@ -42,6 +42,8 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 void nft_close(struct linux_host *host);
+/* ruleset_observe.c: everybody else's chains */
+int ruleset_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 /* nft_trace.c */
 extern const struct host_chain_trace nft_chain_trace;
 /* device.c: looking; device_apply.c: binding, functions. */
