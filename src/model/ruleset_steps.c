@@ -1,6 +1,7 @@
 /* ruleset_steps.c: one step of a rule, on registers of which not every bit is known: ruleset.h. */
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "model/ruleset_walk.h"
 
