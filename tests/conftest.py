@@ -74,6 +74,14 @@ class Namespace:
                 continue
         return found
 
+    def wait_for(self, what, seconds=10):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if what():
+                return
+            time.sleep(0.05)
+        raise AssertionError("waited in vain")
+
     def close(self):
         for pid, _ in self.processes():
             try:
@@ -153,7 +161,7 @@ class Host(Namespace):
             "routes6": still(self.json("ip", "-6", "-j", "route", "show", "table", "all")),
             "rules": self.json("ip", "-j", "rule"),
             "bridges": still(self.json("bridge", "-j", "link")),
-            "nft": self.run("nft", "list", "ruleset").stdout,
+            "nft": self.run("nft", "-s", "list", "ruleset").stdout,
             "sysctls": self.sysctls(),
             "run": self.sh("find /run | sort"),
             "listeners": self.sh("ss -Hlnptu | sort"),
@@ -165,14 +173,6 @@ class Host(Namespace):
         # Counters and the like that nobody sets.
         skip = ("neigh.", "route.", "nf_conntrack_count", "tcp_fastopen_key", "stable_secret", "icmp_msgs")
         return [line for line in text.splitlines() if not any(word in line for word in skip)]
-
-    def wait_for(self, what, seconds=10):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if what():
-                return
-            time.sleep(0.05)
-        raise AssertionError("waited in vain")
 
     def close(self):
         for peer in self.peers.values():

@@ -31,6 +31,9 @@ void host_steps_up(struct planner *planner);
 int host_steps_down(struct planner *planner, struct err *err);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
+/* admission.c: rules in the chains of firewalls that are not vmwire's. */
+void remove_admissions(struct planner *planner, const struct passage *passage);
+void add_admissions(struct planner *planner, const struct passage *passage);
 /* device_steps.c: a passthrough network's own operations.  Up adds problems too. */
 void device_network_up(struct planner *planner, const struct passage *passage);
 void device_network_down(struct planner *planner, const char *name);

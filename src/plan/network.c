@@ -611,6 +611,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     if (passage->want.mode != NETWORK_PASSTHROUGH)
         device_network_down(planner, passage->name);
     stop_services(planner, passage);
+    remove_admissions(planner, passage);
     remove_firewall(planner, passage);
     if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
         write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
@@ -643,5 +644,6 @@ void network_steps(struct planner *planner, struct passage *passage)
         clear_uplink(planner, passage);
     reattach_taps(planner, passage);
     set_firewall(planner, passage);
+    add_admissions(planner, passage);
     start_services(planner, passage);
 }

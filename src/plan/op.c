@@ -81,6 +81,11 @@ static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.
 static const struct field main_fields[] = {FIELD("load", F_BOOL, main.load),
                                            FIELD("enable", F_BOOL, main.enable), END};
 
+static const struct field admission_fields[] = {
+    FIELD("family", F_TEXT, admission.family), FIELD("table", F_TEXT, admission.table),
+    FIELD("chain", F_TEXT, admission.chain),   FIELD("kind", F_TEXT, admission.kind),
+    FIELD("last", F_BOOL, admission.last),     END};
+
 static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
@@ -127,6 +132,8 @@ static const struct {
     [OP_FIREWALL_REMOVE] = {"firewall-remove", firewall_fields},
     [OP_FIREWALL_ENABLE] = {"firewall-enable", main_fields},
     [OP_FIREWALL_DISABLE] = {"firewall-disable", main_fields},
+    [OP_ADMISSION_ADD] = {"admission-add", admission_fields},
+    [OP_ADMISSION_REMOVE] = {"admission-remove", admission_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
@@ -348,6 +355,8 @@ static void fill_texts(struct op *op)
     }
     if (op->kind == OP_FIREWALL_SET || op->kind == OP_FIREWALL_REMOVE)
         op->firewall.network = op->network;
+    if (op->kind == OP_ADMISSION_ADD || op->kind == OP_ADMISSION_REMOVE)
+        op->admission.network = op->network;
     if (op->kind == OP_SERVICE_START || op->kind == OP_SERVICE_STOP)
         op->service.network = op->network;
 }
@@ -433,6 +442,27 @@ static const char *route_text(struct arena *arena, const struct route *route)
     return text_get(&out);
 }
 
+static const char *admission_words(const char *kind)
+{
+    switch (admission_kind_find(kind)) {
+    case ADMISSION_FROM:
+        return "packets from guests";
+    case ADMISSION_TO:
+        return "packets to guests";
+    case ADMISSION_INSIDE:
+        return "bridged frames";
+    case ADMISSION_DHCP:
+        return "DHCP requests";
+    case ADMISSION_DNS_UDP:
+    case ADMISSION_DNS_TCP:
+        return "DNS requests";
+    case ADMISSION_NONE:
+    case ADMISSION_KIND_COUNT:
+        break;
+    }
+    return "packets";
+}
+
 const char *op_describe(struct arena *arena, const struct op *op)
 {
     switch (op->kind) {
@@ -476,6 +506,12 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "%s%s%s", op->main.enable ? "switching the firewall off" : "",
                             op->main.load && op->main.enable ? " and " : "",
                             op->main.load ? "removing the minimal main ruleset" : "");
+    case OP_ADMISSION_ADD:
+    case OP_ADMISSION_REMOVE:
+        return arena_printf(
+            arena, "%s in the firewall's chain '%s' (table '%s %s') that lets %s of '%s' pass",
+            op->kind == OP_ADMISSION_ADD ? "adding the rule" : "removing the rule", op->admission.chain,
+            op->admission.family, op->admission.table, admission_words(op->admission.kind), op->network);
     case OP_SERVICE_START:
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:

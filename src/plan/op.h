@@ -24,6 +24,8 @@ enum op_kind {
     OP_FIREWALL_REMOVE,  /* one network's rules; takes the table away with the last */
     OP_FIREWALL_ENABLE,  /* main: load the minimal main ruleset, switch the firewall on (pf) */
     OP_FIREWALL_DISABLE, /* main: the reverse */
+    OP_ADMISSION_ADD,    /* admission: a rule in the chain of a firewall that is not vmwire's */
+    OP_ADMISSION_REMOVE,
     OP_SERVICE_START,
     OP_SERVICE_STOP,
     OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
@@ -52,6 +54,7 @@ struct op {
         struct sysctl sysctl;
         struct firewall firewall;
         struct firewall_main main; /* load, enable */
+        struct admission admission;
         struct service service;
         struct device_driver device;
         struct functions functions;

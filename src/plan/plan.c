@@ -94,6 +94,8 @@ static void networks_here(struct planner *planner, struct names *names)
         vec_foreach (&records.list, record)
             name_add(planner, names, record->network);
     }
+    vec_foreach (&observed->admissions, admission)
+        name_add(planner, names, admission->network);
     const char *folder = arena_printf(planner->arena, "%s/network/", observed->run_dir);
     vec_foreach (&observed->files, file) {
         const char *name = file->path + strlen(folder), *end;

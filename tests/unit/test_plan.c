@@ -127,6 +127,42 @@ static void keep_moves_the_host_without_a_gap(void **state)
     assert_int_equal(problem_count(&world->problems), 0);
 }
 
+/* Docker and ufw in one table; ufw's own places are taken then. */
+static void other_firewalls_are_asked_as_little_as_will_do(void **state)
+{
+    struct world *world = *state;
+    struct iptables_filter *filter = &world->observed.foreign.filters[FILTER_IPV4];
+    struct network *network = add_network(world, "brnat", NETWORK_NAT);
+    network->subnet = prefix("10.0.0.0/24");
+    add_home(world);
+    filter->docker = true;
+    assert_null(strstr(plan_text(world, false), "admission")); /* its policy is accept */
+    filter->forward_closed = true;
+    const char *plan = plan_text(world, false);
+    assert_non_null(strstr(plan, "admission-add adding the rule in the firewall's chain 'FORWARD' (table 'ip "
+                                 "filter') that lets packets from guests of 'brnat' pass\n"));
+    assert_null(strstr(plan, "DHCP requests"));
+    filter->ufw = filter->input_closed = true;
+    plan = plan_text(world, false);
+    assert_null(strstr(plan, "'FORWARD'"));
+    assert_non_null(strstr(plan, "'ufw-after-forward' (table 'ip filter') that lets packets to guests"));
+    assert_null(strstr(plan, "DHCP requests")); /* `dhcp: off` */
+    assert_non_null(strstr(plan, "'ufw-after-input' (table 'ip filter') that lets DNS requests"));
+    network->dhcp = true;
+    assert_non_null(strstr(plan_text(world, false), "DHCP requests"));
+}
+
+/* Also where nothing but the rule is left: iptables-save kept it, and the host was started anew. */
+static void rules_in_other_firewalls_go_with_their_network(void **state)
+{
+    struct world *world = *state;
+    *vec_push(&world->arena, &world->observed.admissions) = (struct admission){
+        .network = "brold", .family = "ip", .table = "filter", .chain = "FORWARD", .kind = "from"};
+    assert_string_equal(plan_text(world, true),
+                        "admission-remove removing the rule in the firewall's chain 'FORWARD' (table 'ip "
+                        "filter') that lets packets from guests of 'brold' pass\n");
+}
+
 static const char *first_problem(struct world *world)
 {
     assert_int_not_equal(world->problems.list.count, 0);
@@ -277,6 +313,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(keep_moves_the_host_without_a_gap),
+        TEST(other_firewalls_are_asked_as_little_as_will_do),
+        TEST(rules_in_other_firewalls_go_with_their_network),
         TEST(none_on_the_default_route_is_refused),
         TEST(uplinks_that_cannot_be_are_refused),
         TEST(a_subnet_that_is_routed_is_refused_with_the_route),

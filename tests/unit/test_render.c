@@ -51,6 +51,19 @@ static void names_that_are_keywords_of_ip_stay_names(void **state)
            "ip address add 10.0.0.1/24 broadcast 10.0.0.255 dev up\n");
 }
 
+static void an_admission_is_one_rule_with_a_tag(void **state)
+{
+    (void)state;
+    expect("admission-add network=br0 family=ip table=filter chain=FORWARD kind=from last=1",
+           "nft 'add rule ip filter FORWARD iifname \"br0\" counter accept comment \"vmwire:br0 from\"'\n");
+    expect("admission-add network=br0 family=ip table=filter chain=ufw-after-input kind=dhcp",
+           "nft 'insert rule ip filter ufw-after-input iifname \"br0\" udp dport 67 counter accept comment "
+           "\"vmwire:br0 dhcp\"'\n");
+    expect("admission-remove network=br0 family=ip table=filter chain=FORWARD kind=to",
+           "nft delete rule ip filter FORWARD handle \"$(nft -a list chain ip filter FORWARD | sed -n "
+           "'s/.*comment \"vmwire:br0 to\" # handle //p')\"\n");
+}
+
 static void a_tag_with_a_space_is_one_word(void **state)
 {
     (void)state;
@@ -126,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bridge_is_made_tagged_and_set_up_last),
         cmocka_unit_test(names_that_are_keywords_of_ip_stay_names),
+        cmocka_unit_test(an_admission_is_one_rule_with_a_tag),
         cmocka_unit_test(a_tag_with_a_space_is_one_word),
         cmocka_unit_test(a_route_keeps_every_attribute),
         cmocka_unit_test(a_dot_inside_an_interface_name_is_a_slash_for_sysctl),

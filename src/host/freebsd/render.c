@@ -54,6 +54,10 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_FUNCTION_SET:
         text_add(&out, "# SR-IOV functions are made by iovctl(8): see iovctl.conf(5)\n");
         break;
+    case OP_ADMISSION_ADD: /* never planned */
+    case OP_ADMISSION_REMOVE:
+        text_add(&out, "# the main ruleset of pf is the administrator's: see pf.conf(5)\n");
+        break;
     default:
         break;
     }

@@ -37,6 +37,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = nft_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_RULESET))
         rc = ruleset_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
+        rc = admissions_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
         rc = services_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
@@ -57,6 +59,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_FIREWALL_SET:
     case OP_FIREWALL_REMOVE:
         return nft_apply(host, op, flags, err);
+    case OP_ADMISSION_ADD:
+    case OP_ADMISSION_REMOVE:
+        return admission_apply(host, op, flags, err);
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);

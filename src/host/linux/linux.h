@@ -44,6 +44,14 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
 void nft_close(struct linux_host *host);
 /* ruleset_observe.c: everybody else's chains */
 int ruleset_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+/* One transaction, as nft(8) text. */
+int nft_run(struct linux_host *host, const char *text, struct err *err);
+/* The comment in a rule's or an element's user data; "" none. */
+const char *nft_comment(const struct nlattr *userdata, struct arena *arena);
+/* admission.c */
+int admissions_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       struct err *err);
+int admission_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 /* nft_trace.c */
 extern const struct host_chain_trace nft_chain_trace;
 /* device.c: looking; device_apply.c: binding, functions. */

@@ -45,7 +45,7 @@ static int nft_failure(const char *text, struct err *err)
     return err_set(err, EIO, "%.*s", (int)length, start);
 }
 
-static int nft_run(struct linux_host *host, const char *text, struct err *err)
+int nft_run(struct linux_host *host, const char *text, struct err *err)
 {
     int rc = nft_open(host, err);
     if (rc < 0)

@@ -36,7 +36,7 @@ struct reader {
     enum map map; /* being read */
 };
 
-static const char *comment_of(const struct nlattr *userdata, struct arena *arena)
+const char *nft_comment(const struct nlattr *userdata, struct arena *arena)
 {
     if (!userdata)
         return "";
@@ -62,7 +62,7 @@ static int rule_each(const struct nlmsghdr *header, void *data)
     if (!our_table(table[NFTA_RULE_TABLE]))
         return 0;
     const char *chain = netlink_text(table[NFTA_RULE_CHAIN]);
-    const char *comment = comment_of(table[NFTA_RULE_USERDATA], reader->arena);
+    const char *comment = nft_comment(table[NFTA_RULE_USERDATA], reader->arena);
     for (size_t i = 0; nft_rules[i].chain; i++) {
         if (strcmp(nft_rules[i].chain, chain) == 0 && strcmp(nft_rules[i].comment, comment) == 0) {
             bool same_chain = reader->rules && strcmp(nft_rules[reader->last].chain, chain) == 0;
@@ -132,7 +132,7 @@ static void element_read(struct reader *reader, const struct nlattr *nest)
                           : ntohl(netlink_u32(verdict[NFTA_VERDICT_CODE])) == NF_ACCEPT ? "accept"
                                                                                         : "";
     }
-    element.comment = comment_of(table[NFTA_SET_ELEM_USERDATA], reader->arena);
+    element.comment = nft_comment(table[NFTA_SET_ELEM_USERDATA], reader->arena);
     *vec_push(reader->arena, &reader->elements[reader->map].list) = element;
 }
 

@@ -168,6 +168,23 @@ static void render_firewall(struct arena *arena, struct text *out, const struct 
     text_add(out, "nft list map inet vmwire forward_to | grep -q goto || nft delete table inet vmwire\n");
 }
 
+/* A rule is deleted by its handle, which the listing shows behind its comment. */
+static void render_admission(struct arena *arena, struct text *out, const struct op *op)
+{
+    const struct admission *admission = &op->admission;
+    if (op->kind == OP_ADMISSION_ADD) {
+        text_add(out, "nft %s\n", quote(arena, admission_add_text(arena, admission)));
+        return;
+    }
+    text_add(out, "nft %s\n",
+             admission_remove_text(
+                 arena, admission,
+                 arena_printf(arena,
+                              "\"$(nft -a list chain %s %s %s | sed -n 's/.*comment \"%s\" # handle //p')\"",
+                              admission->family, admission->table, admission->chain,
+                              admission_tag(arena, admission))));
+}
+
 /* Source: Documentation/ABI/testing/sysfs-bus-pci of the kernel. */
 static void render_device(struct arena *arena, struct text *out, const struct op *op)
 {
@@ -242,6 +259,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_FIREWALL_SET:
     case OP_FIREWALL_REMOVE:
         render_firewall(arena, &out, op);
+        break;
+    case OP_ADMISSION_ADD:
+    case OP_ADMISSION_REMOVE:
+        render_admission(arena, &out, op);
         break;
     case OP_SERVICE_START:
         text_add(&out, "%s\n", shell_join(arena, op->service.argv));

@@ -3,6 +3,7 @@
 #define VMWIRE_HOST_LINUX_TEXT_H
 
 #include "base/arena.h"
+#include "model/admission.h"
 #include "model/state.h"
 
 #define LINUX_RUN_DIR "/run/vmwire"
@@ -17,5 +18,9 @@ struct nft_rule {
     const char *chain, *comment, *text;
 };
 extern const struct nft_rule nft_rules[];
+
+/* admission_text.c: one command without a newline. */
+const char *admission_add_text(struct arena *arena, const struct admission *admission);
+const char *admission_remove_text(struct arena *arena, const struct admission *admission, const char *handle);
 
 #endif

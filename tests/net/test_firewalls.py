@@ -1,0 +1,238 @@
+"""Other firewalls that drop what nobody allowed: guests have DHCP, DNS and the way out all the same, by the smallest rule, in the
+other's own chains; what the other refuses by name stays refused; `down` leaves the other as it was."""
+import json
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import FAULTY, dies_with_us
+from guests import Guest
+
+RULES = pathlib.Path(__file__).resolve().parent.parent / "firewalls"
+NAT = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+BRIDGED = "networks:\n  brext:\n    mode: bridged\n    uplink: re0\n"
+BOTH = BRIDGED + "  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+
+
+def outside(host):
+    """The uplink, and behind it a host that answers pings and, on port 80, TCP."""
+    peer = host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    peer.popen("socat", "TCP4-LISTEN:80,fork,reuseaddr", "EXEC:echo", stdin=subprocess.DEVNULL, preexec_fn=dies_with_us)
+    peer.wait_for(lambda: ":80" in peer.sh("ss -Hlnt"))
+    return peer
+
+
+def reaches(guest, target="192.168.87.1", port=80):
+    """By TCP: ufw lets every ping pass."""
+    return guest.space.run("socat", "-T1", "-", f"TCP4:{target}:{port},connect-timeout=1", input="", check=False).returncode == 0
+
+
+def docker(host, version):
+    """A host as Docker leaves it: its bridge with a container, forwarding on, its rules."""
+    host.sh("ip link add name docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; ip link set dev docker0 up; "
+            "sysctl -qw net.ipv4.ip_forward=1")
+    container = host.uplink("cont0")
+    host.sh("ip link set dev cont0 master docker0")
+    container.sh("ip addr add 172.17.0.2/16 dev far; ip route add default via 172.17.0.1")
+    docker_rules(host, version)
+    return container
+
+
+def docker_rules(host, version):
+    if version >= 29:
+        host.sh(f"nft -f {RULES}/docker-{version}.nft")
+    else:
+        host.sh(f"iptables-restore {RULES}/docker-{version}.rules")
+
+
+@pytest.fixture
+def ufw(host):
+    """Real ufw, switched on, with a copy of its files that only this host sees."""
+    host.sh("cp -a /etc/ufw /run/ufw.etc; mount --bind /run/ufw.etc /etc/ufw; ufw --force enable")
+    return host
+
+
+def guest_has_all(host, network="brnat"):
+    guest = Guest(host, network)
+    address = guest.lease()
+    assert guest.ping("192.168.87.1").returncode == 0 and reaches(guest), "the way out"
+    asked = guest.space.run("busybox", "nslookup", "nobody.brnat", "10.0.0.1", check=False)
+    assert "timed out" not in asked.stdout + asked.stderr, "DNS"
+    return guest, address
+
+
+def admissions(host, *options):
+    plan = json.loads(host.vmwire("plan", "--json", *options).stdout)
+    return [op for op in plan["operations"] if op["kind"].startswith("admission-")]
+
+
+@pytest.mark.parametrize("version", [20, 28, 29])
+def test_guests_work_beside_docker(host, version):
+    outside(host)
+    container = docker(host, version)
+    host.config(NAT)
+    before = host.snapshot()
+    wanted = admissions(host)
+    assert {(op["chain"], op["type"]) for op in wanted} == (
+        {("FORWARD", "from"), ("FORWARD", "to")} if version < 29 else set())
+    host.vmwire("up")
+    guest, _ = guest_has_all(host)
+    # What Docker keeps from its neighbours stays kept: a container's ports that it did not publish.
+    if version >= 28:
+        assert guest.ping("172.17.0.2").returncode != 0
+    assert container.run("ping", "-c1", "-W1", "192.168.87.1", check=False).returncode == 0
+    assert "nothing to do" in host.vmwire("up").stdout
+    guest.close()
+    host.vmwire("down")
+    after = host.snapshot()
+    assert {k: v for k, v in after.items() if v != before[k]} == {}
+
+
+def test_without_the_admission_docker_drops_guests(host):
+    """What the tests of this file would not see if the rules were not in force."""
+    outside(host)
+    docker(host, 20)
+    host.config(NAT)
+    host.vmwire("up")
+    guest, _ = guest_has_all(host)
+    host.sh("iptables-save | grep -v vmwire: | iptables-restore")
+    assert guest.ping("192.168.87.1").returncode != 0
+    assert host.vmwire("status", check=False).returncode == 3
+    assert "2 changes" in host.vmwire("up").stdout
+    assert guest.ping("192.168.87.1").returncode == 0
+    guest.close()
+
+
+def test_dockers_own_tools_still_read_and_write_their_table(host):
+    outside(host)
+    docker(host, 20)
+    host.config(NAT)
+    host.vmwire("up")
+    rules = host.sh("iptables -S FORWARD")
+    assert "-A FORWARD -i brnat -m comment --comment \"vmwire:brnat from\" -j ACCEPT" in rules
+    assert rules.rstrip().endswith("-A FORWARD -o brnat -m comment --comment \"vmwire:brnat to\" -j ACCEPT")
+    host.sh("iptables-save | iptables-restore; iptables -I FORWARD -i docker9 -j ACCEPT; iptables -D FORWARD -i docker9 -j ACCEPT")
+    assert "nothing to do" in host.vmwire("up").stdout
+    host.vmwire("down")
+    assert "vmwire" not in host.sh("iptables-save")
+
+
+def test_a_refusal_by_name_stays(host):
+    """The administrator's own rule for the bridge, where Docker's users put theirs."""
+    outside(host)
+    docker(host, 20)
+    host.config(NAT)
+    host.sh("iptables -I DOCKER-USER -i brnat -j DROP")
+    host.vmwire("up")
+    guest = Guest(host, "brnat")
+    guest.lease()
+    assert guest.ping("192.168.87.1").returncode != 0
+    host.sh("iptables -D DOCKER-USER -i brnat -j DROP")
+    assert guest.ping("192.168.87.1").returncode == 0
+    guest.close()
+
+
+def test_docker_that_starts_later_is_drift_and_mended(host):
+    outside(host)
+    host.config(NAT)
+    host.vmwire("up")
+    healthy = host.snapshot()["nft"]
+    docker(host, 20)
+    told = json.loads(host.vmwire("status", "--json", check=False).stdout)
+    assert any("FORWARD" in line for line in told["networks"][0]["drift"])
+    host.vmwire("up")
+    guest_has_all(host)[0].close()
+    # and one that goes
+    host.sh("nft delete table ip filter; nft delete table ip nat")
+    assert "nothing to do" in host.vmwire("up").stdout
+    assert host.snapshot()["nft"] == healthy
+
+
+def test_bridged_guests_work_where_bridged_frames_meet_the_firewall(host):
+    """br_netfilter, which Docker loads: frames between the ports of a bridge go through FORWARD."""
+    peer = outside(host)
+    docker(host, 20)
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+    host.config(BRIDGED)
+    assert [op["type"] for op in admissions(host)] == ["inside"]
+    before = host.snapshot()
+    host.vmwire("up")
+    guest = Guest(host, "brext", address="192.168.87.60/24")
+    assert guest.ping("192.168.87.1").returncode == 0
+    peer.sh("ping -c1 -W2 192.168.87.60")
+    host.sh("iptables-save | grep -v vmwire: | iptables-restore")
+    assert guest.ping("192.168.87.1").returncode != 0
+    guest.close()
+    # Off: nothing is to be let through.
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=0")
+    assert admissions(host) == []
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+    host.vmwire("down")
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("how", ["fail-before", "kill-after"])
+def test_a_fault_at_any_operation_leaves_docker_as_it_was(host, how):
+    outside(host)
+    docker(host, 20)
+    host.config(BOTH)
+    before = host.snapshot()
+    for direction in ("up", "down"):
+        count = len(json.loads(host.vmwire("plan", "--json", *(["--down"] if direction == "down" else [])).stdout)["operations"])
+        for number in range(1, count + 1):
+            host.vmwire(direction, program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+            host.vmwire("plan")
+            if direction == "up":
+                host.vmwire("down")
+                assert host.snapshot() == before, number
+            else:
+                assert "nothing to do" in host.vmwire("up").stdout, number
+        host.vmwire("up")
+    host.vmwire("down")
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("default", ["deny", "reject"])
+def test_guests_work_beside_ufw(ufw, default):
+    outside(ufw)
+    ufw.sh(f"ufw default {default} incoming; ufw default {default} routed")
+    ufw.config(NAT)
+    before = ufw.snapshot()
+    ufw.vmwire("up")
+    assert {(op["chain"], op["type"]) for op in admissions(ufw, "--down")} == {
+        ("ufw-after-forward", "from"), ("ufw-after-forward", "to"), ("ufw-after-input", "dhcp"),
+        ("ufw-after-input", "dns-udp"), ("ufw-after-input", "dns-tcp"), ("ufw6-after-forward", "inside")}
+    guest, address = guest_has_all(ufw)
+    # The host's own ports stay closed.
+    server = ufw.popen("socat", "TCP4-LISTEN:7777,fork", "EXEC:cat")
+    ufw.wait_for(lambda: ":7777" in ufw.sh("ss -Hlnt"))
+    assert not reaches(guest, "10.0.0.1", 7777)
+    server.kill()
+    server.wait()
+    # ufw's own reload takes the rules away; `up` mends.
+    ufw.sh("ufw reload")
+    assert not reaches(guest)
+    assert ufw.vmwire("status", check=False).returncode == 3
+    ufw.vmwire("up")
+    assert reaches(guest)
+    ufw.sh("ufw status")
+    guest.close()
+    ufw.vmwire("down")
+    after = ufw.snapshot()
+    assert {k: v for k, v in after.items() if v != before[k]} == {}
+
+
+def test_ufw_switched_off_and_on_again(ufw):
+    outside(ufw)
+    ufw.config(NAT)
+    ufw.vmwire("up")
+    ufw.sh("ufw disable")
+    ufw.vmwire("up")
+    assert admissions(ufw) == []
+    guest_has_all(ufw)[0].close()
+    ufw.sh("ufw --force enable")
+    ufw.vmwire("up")
+    guest_has_all(ufw)[0].close()
+    ufw.vmwire("down")
+    assert "vmwire" not in ufw.sh("nft list ruleset")
