@@ -186,7 +186,9 @@ int bhyve_keep(struct keep *keep, enum bhyve_end *end, struct err *err)
         rc = start(keep, &errors, &pid, err);
         if (rc == 0 && pid) {
             attend(keep, pid, errors, &told);
-            *end = bhyve_exit(keep->status, access(keep->node, F_OK) == 0);
+            /* A usage error has words and makes no node; -D in `extra` takes the node away, without a word.
+             */
+            *end = bhyve_exit(keep->status, access(keep->node, F_OK) == 0 || !*keep->words);
         }
         if (raw)
             terminal_restore(&terminal);

@@ -5,17 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-__attribute__((format(printf, 4, 0))) static void add(struct problems *problems, struct pos pos, bool warning,
-                                                      const char *format, va_list args)
+static void add_text(struct problems *problems, struct pos pos, bool warning, const char *text)
 {
     struct problem *problem = vec_push(problems->arena, &problems->list);
     problem->pos = pos;
     problem->warning = warning;
+    problem->text = text;
+}
+
+__attribute__((format(printf, 4, 0))) static void add(struct problems *problems, struct pos pos, bool warning,
+                                                      const char *format, va_list args)
+{
     char *text = arena_vprintf(problems->arena, format, args);
     /* What the file holds reaches a terminal here. */
     for (unsigned char *c = (unsigned char *)text; *c; c++)
         *c = *c < ' ' || *c == 0x7f ? '?' : *c;
-    problem->text = text;
+    add_text(problems, pos, warning, text);
+}
+
+void problem_add_lines(struct problems *problems, struct pos pos, const char *text)
+{
+    add_text(problems, pos, false, text);
 }
 
 void problem_add(struct problems *problems, struct pos pos, const char *format, ...)

@@ -15,7 +15,7 @@ struct pos {
 struct problem {
     struct pos pos;
     bool warning;     /* worth saying, but nothing is refused for it */
-    const char *text; /* the value and what would be right; one line */
+    const char *text; /* the value and what would be right; one line, but for problem_add_lines */
 };
 
 /* All problems found so far, in the order found.  `file` is the name to print in front, or NULL. */
@@ -27,6 +27,8 @@ struct problems {
 
 void problem_add(struct problems *problems, struct pos pos, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with a text of vmwire's own, in the arena, which may have several lines. */
+void problem_add_lines(struct problems *problems, struct pos pos, const char *text);
 void problem_warn(struct problems *problems, struct pos pos, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The problems that are not warnings. */

@@ -174,8 +174,9 @@ static void check_nat(struct planner *planner, const struct passage *passage)
     check_uplink(planner, passage->network);
     check_subnet(planner, passage);
     if (planner->observed->firewall_main.refusal)
-        problem_add(planner->problems, passage->network->pos, "network '%s': %s", passage->name,
-                    planner->observed->firewall_main.refusal);
+        problem_add_lines(planner->problems, passage->network->pos,
+                          arena_printf(planner->arena, "network '%s': %s", passage->name,
+                                       planner->observed->firewall_main.refusal));
     bool lost = !passage->network->uplink && !plan_default_uplink(planner->observed);
     if (lost && planner->observed->traits.nat_names_uplink)
         problem_add(

@@ -123,7 +123,12 @@ static void test_a_node_that_was_left_over_does_not_make_it_a_power_off(void **s
 {
     struct fixture *fixture = *state;
     assert_int_equal(file_write_atomic(fixture->keep.node, "", 0, 0600, NULL), 0);
-    assert_int_equal(keep(fixture, "exit 1"), BHYVE_USAGE);
+    assert_int_equal(keep(fixture, "echo 'Usage: bhyve' >&2; exit 1"), BHYVE_USAGE);
+}
+
+static void test_a_guest_that_leaves_no_node_powered_off_when_bhyve_says_nothing(void **state)
+{
+    assert_int_equal(keep(*state, "exit 1"), BHYVE_POWER_OFF);
 }
 
 static void test_every_other_end_ends_it(void **state)
@@ -305,6 +310,7 @@ int main(void)
         TEST(test_a_reboot_starts_it_again_and_vmm_is_cleaned_each_time),
         TEST(test_a_usage_error_is_1_too_and_no_power_off),
         TEST(test_a_node_that_was_left_over_does_not_make_it_a_power_off),
+        TEST(test_a_guest_that_leaves_no_node_powered_off_when_bhyve_says_nothing),
         TEST(test_every_other_end_ends_it),
         TEST(test_what_it_says_is_kept_from_the_end),
         TEST(test_a_program_that_is_not_there),

@@ -502,6 +502,16 @@ static void the_last_lease_counts(void **state)
     assert_false(freebsd_lease_parse(text, "re1", &address, &router));
 }
 
+/* resolvconf(8) has what dhclient-script(8) gave it until somebody takes it back. */
+static void with_dhclient_goes_what_it_said_of_dns(void **state)
+{
+    (void)state;
+    expect_render(
+        "service-stop network=brext kind=dhcp-client pid_path=/var/run/vmwire/network/brext/dhcp-client.pid",
+        "kill \"$(cat /var/run/vmwire/network/brext/dhcp-client.pid)\"\nresolvconf -f -d brext\n");
+    expect_render("service-stop network=brnat kind=dnsmasq pid_path=/p", "kill \"$(cat /p)\"\n");
+}
+
 static void the_dhcp_client_is_dhclient(void **state)
 {
     (void)state;
@@ -640,11 +650,12 @@ static void where_ppt_cannot_be_had_the_line_for_loader_conf_is_said(void **stat
 {
     (void)state;
     _cleanup_arena_ struct arena arena = {0};
-    const char *bind = "device-bind network=nic1 address=0000:03:00.0 driver=ppt";
-    expect_failure(bind, "", "devctl: Failed to set pci0:3:0:0 driver to ppt: Device busy\n", 0, -EIO,
-                   "pptdevs=\"3/0/0\" into /boot/loader.conf");
-    expect_failure(bind, "", "devctl: Failed to set pci0:3:0:0 driver to ppt: Device busy\n", 0, -EIO,
-                   "reboot");
+    struct err err = {0};
+    expect_failure("device-bind network=nic1 address=0000:03:00.0 driver=ppt", "",
+                   "devctl: Failed to set pci0:3:0:0 driver to ppt: Device busy\n", 0, -EIO, "Device busy");
+    err_set(&err, EIO, "Device busy");
+    freebsd_pptdevs_advise(&arena, "2/0/0\n", "0000:03:00.0", &err);
+    assert_non_null(strstr(err.text, "the line pptdevs=\"2/0/0 3/0/0\" in /boot/loader.conf, and reboot"));
     assert_string_equal(freebsd_pptdevs_line(&arena, "", "0000:03:00.0"), "pptdevs=\"3/0/0\"");
     assert_string_equal(freebsd_pptdevs_line(&arena, "2/0/0 4/0/1\n", "0000:03:00.0"),
                         "pptdevs=\"2/0/0 4/0/1 3/0/0\"");
@@ -711,6 +722,7 @@ int main(void)
         cmocka_unit_test(the_privileged_half_of_dhclient_is_not_its_process),
         cmocka_unit_test(dhclient_already_running),
         cmocka_unit_test(the_last_lease_counts),
+        cmocka_unit_test(with_dhclient_goes_what_it_said_of_dns),
         cmocka_unit_test(the_dhcp_client_is_dhclient),
         cmocka_unit_test(routes_are_told_by_their_flags),
         cmocka_unit_test(sysctls_are_read_by_name),

@@ -105,6 +105,20 @@ static bool has_ipv4(struct arena *arena, const char *ifname)
     return false;
 }
 
+/* What was won may be gone from resolvconf already, or there is no resolvconf: the client is what counts. */
+static int service_end(struct host *host, struct arena *arena, const struct op *op, unsigned flags,
+                       struct err *err)
+{
+    struct freebsd_commands commands;
+    int rc = service_apply(host, op, flags, err);
+    freebsd_commands(arena, op, &commands);
+    for (size_t i = 0; rc == 0 && i < commands.list.count; i++) {
+        struct freebsd_answer answer;
+        freebsd_run(arena, &commands.list.items[i], &answer, NULL);
+    }
+    return rc;
+}
+
 /* dhclient goes on in the background, and ends with 0, also when nobody answered for a minute. */
 static int dhclient_start(struct host *host, struct arena *arena, const struct op *op, unsigned flags,
                           struct err *err)
@@ -120,10 +134,10 @@ static int dhclient_start(struct host *host, struct arena *arena, const struct o
         return freebsd_failure(arena, op, &command, 1, "", arena_strdup(arena, err->text), flags, err);
     }
     if (rc == -ETIMEDOUT)
-        service_apply(host, &stop, HOST_APPLY_TOLERANT, NULL);
+        service_end(host, arena, &stop, HOST_APPLY_TOLERANT, NULL);
     if (rc < 0 || has_ipv4(arena, name))
         return rc;
-    service_apply(host, &stop, HOST_APPLY_TOLERANT, NULL);
+    service_end(host, arena, &stop, HOST_APPLY_TOLERANT, NULL);
     return err_set(
         err, ETIMEDOUT,
         "no DHCP server answered on '%s' within a minute: is the cable in, and is there a server on "
@@ -137,6 +151,8 @@ static int service_dispatch(struct host *host, struct arena *arena, const struct
     bool dhclient = op->service.argv && op->service.argv[0] && strcmp(op->service.argv[0], "dhclient") == 0;
     if (op->kind == OP_SERVICE_START && dhclient && !(flags & HOST_APPLY_TOLERANT))
         return dhclient_start(host, arena, op, flags, err);
+    if (op->kind == OP_SERVICE_STOP)
+        return service_end(host, arena, op, flags, err);
     return service_apply(host, op, flags, err);
 }
 
@@ -160,7 +176,14 @@ static int device_apply(struct arena *arena, const struct op *op, unsigned flags
     bool bound = on_ppt(arena, op->device.address);
     if ((flags & HOST_APPLY_TOLERANT) && bound == (op->kind == OP_DEVICE_BIND))
         return 0;
-    return commands_apply(arena, op, flags, err);
+    int rc = commands_apply(arena, op, flags, err);
+    if (rc < 0 && rc != -EPERM && op->kind == OP_DEVICE_BIND) {
+        struct freebsd_answer now;
+        struct freebsd_command get = FREEBSD_COMMAND(arena, "kenv", "-q", "pptdevs");
+        bool known = freebsd_run(arena, &get, &now, NULL) == 0 && now.status == 0;
+        freebsd_pptdevs_advise(arena, known ? now.output : "", op->device.address, err);
+    }
+    return rc;
 }
 
 static int sysctl_apply(struct arena *arena, const struct op *op, unsigned flags, struct err *err)

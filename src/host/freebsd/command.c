@@ -14,9 +14,9 @@
 enum { MTU_DEFAULT = 1500, ROUTE_BLACKHOLE = 6, ROUTE_UNREACHABLE = 7, ROUTE_PROHIBIT = 8 };
 
 static const char *const programs[] = {
-    "/sbin/dhclient",   "/sbin/ifconfig",    "/sbin/kldload",    "/sbin/pfctl",
-    "/sbin/route",      "/sbin/sysctl",      "/bin/kenv",        "/bin/pgrep",
-    "/usr/bin/netstat", "/usr/bin/sockstat", "/usr/sbin/devctl", "/usr/sbin/pciconf",
+    "/sbin/dhclient",    "/sbin/ifconfig",   "/sbin/kldload",     "/sbin/pfctl", "/sbin/resolvconf",
+    "/sbin/route",       "/sbin/sysctl",     "/bin/kenv",         "/bin/pgrep",  "/usr/bin/netstat",
+    "/usr/bin/sockstat", "/usr/sbin/devctl", "/usr/sbin/pciconf",
 };
 
 static const char *program_path(const char *name)
@@ -275,6 +275,10 @@ void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_c
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
         device_commands(&builder, op);
+        break;
+    case OP_SERVICE_STOP: /* dhclient-script(8) gave resolvconf(8) what the lease said of DNS */
+        if (op->service.kind && strcmp(op->service.kind, "dhcp-client") == 0)
+            ADD(&builder, "resolvconf", "-f", "-d", op->network);
         break;
     default:
         break;

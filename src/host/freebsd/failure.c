@@ -167,17 +167,17 @@ static int device_failure(const struct failure *failure, struct err *err)
                  ? err_set(err, ENOENT, "the module vmm, which has the driver ppt, cannot be loaded: %s",
                            last_words(failure))
                  : unknown(failure, err);
-    const char *line = freebsd_pptdevs_line(failure->arena, "", device->address);
-    if (bind && freebsd_pptdevs_word(failure->arena, device->address))
-        err_append(
-            err,
-            "it can be given to ppt at boot: put the line %s into /boot/loader.conf (beside what a pptdevs "
-            "line there has already) and reboot",
-            line);
-    else if (!bind)
+    if (!bind)
         err_append(err, "if it was given to ppt at boot: take it from the line pptdevs= of /boot/loader.conf "
                         "and reboot");
     return rc;
+}
+
+void freebsd_pptdevs_advise(struct arena *arena, const char *now, const char *address, struct err *err)
+{
+    if (freebsd_pptdevs_word(arena, address))
+        err_append(err, "it can be given to ppt at boot: have the line %s in /boot/loader.conf, and reboot",
+                   freebsd_pptdevs_line(arena, now, address));
 }
 
 static int service_failure(const struct failure *failure, struct err *err)

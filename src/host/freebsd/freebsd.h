@@ -23,8 +23,9 @@ struct freebsd_commands {
     VEC(struct freebsd_command) list;
 };
 
-/* command.c: what carries an operation out, in order.  None for files, services' ends and what FreeBSD does
- * not have (STP of a bridge as a whole, functions of SR-IOV): apply does or refuses those itself. */
+/* command.c: what carries an operation out, in order.  None for files, services and what FreeBSD does not
+ * have (STP of a bridge as a whole, functions of SR-IOV): apply does or refuses those itself.  Of a service's
+ * end, what follows it. */
 void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_commands *commands);
 /* One command from words, the last argument NULL; words[0] is a program's name, which becomes its path. */
 struct freebsd_command freebsd_command(struct arena *arena, const char *const words[]);
@@ -49,6 +50,8 @@ const char *freebsd_pptdevs_line(struct arena *arena, const char *now, const cha
  * `errors` are what the command printed. */
 int freebsd_failure(struct arena *arena, const struct op *op, const struct freebsd_command *command,
                     int status, const char *output, const char *errors, unsigned flags, struct err *err);
+/* Adds to the failure of giving a device to ppt what gives it at boot; `now` as in freebsd_pptdevs_line. */
+void freebsd_pptdevs_advise(struct arena *arena, const char *now, const char *address, struct err *err);
 /* `ifconfig bridge create name X` that could not give the name leaves a bridge behind, whose name it printed:
  * that name, or NULL. */
 const char *freebsd_leftover(struct arena *arena, const char *output);

@@ -35,14 +35,13 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     struct text out = {.arena = arena};
     struct freebsd_commands commands;
     freebsd_commands(arena, op, &commands);
+    if (op->kind == OP_SERVICE_STOP)
+        text_add(&out, "kill \"$(cat %s)\"\n", shell_quote(arena, op->service.pid_path));
     vec_foreach (&commands.list, command)
         render_command(arena, &out, command);
     switch (op->kind) {
     case OP_SERVICE_START:
         text_add(&out, "%s\n", shell_join(arena, op->service.argv));
-        break;
-    case OP_SERVICE_STOP:
-        text_add(&out, "kill \"$(cat %s)\"\n", shell_quote(arena, op->service.pid_path));
         break;
     case OP_FILE_WRITE:
         render_file_write(arena, &out, &op->file, FREEBSD_RUN_DIR);
