@@ -83,11 +83,17 @@ class Namespace:
         raise AssertionError("waited in vain")
 
     def close(self):
-        for pid, _ in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        end = time.monotonic() + 5
+        while (left := self.processes()) and time.monotonic() < end:
+            for pid, _ in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.01)
+        # Its number is free from now on, and may be another one's: nothing of ours is in it any longer.
+        if not left:
+            HOLDERS.discard(os.readlink(f"/proc/{self.holder.pid}/ns/net"))
         self.holder.kill()
         self.holder.wait()
 
@@ -111,7 +117,9 @@ class Host(Namespace):
         peer.sh("ip link set dev far up")
         # An interface that was never up has no queue discipline yet; one of a real host was up at boot.
         self.sh(f"ip link set dev {name} up")
-        if not up:
+        if up:  # its carrier, and with it its own IPv6 address, come a moment later
+            self.wait_for(lambda: "fe80" in self.sh(f"ip -6 addr show dev {name}"))
+        else:
             self.sh(f"ip link set dev {name} down")
         if address:
             self.sh(f"ip addr add {address} dev {name}")

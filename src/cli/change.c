@@ -85,6 +85,8 @@ int change_host(struct cli *cli, const char *const *names, bool down)
             fputs("\r\033[K", stderr);
         return cli_fail(cli, &err);
     }
+    if (!down && engine_tell_refusals(&engine, &cli->model, names, &err) < 0)
+        return cli_fail(cli, &err);
     if (plan.steps.count)
         printf("%s: %zu change%s\n", down ? "down" : "up", plan.steps.count,
                plan.steps.count == 1 ? "" : "s");

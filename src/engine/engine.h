@@ -72,4 +72,11 @@ int engine_apply(struct engine *engine, const struct plan *plan, struct err *err
 /* Programs that the plan starts and this host does not have: -ENOENT naming program, network and package. */
 int engine_check_programs(struct engine *engine, const struct plan *plan, struct err *err);
 
+/* Tell the listener what everybody else's firewall chains would certainly drop of these networks' usual
+ * traffic
+ * (`names` as in plan_request), each with the rule and a cure.  Observes anew: engine->observed is replaced.
+ */
+int engine_tell_refusals(struct engine *engine, const struct model *model, const char *const *names,
+                         struct err *err);
+
 #endif

@@ -236,3 +236,48 @@ def test_ufw_switched_off_and_on_again(ufw):
     guest_has_all(ufw)[0].close()
     ufw.vmwire("down")
     assert "vmwire" not in ufw.sh("nft list ruleset")
+
+
+UNKNOWN = {
+    "policy": ("nft add table inet strict; nft add chain inet strict way '{ type filter hook forward priority 0; policy drop; }'",
+               ["pings", "table 'inet strict', chain 'way', by its policy", "nft insert rule inet strict way"]),
+    "a rule by name": ("iptables -P FORWARD ACCEPT; iptables -N GUESTS; iptables -A FORWARD -j GUESTS; "
+                       "iptables -A GUESTS -i br+ -p tcp -j DROP",
+                       ["TCP connections", "chain 'GUESTS', rule handle", "iptables -I GUESTS -i brnat -j ACCEPT"]),
+    "to the host": ("iptables -P INPUT DROP", ["DHCP requests", "DNS requests", "chain 'INPUT', by its policy",
+                                                "iptables -I INPUT -i brnat -p udp -m multiport --dports 53,67 -j ACCEPT"]),
+    "iptables-legacy": ("iptables-legacy -P FORWARD DROP", ["iptables-legacy, table 'ip filter'", "chain 'FORWARD', by its policy",
+                                                             "iptables-legacy -I FORWARD -i brnat -j ACCEPT"]),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_unknown_firewall_is_named_and_its_cure_cures(host, name):
+    outside(host)
+    make, words = UNKNOWN[name]
+    host.config(NAT)
+    host.sh(make)
+    rules = host.snapshot()["nft"]
+    said = host.vmwire("up").stderr
+    for word in ["network 'brnat': another firewall drops", *words]:
+        assert word in said, said
+    for _ in range(6):  # a cure a line; an answer's turn comes when its question passes
+        cures = [line.split("to let it pass: ")[1] for line in said.splitlines() if "to let it pass: " in line]
+        if not cures:
+            break
+        host.sh("\n".join(cures))
+        said = host.vmwire("up").stderr
+    assert said == ""
+    guest_has_all(host)[0].close()
+    host.vmwire("down")
+    assert "vmwire" not in host.snapshot()["nft"]
+    if name == "policy":
+        host.sh("nft delete table inet strict; " + make)
+        assert host.snapshot()["nft"] == rules
+
+
+def test_nothing_is_said_where_nothing_is_dropped(host):
+    outside(host)
+    docker(host, 28)
+    host.config(BOTH)
+    assert host.vmwire("up").stderr == ""
