@@ -16,7 +16,13 @@
 #include "diag/pcapng.h"
 #include "engine/engine.h"
 
-enum { LINE_SNAP = 512, BUFFER_TOTAL = 128 << 20, BUFFER_LEAST = 2 << 20, BUFFER_MOST = 16 << 20 };
+enum {
+    LINE_SNAP = 512,
+    BUFFER_TOTAL = 128 << 20,
+    BUFFER_LEAST = 2 << 20,
+    BUFFER_MOST = 16 << 20,
+    DRAIN_MS = 200
+};
 
 struct capturing {
     struct cli *cli;
@@ -103,6 +109,22 @@ static int packet_out(const struct capturing *it, const struct capture_packet *c
     return rc;
 }
 
+/* What passed before the end and still waits for its turn: capture_next gives frames out late. */
+static int packets_drain(const struct capturing *it, struct capture *capture, struct err *err)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t end_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    struct capture_packet captured;
+    int rc;
+    while ((rc = capture_next(capture, DRAIN_MS, &captured, err)) > 0 && captured.time_ns <= end_ns) {
+        rc = packet_out(it, &captured, err);
+        if (rc < 0)
+            return rc;
+    }
+    return rc == -ENODEV || rc > 0 ? 0 : rc;
+}
+
 /* Until a signal, the count, the time, or nothing is left to see. */
 static int packets_take(const struct capturing *it, struct capture *capture, struct err *err)
 {
@@ -125,7 +147,7 @@ static int packets_take(const struct capturing *it, struct capture *capture, str
         if (rc < 0)
             return rc;
     }
-    return 0;
+    return it->count > 0 ? 0 : packets_drain(it, capture, err);
 }
 
 static void say_what(const struct capturing *it, const struct capture *capture)
