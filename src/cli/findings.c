@@ -14,8 +14,10 @@ void trace_hops_print(struct cli *cli, const struct trace *trace)
         return;
     table_row(&table, " ", "", "HOP", "TIME", "");
     vec_foreach (&trace->steps, step) {
+        const char *what =
+            step->frame ? arena_printf(&cli->arena, "%s: %s", step->what, step->frame) : step->what;
         table_row(&table, marks[step->mark], step->back ? "←" : "→", step->where,
-                  cli_milliseconds(&cli->arena, step->after_ns), step->what);
+                  cli_milliseconds(&cli->arena, step->after_ns), what);
         table_style(&table, 0, colors[step->mark]);
     }
     table_print(&table, stdout, cli->color);
@@ -52,6 +54,7 @@ void trace_hops_json(struct json *json, const struct trace *trace)
         json_string(json, "where", step->where);
         cli_json_microseconds(json, "after_us", step->after_ns);
         json_string(json, "what", step->what);
+        json_string(json, "frame", step->frame);
         json_object_close(json);
     }
     json_array_close(json);

@@ -36,6 +36,7 @@ struct trace_step {
     bool back;         /* of the answer */
     const char *where; /* "tap0", "brnat", "re0", "inet vmwire forward" */
     const char *what;  /* "vm0/0 sends …", "accept: RULE" */
+    const char *frame; /* of a hop: the frame that was seen there, as tcpdump -qne prints it; NULL none */
     int64_t after_ns;  /* since the guest sent it; -1: not known */
 };
 

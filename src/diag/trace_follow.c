@@ -143,12 +143,22 @@ static bool answers(const struct ask *ask, const struct packet_flow *flow, const
             (int32_t)(packet->tcp_acknowledgement - (mine->tcp_sequence + tcp_span(mine))) >= 0);
 }
 
+/* Here it was: the first frame of each hop counts. */
+static void set_seen(struct ask *ask, enum stage stage, const struct packet *packet, int64_t time_ns)
+{
+    if (ask->times[stage])
+        return;
+    ask->times[stage] = time_ns;
+    ask->seen[stage] = *packet;
+}
+
 static void track(struct ask *ask, size_t nic, const struct packet *packet, int64_t time_ns)
 {
     memset(ask->times, 0, sizeof(ask->times));
     ask->packet = *packet;
     ask->nic = nic;
-    ask->times[AT_NIC] = time_ns;
+    if (time_ns)
+        set_seen(ask, AT_NIC, packet, time_ns);
     ask->outside = packet->flow;
     ask->chain_count = 0;
     ask->dropped = ask->has_error = ask->error_reached_guest = false;
@@ -223,7 +233,8 @@ static void data_arrived(struct ask *ask, const struct packet *packet, int64_t t
 
 static void answered(struct ask *ask, const struct packet *packet, int64_t time_ns)
 {
-    ask->times[BACK_NIC] = time_ns;
+    ask->times[BACK_NIC] = 0;
+    set_seen(ask, BACK_NIC, packet, time_ns);
     ask->reply = *packet;
     ask->settled_ns = time_ns;
     ask->pending = false;
@@ -251,12 +262,6 @@ static void error_seen(struct ask *ask, size_t hop, const struct packet *packet,
     ask->error_reached_guest |= to_guest;
 }
 
-static void set_time(struct ask *ask, enum stage stage, int64_t time_ns)
-{
-    if (!ask->times[stage])
-        ask->times[stage] = time_ns;
-}
-
 static void at_nic(struct tracer *tracer, const struct capture_packet *captured, const struct packet *packet)
 {
     int64_t time_ns = captured->time_ns;
@@ -268,7 +273,7 @@ static void at_nic(struct tracer *tracer, const struct capture_packet *captured,
         for (size_t i = 0; i < tracer->ask_count; i++) {
             struct ask *ask = tracer->asks[i];
             if (ask->kind == ASK_ECHO && ask->pending && answers(ask, &ask->packet.flow, packet))
-                set_time(ask, BACK_NIC, time_ns);
+                set_seen(ask, BACK_NIC, packet, time_ns);
         }
         return;
     }
@@ -277,7 +282,7 @@ static void at_nic(struct tracer *tracer, const struct capture_packet *captured,
         struct ask *ask = tracer->asks[i];
         if (ask->kind == ASK_ECHO) {
             if (ask->pending && same_packet(ask, packet))
-                set_time(ask, AT_NIC, time_ns);
+                set_seen(ask, AT_NIC, packet, time_ns);
             continue;
         }
         if ((packet->layers & PACKET_TCP) && packet_flow_reverse(&ask->packet.flow, &packet->flow))
@@ -307,12 +312,12 @@ static void echo_at_bridge(struct tracer *tracer, const struct capture_packet *c
         ask->pending = true;
         ask->sent++;
         track(ask, 0, packet, 0);
-        ask->times[AT_BRIDGE] = captured->time_ns;
+        set_seen(ask, AT_BRIDGE, packet, captured->time_ns);
     } else if (ask && ask->pending && captured->direction == CAPTURE_IN &&
                answers(ask, &ask->packet.flow, packet)) {
         int64_t nic = ask->times[BACK_NIC];
         answered(ask, packet, captured->time_ns);
-        ask->times[BACK_BRIDGE] = captured->time_ns;
+        set_seen(ask, BACK_BRIDGE, packet, captured->time_ns);
         ask->times[BACK_NIC] = nic ? nic : captured->time_ns;
     }
 }
@@ -326,9 +331,9 @@ static void at_bridge(struct tracer *tracer, const struct capture_packet *captur
         if (ask->kind == ASK_ECHO)
             continue;
         if (same_packet(ask, packet))
-            set_time(ask, AT_BRIDGE, captured->time_ns);
+            set_seen(ask, AT_BRIDGE, packet, captured->time_ns);
         else if (answers(ask, &ask->packet.flow, packet))
-            set_time(ask, BACK_BRIDGE, captured->time_ns);
+            set_seen(ask, BACK_BRIDGE, packet, captured->time_ns);
     }
 }
 
@@ -361,11 +366,11 @@ static void at_uplink(struct tracer *tracer, const struct capture_packet *captur
         struct ask *ask = tracer->asks[i];
         if (captured->direction == CAPTURE_OUT && ask->pending && !ask->times[AT_UPLINK] &&
             same_translated(ask, packet)) {
-            ask->times[AT_UPLINK] = captured->time_ns;
+            set_seen(ask, AT_UPLINK, packet, captured->time_ns);
             ask->outside = packet->flow;
         } else if (captured->direction == CAPTURE_IN) {
             if (ask->times[AT_UPLINK] && answers(ask, &ask->outside, packet))
-                set_time(ask, BACK_UPLINK, captured->time_ns);
+                set_seen(ask, BACK_UPLINK, packet, captured->time_ns);
             error_seen(ask, captured->hop, packet, false);
         }
     }

@@ -42,9 +42,10 @@ struct ask {
     enum ask_side side;
     size_t nic; /* the hop that it came from */
     struct packet packet;
-    int64_t times[STAGE_COUNT]; /* 0: not seen there */
-    int64_t first_ns;           /* of what is unanswered, else of the last */
-    unsigned sent;              /* packets since the last answer */
+    int64_t times[STAGE_COUNT];      /* 0: not seen there */
+    struct packet seen[STAGE_COUNT]; /* the frame at that hop, where there is a time */
+    int64_t first_ns;                /* of what is unanswered, else of the last */
+    unsigned sent;                   /* packets since the last answer */
     unsigned answered;
     unsigned answered_large; /* among them to packets with 1000 bytes and more */
     bool pending;

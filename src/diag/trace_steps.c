@@ -22,6 +22,13 @@ static const char *hop_name(const struct tracer *tracer, size_t hop)
     return hop == SIZE_MAX ? "" : tracer->hops.list.items[hop].ifname;
 }
 
+/* The frame that passed there, with its MACs and addresses. */
+static void frame_add(struct tracer *tracer, struct trace_step *step, const struct ask *ask, enum stage stage)
+{
+    if (ask->times[stage])
+        step->frame = arena_strdup(tracer->arena, PACKET_TEXT(&ask->seen[stage]));
+}
+
 static int64_t after(const struct ask *ask, enum stage stage)
 {
     int64_t start = ask->kind == ASK_ECHO ? ask->times[AT_BRIDGE] : ask->times[AT_NIC];
@@ -62,15 +69,17 @@ static bool hop_step(struct tracer *tracer, const struct ask *ask, enum stage st
     if (hop == SIZE_MAX)
         return true;
     bool passed = ask->times[stage] != 0;
-    step_add(tracer, passed ? TRACE_PASSED : TRACE_LOST, back, hop_name(tracer, hop), passed ? seen : missing,
-             after(ask, stage));
+    struct trace_step *step = step_add(tracer, passed ? TRACE_PASSED : TRACE_LOST, back,
+                                       hop_name(tracer, hop), passed ? seen : missing, after(ask, stage));
+    frame_add(tracer, step, ask, stage);
     return passed;
 }
 
 static void host_ping_steps(struct tracer *tracer, const struct ask *ask)
 {
-    const char *what = arena_printf(tracer->arena, "the host sends %s", PACKET_SUMMARY(&ask->packet));
-    step_add(tracer, TRACE_PASSED, false, hop_name(tracer, tracer->bridge_hop), what, 0);
+    struct trace_step *step =
+        step_add(tracer, TRACE_PASSED, false, hop_name(tracer, tracer->bridge_hop), "the host sends", 0);
+    frame_add(tracer, step, ask, AT_BRIDGE);
     if (hop_step(tracer, ask, AT_NIC, ask->nic, "towards the guest", "never sent to the guest") &&
         hop_step(tracer, ask, BACK_NIC, ask->nic, "the guest answers", "the guest does not answer"))
         hop_step(tracer, ask, BACK_BRIDGE, tracer->bridge_hop, "the host has the answer",
@@ -94,8 +103,7 @@ static void way_back(struct tracer *tracer, const struct ask *ask)
     /* A bridge shows frames between two of its ports only when somebody switched that on: no proof. */
     if (ask->times[BACK_BRIDGE])
         hop_step(tracer, ask, BACK_BRIDGE, tracer->bridge_hop, "towards the guest", "");
-    hop_step(tracer, ask, BACK_NIC, ask->nic,
-             arena_strdup(tracer->arena, ask->times[BACK_NIC] ? PACKET_SUMMARY(&ask->reply) : ""),
+    hop_step(tracer, ask, BACK_NIC, ask->nic, "the guest is answered",
              outside ? "the answer never reached the guest" : "no answer came");
 }
 
@@ -108,9 +116,8 @@ void trace_steps(struct tracer *tracer, const struct ask *ask)
         return;
     }
     const struct hop *nic = &tracer->hops.list.items[ask->nic];
-    const char *what = arena_printf(tracer->arena, "%s sends %s", hop_label(tracer->arena, nic),
-                                    PACKET_SUMMARY(&ask->packet));
-    step_add(tracer, TRACE_PASSED, false, nic->ifname, what, 0);
+    const char *what = arena_printf(tracer->arena, "%s sends", hop_label(tracer->arena, nic));
+    frame_add(tracer, step_add(tracer, TRACE_PASSED, false, nic->ifname, what, 0), ask, AT_NIC);
     if (ask->times[AT_BRIDGE] || !ask->dropped)
         hop_step(tracer, ask, AT_BRIDGE, tracer->bridge_hop, "arrives", "never arrived");
     chain_steps(tracer, ask, false);

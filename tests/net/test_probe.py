@@ -75,6 +75,12 @@ def test_a_healthy_nat_network(nat):
     healthy(told, took)
     assert [(hop["way"], hop["where"]) for hop in told["hops"] if " " not in hop["where"]] == [
         ("out", "tap0"), ("out", "brnat"), ("out", "re0"), ("back", "re0"), ("back", "brnat"), ("back", "tap0")]
+    bridge, uplink = (json.loads(nat.sh(f"ip -j link show dev {name}"))[0]["address"] for name in ("brnat", "re0"))
+    frames = {(hop["way"], hop["where"]): hop["frame"] for hop in told["hops"]}
+    assert f"> {bridge}, IPv4, length 98: 10.0.0." in frames["out", "tap0"] and "> 8.8.8.8: ICMP echo request" in frames["out", "tap0"]
+    assert frames["out", "re0"].startswith(f"{uplink} > ") and "192.168.87.44 > 8.8.8.8: ICMP echo request" in frames["out", "re0"]
+    assert f"> {uplink}, IPv4, length 98: 8.8.8.8 > 192.168.87.44: ICMP echo reply" in frames["back", "re0"]
+    assert frames["back", "tap0"].startswith(f"{bridge} > ") and "8.8.8.8 > 10.0.0." in frames["back", "tap0"]
     assert nat.sh("ls /sys/class/net; nft list ruleset") == before
     assert not nat.sh("cat /run/vmwire/network/brnat/*leases*").strip()  # it was given back
 
