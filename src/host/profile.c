@@ -6,7 +6,7 @@
 #include "host/freebsd/freebsd.h"
 #include "host/linux/text.h"
 
-enum { MTU_DEFAULT = 1500 };
+enum { MTU_DEFAULT = 1500, CLASS_ETHERNET = 0x020000 };
 
 static void want_sysctl(struct arena *arena, struct observed *observed, const char *name)
 {
@@ -69,11 +69,34 @@ const struct host_profile *host_profile_find(const char *name)
     return NULL;
 }
 
+/* The card that a passthrough network names.  Where an interface stands for it nobody knows its address, and
+ * none is needed as long as `up` leaves it alone. */
+static void fresh_device(struct arena *arena, const struct network *network, struct observed *observed)
+{
+    const struct device_ref *ref = &network->device;
+    bool named = ref->kind == DEVICE_INTERFACE;
+    if (network->mode != NETWORK_PASSTHROUGH || ref->kind == DEVICE_FUNCTION || (named && network->bind_up))
+        return;
+    *vec_push(arena, &observed->devices) =
+        (struct device){.address = named ? arena_printf(arena, "ffff:ff:%02zx.0", observed->devices.count)
+                                         : arena_printf(arena, "%04x:%02x:%02x.%x", ref->domain, ref->bus,
+                                                        ref->slot, ref->function),
+                        .class = CLASS_ETHERNET,
+                        .network = true,
+                        .driver = "",
+                        .ifname = named ? ref->text : "",
+                        .numa_node = -1,
+                        .group = (int)observed->devices.count,
+                        .parent = ""};
+    observed->iommu = observed->iommu_remaps = observed->vfio = true;
+}
+
 void host_profile_fresh(const struct host_profile *profile, struct arena *arena, const struct model *model,
                         struct observed *observed)
 {
     *observed = (struct observed){.run_dir = profile->run_dir, .traits = profile->traits};
     vec_foreach (&model->networks, network) {
+        fresh_device(arena, network, observed);
         if (!network->uplink || link_find(observed, network->uplink))
             continue;
         *vec_push(arena, &observed->links) = (struct link){.name = network->uplink,

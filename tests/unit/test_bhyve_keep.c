@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -37,7 +36,7 @@ static const char *in_folder(struct fixture *fixture, const char *name)
 static const char *const *shell(struct fixture *fixture, const char *script)
 {
     const char **argv = arena_alloc(&fixture->arena, 4 * sizeof(*argv));
-    argv[0] = "/bin/bash";
+    argv[0] = program_find(&fixture->arena, "bash");
     argv[1] = "-c";
     argv[2] = arena_printf(&fixture->arena, "cd %s; %s", fixture->folder, script);
     argv[3] = NULL;
@@ -47,6 +46,7 @@ static const char *const *shell(struct fixture *fixture, const char *script)
 static int setup(void **state)
 {
     struct fixture *fixture = test_calloc(1, sizeof(*fixture));
+    assert_non_null(program_find(&fixture->arena, "bash")); /* for exec -a */
     strcpy(fixture->folder, "/tmp/vmwire-keep-XXXXXX");
     assert_non_null(mkdtemp(fixture->folder));
     fixture->keep = (struct keep){.arena = &fixture->arena,
@@ -281,7 +281,10 @@ static void test_the_terminal_is_as_it_was_when_bhyve_was_killed(void **state)
     struct fixture *fixture = *state;
     int terminal, side;
     struct termios before, after;
-    assert_int_equal(openpty(&terminal, &side, NULL, NULL, NULL), 0);
+    terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    side = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    assert_true(side >= 0);
     assert_int_equal(tcgetattr(side, &before), 0);
     assert_true(before.c_lflag & ICANON);
     fixture->keep.background = false;

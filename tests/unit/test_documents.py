@@ -1,10 +1,12 @@
 """The documents say what the program does: keys, commands, options and examples are compared with their sources."""
+import json
+import os
 import pathlib
 import re
 import subprocess
 
 import pytest
-from conftest import ROOT, VMWIRE
+from conftest import BUILD, ROOT, VMWIRE
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
@@ -104,3 +106,30 @@ def test_unit_file_names_what_is_installed():
     for line in re.findall(r"^Exec\w+=(.*)$", unit, flags=re.M):
         assert line.startswith("@sbindir@/vmwire ")
         assert line.split()[-1] in {name for name, _ in commands()}
+
+
+def test_the_ports_list_is_what_is_installed():
+    """The port of FreeBSD: what meson installs, with rc.d's script in the place of systemd's unit."""
+    installed = json.loads(subprocess.run(["meson", "introspect", "--installed", BUILD], capture_output=True,
+                                          text=True, check=True).stdout).values()
+    options = json.loads(subprocess.run(["meson", "introspect", "--buildoptions", BUILD], capture_output=True,
+                                        text=True, check=True).stdout)
+    prefix = next(option["value"] for option in options if option["name"] == "prefix")
+    files = {os.path.relpath(path, prefix) for path in installed if "/systemd/" not in path} | {"etc/rc.d/vmwire"}
+    listed = {line.removesuffix(".gz") for line in text("port/pkg-plist").splitlines() if not line.startswith("@")}
+    assert listed == files
+    version = re.search(r"version: '([^']+)'", text("meson.build"))[1]
+    assert f"DISTVERSION=\t{version}\n" in text("port/Makefile")
+    assert all(len(line) < 80 for line in text("port/pkg-descr").splitlines())
+    assert len(re.search(r"^COMMENT=\t(.*)$", text("port/Makefile"), flags=re.M)[1]) <= 70
+
+
+def test_the_rc_script_is_sh_and_calls_commands_that_are_there(tmp_path):
+    script = tmp_path / "vmwire"
+    script.write_text(text("scripts/rc.d/vmwire.in").replace("@sbindir@", "/usr/local/sbin").replace("@file@", "/f"))
+    assert subprocess.run(["sh", "-n", script]).returncode == 0
+    called = re.findall(r'"\$\{command\}"(?: -c "\$\{vmwire_file\}")? (\w+)', script.read_text())
+    assert called == ["up", "down", "status"]
+    assert set(called) <= {name for name, _ in commands()}
+    for variable in ("vmwire_enable", "vmwire_file"):
+        assert f": ${{{variable}:=" in script.read_text()
