@@ -38,7 +38,7 @@ static void print_steps(struct cli *cli, const struct probe *probe)
         bool done = report->outcome != PROBE_SKIPPED;
         table_row(&table, marks[report->outcome], probe_step_name(step),
                   done ? cli_milliseconds(&cli->arena, report->took_ns) : "",
-                  done ? report->text : "not tried");
+                  *report->text ? report->text : "not tried");
         table_style(&table, 0, colors[report->outcome]);
     }
     table_print(&table, stdout, cli->color);
@@ -64,6 +64,7 @@ static void print_json(struct cli *cli, const struct probe_request *request, con
     json_object_open(&json, NULL);
     json_string(&json, "network", request->network);
     json_string(&json, "target", IP_TEXT(&request->target));
+    json_string(&json, "target6", ip_is_set(&request->target6) ? IP_TEXT(&request->target6) : NULL);
     cli_json_microseconds(&json, "took_us", probe->took_ns);
     json_string(&json, "chains_not_shown", probe->trace.chains);
     json_array_open(&json, "steps");
@@ -73,7 +74,7 @@ static void print_json(struct cli *cli, const struct probe_request *request, con
         json_string(&json, "step", probe_step_name(step));
         json_string(&json, "outcome", outcomes[report->outcome]);
         cli_json_microseconds(&json, "took_us", report->outcome == PROBE_SKIPPED ? -1 : report->took_ns);
-        json_string(&json, "what", report->text);
+        json_string(&json, "what", *report->text ? report->text : NULL);
         json_object_close(&json);
     }
     json_array_close(&json);
@@ -128,8 +129,11 @@ static int target_find(struct cli *cli, struct probe_request *request, const cha
     ip_parse("8.8.8.8", &request->target);
     if (entry && ip_is_set(&entry->probe))
         request->target = entry->probe;
-    if (text && (ip_parse(text, &request->target) < 0 || request->target.family != AF_INET))
-        return cli_usage(cli, "'%s' is no IPv4 address", text);
+    struct ip target;
+    if (text && ip_parse(text, &target) < 0)
+        return cli_usage(cli, "'%s' is no IP address", text);
+    if (text)
+        *(target.family == AF_INET ? &request->target : &request->target6) = target;
     return EXIT_DONE;
 }
 

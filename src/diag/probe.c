@@ -16,11 +16,12 @@ enum {
     NXDOMAIN = 3,
     REFUSED = 5,
     DNS_PORT = 53,
+    ROUTE_BY_RA = 9, /* RTPROT_RA of <linux/rtnetlink.h> */
 };
 
 const char *probe_step_name(enum probe_step step)
 {
-    static const char *const names[] = {"lease", "gateway", "ping", "name", "tcp", "mtu"};
+    static const char *const names[] = {"lease", "gateway", "ping", "name", "tcp", "mtu", "router6", "ping6"};
     return names[step];
 }
 
@@ -28,19 +29,24 @@ const char *probe_step_name(enum probe_step step)
     finding_evidence(&probe->trace.findings, finding_add(&probe->trace.findings, code, subject), __VA_ARGS__)
 
 /* What the guest asked for in this step; the unanswered one where there is one. */
-static struct ask *ask_of(const struct tracer *tracer, enum probe_step step, const struct ip *target)
+static struct ask *ask_of(const struct tracer *tracer, enum probe_step step, const struct ip *target,
+                          const struct ip *target6)
 {
     struct ask *found = NULL;
     for (size_t i = 0; i < tracer->ask_count; i++) {
         struct ask *ask = tracer->asks[i];
         const struct packet *packet = &ask->packet;
+        bool to_target6 =
+            ask->kind == ASK_IP && ip_is_set(target6) && ip_equal(&packet->flow.target, target6);
         bool to_target = ask->kind == ASK_IP && ip_equal(&packet->flow.target, target);
         bool fits = step == PROBE_LEASE     ? ask->kind == ASK_DHCP
                     : step == PROBE_GATEWAY ? ask->kind == ASK_ARP
                     : step == PROBE_NAME    ? ask->kind == ASK_IP && packet->flow.protocol == IPPROTO_UDP &&
                                                packet->flow.target_port == DNS_PORT
-                    : step == PROBE_TCP ? to_target && packet->flow.protocol == IPPROTO_TCP
-                                        : to_target && packet->flow.protocol == IPPROTO_ICMP;
+                    : step == PROBE_PING6   ? to_target6 && packet->flow.protocol == IPPROTO_ICMPV6
+                    : step == PROBE_ROUTER6 ? false
+                    : step == PROBE_TCP     ? to_target && packet->flow.protocol == IPPROTO_TCP
+                                            : to_target && packet->flow.protocol == IPPROTO_ICMP;
         if (fits && (!found || (ask->pending && !found->pending)))
             found = ask;
     }
@@ -59,6 +65,19 @@ static void explain_name(struct tracer *tracer, struct probe *probe, const struc
         trace_diagnose(tracer, ask);
     else
         FIND("dns-silent", "%s, and %s", report->text, probe->steps[PROBE_PING].text);
+}
+
+/* IPv6 is judged by what the host itself has there: a guest without is a fault only then. */
+static void explain_ipv6(struct tracer *tracer, struct probe *probe, enum probe_step step,
+                         const struct ask *ask, const char *subject)
+{
+    const struct probe_report *report = &probe->steps[step];
+    if (step == PROBE_ROUTER6)
+        FIND("ra-missing", "%s", report->text);
+    else if (ask)
+        trace_diagnose(tracer, ask);
+    else
+        FIND("router-silent", "%s, and advertises itself", report->text);
 }
 
 /* A route that takes the guest's address, and is more specific than the bridge's own, leads elsewhere. */
@@ -83,6 +102,8 @@ static void explain(struct tracer *tracer, struct probe *probe, enum probe_step 
     check_route(tracer, probe, subject);
     if (step == PROBE_NAME)
         explain_name(tracer, probe, ask, subject);
+    else if (step >= PROBE_ROUTER6)
+        explain_ipv6(tracer, probe, step, ask, subject);
     else if (step == PROBE_MTU && report->lost)
         FIND("mtu-black-hole",
              "of packets to the target, all with 'do not fragment', %s; nobody sent "
@@ -94,7 +115,7 @@ static void explain(struct tracer *tracer, struct probe *probe, enum probe_step 
         FIND("packet-lost", "%s: %s", probe_step_name(step), report->text);
 }
 
-static void conclude(struct tracer *tracer, struct probe *probe, const struct ip *target)
+static void conclude(struct tracer *tracer, struct probe *probe, const struct probe_request *request)
 {
     enum probe_step step = 0;
     while (step < PROBE_STEP_COUNT && probe->steps[step].outcome != PROBE_FAILED)
@@ -103,7 +124,7 @@ static void conclude(struct tracer *tracer, struct probe *probe, const struct ip
     /* A router may keep to itself and yet pass packets on. */
     if (step == PROBE_GATEWAY && probe->steps[PROBE_PING].outcome == PROBE_PASSED)
         healthy = true;
-    const struct ask *ask = ask_of(tracer, healthy ? PROBE_PING : step, target);
+    const struct ask *ask = ask_of(tracer, healthy ? PROBE_PING : step, &request->target, &request->target6);
     if (!healthy)
         explain(tracer, probe, step, ask);
     else if (ask)
@@ -141,6 +162,24 @@ static int follow(struct tracer *tracer, struct probe *probe, const struct probe
     return 0;
 }
 
+/* A router advertised itself to the host itself on a bridged network; on a nat network the host is the
+ * router.
+ */
+static enum probe_ipv6 ipv6_of(const struct tracer *tracer, const struct ip *target6)
+{
+    const struct observed *observed = tracer->request->observed;
+    bool nat = tracer->mode == NETWORK_NAT, address_there = false, route_there = false;
+    vec_foreach (&observed->addresses, address)
+        address_there |= strcmp(address->ifname, tracer->network) == 0 &&
+                         address->prefix.ip.family == AF_INET6 && !ip_is_link_local(&address->prefix.ip);
+    vec_foreach (&observed->routes, route)
+        route_there |= route->protocol == ROUTE_BY_RA && route->to.length == 0 &&
+                       strcmp(route->ifname, tracer->network) == 0;
+    if ((nat ? address_there : route_there) || ip_is_set(target6))
+        return PROBE_IPV6_WANTED;
+    return nat ? PROBE_IPV6_NONE : PROBE_IPV6_MAYBE;
+}
+
 static void guest_fill(const struct tracer *tracer, const struct probe_request *request,
                        struct probe_guest *guest)
 {
@@ -149,6 +188,8 @@ static void guest_fill(const struct tracer *tracer, const struct probe_request *
         .mac = request->mac,
         .mtu = tracer->bridge->mtu,
         .target = request->target,
+        .target6 = request->target6,
+        .ipv6 = ipv6_of(tracer, &request->target6),
         .program = request->program,
     };
     if (tracer->mode == NETWORK_NAT && entry) {
@@ -199,7 +240,7 @@ int probe_run(struct arena *arena, struct host *host, const struct probe_request
     if (guest.pid)
         host->backend->guest_end(&guest);
     if (rc == 0)
-        conclude(tracer, probe, &request->target);
+        conclude(tracer, probe, request);
     trace_close(tracer);
     return rc;
 }

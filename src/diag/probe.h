@@ -17,6 +17,8 @@ enum probe_step {
     PROBE_NAME,    /* a name, over the leased DNS server */
     PROBE_TCP,     /* the target answers a TCP connection, if by refusing it */
     PROBE_MTU,     /* the target answers packets of the nic's MTU */
+    PROBE_ROUTER6, /* a router advertisement, and an address by it; skipped where the network has no IPv6 */
+    PROBE_PING6,   /* the IPv6 target, else that router, answers */
     PROBE_STEP_COUNT,
 };
 
@@ -38,6 +40,8 @@ struct probe_report {
     int dns_status; /* -1: nothing */
     /* of PROBE_MTU, bytes */
     unsigned mtu, lost; /* the largest that was answered, the smallest that was not (0: none) */
+    /* of PROBE_ROUTER6: who advertised itself; unset: nobody */
+    struct ip router6;
 };
 
 struct probe_request {
@@ -45,6 +49,7 @@ struct probe_request {
     const struct nic_open *nic; /* one queue, no virtio header */
     struct mac mac;             /* of the nic */
     struct ip target;           /* IPv4 */
+    struct ip target6;          /* IPv6; unset: the router */
     const char *program;        /* absolute path of vmwire, for the DHCP client's events */
     const struct model *model;
     const struct observed *observed; /* with the nic; as for trace */
@@ -57,20 +62,30 @@ struct probe {
     int64_t took_ns;
 };
 
-const char *probe_step_name(enum probe_step step); /* "lease", "gateway", "ping", "name", "tcp", "mtu" */
+const char *probe_step_name(
+    enum probe_step step); /* "lease", "gateway", "ping", "name", "tcp", "mtu", "router6", "ping6" */
 
 /* 0 (also when something is wrong: see the findings), or a negative errno: -ENOSYS on a host without guests,
  * -EPERM, -ENOENT without the DHCP client. */
 int probe_run(struct arena *arena, struct host *host, const struct probe_request *request,
               struct probe *probe, struct err *err);
 
-/* probe_guest.c: what runs in the guest. */
+/* Whether guests of a network have IPv6. */
+enum probe_ipv6 {
+    PROBE_IPV6_NONE,   /* nothing is looked for */
+    PROBE_IPV6_MAYBE,  /* it is looked for, and need not be */
+    PROBE_IPV6_WANTED, /* the host has it there: a guest that gets none is a fault */
+};
+
+/* probe_guest.c and probe_guest6.c: what runs in the guest. */
 struct probe_guest {
     struct mac mac;
     uint32_t mtu;
-    struct ip target, gateway; /* gateway: as the host knows it, for a guest without a lease; may be unset */
-    struct prefix address;     /* set: the network has no DHCP, this is the guest's address */
+    struct ip target, target6,
+        gateway;           /* gateway: as the host knows it, for a guest without a lease; may be unset */
+    struct prefix address; /* set: the network has no DHCP, this is the guest's address */
     const char *program;
+    enum probe_ipv6 ipv6;
 };
 void probe_guest_act(int fd, void *guest);
 

@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "base/spawn.h"
 #include "diag/packet.h"
-#include "diag/probe.h"
+#include "diag/probe_internal.h"
 #include "diag/trace_internal.h"
 
 #include <linux/if_packet.h>
@@ -36,26 +36,11 @@ enum {
     ICMP_HEADERS = 28, /* IPv4's and ICMP's */
 };
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static struct sockaddr_in socket_address(const struct ip *ip, uint16_t port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     memcpy(&address.sin_addr, ip->bytes, 4);
     return address;
-}
-
-/* Wait for input until `end_ns`; false when the time is over. */
-static bool wait_input(int fd, int64_t end_ns)
-{
-    int64_t left = end_ns - now_ns();
-    struct pollfd input = {.fd = fd, .events = POLLIN};
-    return left > 0 && poll(&input, 1, (int)(left / 1000000) + 1) > 0;
 }
 
 /* ---- the lease ---- */
@@ -152,7 +137,7 @@ static void arp_send(int fd, const struct probe_guest *guest, const struct ip *s
 static bool arp_answered(int fd, const struct ip *target, struct mac *mac, int64_t end_ns)
 {
     uint8_t bytes[256];
-    while (wait_input(fd, end_ns)) {
+    while (probe_wait_input(fd, end_ns)) {
         struct packet packet;
         ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
         if (got <= 0)
@@ -184,7 +169,7 @@ static void gateway_step(const struct probe_guest *guest, const struct ip *sourc
         if (ip_is_set(source))
             arp_send(fd, guest, &nobody, source);
         arp_send(fd, guest, ip_is_set(source) ? source : &nobody, gateway);
-        if (arp_answered(fd, gateway, &mac, now_ns() + ARP_WAIT_MS * INT64_C(1000000)))
+        if (arp_answered(fd, gateway, &mac, probe_now_ns() + ARP_WAIT_MS * INT64_C(1000000)))
             report->outcome = PROBE_PASSED;
     }
     snprintf(report->text, sizeof(report->text), "%s %s%s", IP_TEXT(gateway),
@@ -223,7 +208,7 @@ static void echo_send(int fd, const struct ip *target, uint16_t id, uint16_t seq
 static int echo_answered(int fd, const struct ip *target, uint16_t id, int64_t end_ns)
 {
     uint8_t bytes[128];
-    while (wait_input(fd, end_ns)) {
+    while (probe_wait_input(fd, end_ns)) {
         struct sockaddr_in from;
         socklen_t length = sizeof(from);
         ssize_t got = recvfrom(fd, bytes, sizeof(bytes), MSG_DONTWAIT, (struct sockaddr *)&from, &length);
@@ -242,14 +227,14 @@ static void ping_step(const struct probe_guest *guest, struct probe_report *repo
     _cleanup_fd_ int fd = echo_open();
     int64_t sent = 0;
     for (uint16_t i = 1; fd >= 0 && i <= PING_TRIES && report->outcome != PROBE_PASSED; i++) {
-        sent = now_ns();
+        sent = probe_now_ns();
         echo_send(fd, &guest->target, ECHO_PING, i, 84);
         if (echo_answered(fd, &guest->target, ECHO_PING, sent + PING_WAIT_MS * INT64_C(1000000)) >= 0)
             report->outcome = PROBE_PASSED;
     }
     if (report->outcome == PROBE_PASSED)
         snprintf(report->text, sizeof(report->text), "%s answers in %.3f ms", IP_TEXT(&guest->target),
-                 (double)(now_ns() - sent) / 1e6);
+                 (double)(probe_now_ns() - sent) / 1e6);
     else
         snprintf(report->text, sizeof(report->text), "%s does not answer", IP_TEXT(&guest->target));
 }
@@ -262,7 +247,7 @@ static void mtu_step(const struct probe_guest *guest, struct probe_report *repor
     _cleanup_fd_ int fd = echo_open();
     size_t open = SIZES;
     for (int i = 0; fd >= 0 && i < MTU_TRIES && open; i++) {
-        int64_t end = now_ns() + MTU_WAIT_MS * INT64_C(1000000);
+        int64_t end = probe_now_ns() + MTU_WAIT_MS * INT64_C(1000000);
         for (size_t j = 0; j < SIZES; j++) {
             if (!answered[j])
                 echo_send(fd, &guest->target, ECHO_MTU, (uint16_t)j, sizes[j]);
@@ -321,9 +306,9 @@ static void name_step(const struct ip *server, struct probe_report *report)
         connect(other, (struct sockaddr *)&to, sizeof(to)) < 0)
         return;
     for (int i = 0; i < NAME_TRIES && report->dns_status < 0; i++) {
-        int64_t end = now_ns() + NAME_WAIT_MS * INT64_C(1000000);
+        int64_t end = probe_now_ns() + NAME_WAIT_MS * INT64_C(1000000);
         (void)!send(fd, bytes, dns_question(bytes, ID_NAME, name, 1, 1), 0);
-        while (report->dns_status < 0 && wait_input(fd, end)) {
+        while (report->dns_status < 0 && probe_wait_input(fd, end)) {
             ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
             if (got >= 12 && bytes[0] == ID_NAME >> 8 && bytes[1] == (ID_NAME & 255) && bytes[2] & 0x80)
                 report->dns_status = bytes[3] & 15;
@@ -335,7 +320,7 @@ static void name_step(const struct ip *server, struct probe_report *report)
     report->dns_alive = report->dns_status >= 0;
     if (!report->dns_alive) {
         (void)!send(other, bytes, dns_question(bytes, ID_SERVER, "version.bind", 16, 3), 0);
-        report->dns_alive = wait_input(other, now_ns() + MTU_WAIT_MS * INT64_C(1000000)) &&
+        report->dns_alive = probe_wait_input(other, probe_now_ns() + MTU_WAIT_MS * INT64_C(1000000)) &&
                             recv(other, bytes, sizeof(bytes), MSG_DONTWAIT) >= 12;
     }
     static const char *const statuses[] = {"", "FORMERR", "SERVFAIL", "", "NOTIMP", "REFUSED"};
@@ -367,8 +352,8 @@ static void tcp_step(const struct probe_guest *guest, struct probe_report *repor
     }
     snprintf(report->text, sizeof(report->text), "%s does not answer on ports 53, 80, 443",
              IP_TEXT(&guest->target));
-    for (int64_t end = now_ns() + TCP_WAIT_MS * INT64_C(1000000); report->outcome != PROBE_PASSED;) {
-        int64_t left = end - now_ns();
+    for (int64_t end = probe_now_ns() + TCP_WAIT_MS * INT64_C(1000000); report->outcome != PROBE_PASSED;) {
+        int64_t left = end - probe_now_ns();
         if (left <= 0 || poll(fds, PORTS, (int)(left / 1000000) + 1) <= 0)
             break;
         for (size_t i = 0; i < PORTS && report->outcome != PROBE_PASSED; i++) {
@@ -390,40 +375,30 @@ static void tcp_step(const struct probe_guest *guest, struct probe_report *repor
 
 /* ---- all of it ---- */
 
+/* A step that was begun has failed when nothing else is said. */
 static void report_send(int fd, struct probe_report *report, int64_t start_ns)
 {
-    if (report->outcome == PROBE_SKIPPED)
+    if (report->outcome == PROBE_SKIPPED && report->step < PROBE_ROUTER6)
         report->outcome = PROBE_FAILED;
-    report->took_ns = now_ns() - start_ns;
+    report->took_ns = probe_now_ns() - start_ns;
     (void)!send(fd, report, sizeof(*report), MSG_NOSIGNAL);
 }
 
-void probe_guest_act(int fd, void *data)
+static void ipv4_steps(int fd, const struct probe_guest *guest, const struct probe_report *lease)
 {
-    const struct probe_guest *guest = data;
-    char go;
-    if (read(fd, &go, 1) != 1)
-        return;
-    int64_t start = now_ns();
-    struct probe_report lease = {.step = PROBE_LEASE};
-    if (ip_is_set(&guest->address.ip))
-        static_step(guest, &lease);
-    else
-        lease_step(guest, &lease);
-    report_send(fd, &lease, start);
-    bool leased = lease.outcome == PROBE_PASSED;
-    const struct ip *gateway = ip_is_set(&lease.gateway) ? &lease.gateway : &guest->gateway;
-    for (enum probe_step step = PROBE_GATEWAY; step < PROBE_STEP_COUNT; step++) {
+    const struct ip *gateway = ip_is_set(&lease->gateway) ? &lease->gateway : &guest->gateway;
+    bool leased = lease->outcome == PROBE_PASSED;
+    for (enum probe_step step = PROBE_GATEWAY; step <= PROBE_MTU; step++) {
         struct probe_report report = {.step = step};
-        start = now_ns();
+        int64_t start = probe_now_ns();
         if (step == PROBE_GATEWAY && ip_is_set(gateway))
-            gateway_step(guest, &lease.address.ip, gateway, &report);
-        else if (!leased || step == PROBE_GATEWAY || (step == PROBE_NAME && !ip_is_set(&lease.dns)))
+            gateway_step(guest, &lease->address.ip, gateway, &report);
+        else if (!leased || step == PROBE_GATEWAY || (step == PROBE_NAME && !ip_is_set(&lease->dns)))
             continue;
         else if (step == PROBE_PING)
             ping_step(guest, &report);
         else if (step == PROBE_NAME)
-            name_step(&lease.dns, &report);
+            name_step(&lease->dns, &report);
         else if (step == PROBE_TCP)
             tcp_step(guest, &report);
         else if (step == PROBE_MTU)
@@ -433,7 +408,39 @@ void probe_guest_act(int fd, void *data)
         if (step == PROBE_PING && report.outcome == PROBE_FAILED)
             break;
     }
-    if (leased && !ip_is_set(&guest->address.ip))
+}
+
+/* The router is asked by the guest's kernel from the moment that its nic is there. */
+static void ipv6_steps(int fd, const struct probe_guest *guest, int64_t born_ns)
+{
+    struct probe_report router = {.step = PROBE_ROUTER6}, ping = {.step = PROBE_PING6};
+    int64_t start = probe_now_ns();
+    probe_router6(guest, born_ns, &router);
+    report_send(fd, &router, start);
+    if (router.outcome != PROBE_PASSED)
+        return;
+    start = probe_now_ns();
+    probe_ping6(guest, &router.router6, &ping);
+    report_send(fd, &ping, start);
+}
+
+void probe_guest_act(int fd, void *data)
+{
+    const struct probe_guest *guest = data;
+    char go;
+    if (read(fd, &go, 1) != 1)
+        return;
+    int64_t start = probe_now_ns();
+    struct probe_report lease = {.step = PROBE_LEASE};
+    if (ip_is_set(&guest->address.ip))
+        static_step(guest, &lease);
+    else
+        lease_step(guest, &lease);
+    report_send(fd, &lease, start);
+    ipv4_steps(fd, guest, &lease);
+    if (guest->ipv6 != PROBE_IPV6_NONE)
+        ipv6_steps(fd, guest, start);
+    if (lease.outcome == PROBE_PASSED && !ip_is_set(&guest->address.ip))
         lease_release(guest, &lease);
     struct probe_report end = {.step = PROBE_STEP_COUNT};
     report_send(fd, &end, start);

@@ -63,9 +63,22 @@ def bridged(host):
     return host
 
 
-def healthy(told, took):
+@pytest.fixture
+def bridged6(bridged):
+    """The same with a router that advertises itself, to the host too."""
+    bridged.router.sh("sysctl -qw net.ipv6.conf.all.forwarding=1; ip addr add 2001:db8:87::1/64 dev far nodad; "
+                      "ip addr add 2001:db8:8::8/128 dev lo")
+    (bridged.directory / "radvd.conf").write_text(
+        "interface far { AdvSendAdvert on; prefix 2001:db8:87::/64 {}; };\n")
+    bridged.radvd = bridged.router.popen("radvd", "-n", "-C", bridged.directory / "radvd.conf", "-p", "/run/radvd.pid",
+                                         stderr=subprocess.DEVNULL)
+    bridged.wait_for(lambda: "ra" in bridged.sh("ip -6 route show default dev brext"), seconds=15)
+    return bridged
+
+
+def healthy(told, took, ipv6="skipped"):
     assert told["findings"] == [], told
-    assert [step["outcome"] for step in told["steps"]] == ["passed"] * 6, told["steps"]
+    assert [step["outcome"] for step in told["steps"]] == ["passed"] * 6 + [ipv6] * 2, told["steps"]
     assert took < 2
 
 
@@ -87,6 +100,36 @@ def test_a_healthy_nat_network(nat):
 
 def test_a_healthy_bridged_network(bridged):
     healthy(*probe(bridged, "brext"))
+
+
+def test_a_healthy_network_with_ipv6(bridged6):
+    told, took = probe(bridged6, "brext")
+    healthy(told, min(took, 1), ipv6="passed")  # a router may wait three seconds between two advertisements
+    router, ping = told["steps"][6:]
+    assert router["what"].startswith("2001:db8:87:") and " from fe80:" in router["what"]
+    assert ping["what"].startswith("fe80:") and "answers in" in ping["what"]
+
+
+def test_an_ipv6_target(bridged6):
+    told, _ = probe(bridged6, "brext", "2001:db8:8::8")
+    assert told["target6"] == "2001:db8:8::8" and told["findings"] == [], told
+    assert told["steps"][7]["what"].startswith("2001:db8:8::8 answers")
+    code, evidence = first(bridged6, "brext", "2001:db8:8::9")
+    assert code == "target-silent" and "2001:db8:8::9" in evidence
+
+
+def test_ipv6_router_advertisement_missing(bridged6):
+    """The host learned of the router, and then it fell silent: what guests that start now get."""
+    bridged6.radvd.send_signal(signal.SIGKILL)  # SIGTERM would take the host's route back
+    bridged6.radvd.wait()
+    code, _ = first(bridged6, "brext")
+    assert code == "ra-missing"
+
+
+def test_ipv6_router_silent(bridged6):
+    bridged6.router.run("nft", "-f", "-", input="table ip6 mute {\nchain in {\ntype filter hook input priority 0\nicmpv6 type echo-request drop\n}\n}\n")
+    code, evidence = first(bridged6, "brext")
+    assert code == "router-silent" and "fe80:" in evidence
 
 
 def test_text(nat):

@@ -71,10 +71,26 @@ static int inner_open(const struct guest_request *request)
     return fd_steal(&fd);
 }
 
+/* The guest's kernel asks for routers at once, and has its addresses without the second that looking for a
+ * duplicate of each takes.  A kernel without IPv6 has none of it. */
+static void ipv6_hurry(void)
+{
+    static const struct {
+        const char *path, *value;
+    } settings[] = {{"/proc/sys/net/ipv6/conf/default/accept_dad", "0"},
+                    {"/proc/sys/net/ipv6/conf/default/router_solicitation_delay", "0"}};
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        _cleanup_fd_ int fd = open(settings[i].path, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0)
+            (void)!write(fd, settings[i].value, strlen(settings[i].value));
+    }
+}
+
 /* Init of its namespace: reports how setting up went, then acts. */
 static _Noreturn void live(const struct guest_request *request, int fd)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ipv6_hurry();
     int inner = inner_open(request), failed = inner < 0 ? inner : 0;
     pid_t carrier = failed ? -1 : fork();
     if (carrier == 0)
