@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/change.h"
 #include "cli/machine.h"
+#include "engine/device.h"
 #include "engine/machine.h"
 
 enum { STOP_TIMEOUT_S = 30, STOP_TIMEOUT_MAX_S = 86400 };
@@ -87,6 +88,18 @@ int cmd_start(struct cli *cli, int argc, char **argv)
     return EXIT_DONE;
 }
 
+/* Its keeper has given its devices back; where it was killed, or could not, that is done or said now. */
+static int devices_back(struct cli *cli)
+{
+    struct err err = {0};
+    struct engine_listener listener = change_listener(cli);
+    _cleanup_engine_ struct engine engine;
+    engine_init(&engine, &cli->arena, cli->host, &listener);
+    if (engine_settle(&engine, &err) < 0)
+        return cli_fail(cli, &err);
+    return devices_stale(&engine) ? EXIT_REFUSED : EXIT_DONE;
+}
+
 int cmd_stop(struct cli *cli, int argc, char **argv)
 {
     const char *timeout = NULL, *name;
@@ -124,7 +137,7 @@ int cmd_stop(struct cli *cli, int argc, char **argv)
         printf("machine '%s' was killed: neither guest nor hypervisor listened\n", name);
         break;
     }
-    return EXIT_DONE;
+    return devices_back(cli);
 }
 
 int cmd_console(struct cli *cli, int argc, char **argv)
