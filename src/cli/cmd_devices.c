@@ -50,11 +50,9 @@ static unsigned functions_used(const struct view *view, const struct device *par
 {
     unsigned used = 0;
     vec_foreach (&view->observed->devices, device) {
-        const struct device_record *record = device_record_find(view->records, device->address);
-        const struct link *link = *device->ifname ? link_find(view->observed, device->ifname) : NULL;
-        if (strcmp(device->parent, parent->address) == 0 &&
-            ((record && *record->machine) || (link && link->up)))
-            used++;
+        used +=
+            strcmp(device->parent, parent->address) == 0 &&
+            device_function_user(&view->cli->arena, view->observed, view->records, device->address) != NULL;
     }
     return used;
 }
@@ -82,8 +80,10 @@ static void print_device(const struct view *view, const struct device *device)
     const struct link *link = *device->ifname ? link_find(view->observed, device->ifname) : NULL;
     const char *why, *word = verdict(view, device, &why),
                      *use = device_use(&cli->arena, view->observed, device);
-    printf("%s  %s  %s  %s\n", device->address, *device->ifname ? device->ifname : "-",
-           *device->driver ? device->driver : "no driver", link_state(link));
+    printf("%s  %s", device->address, *device->ifname ? device->ifname : "-");
+    vec_foreach (&device->other_ifnames, other)
+        printf(", %s", *other);
+    printf("  %s  %s\n", *device->driver ? device->driver : "no driver", link_state(link));
     printf("    %s\n", device_name(&cli->arena, device));
     print_group(device);
     if (device->functions_total)
@@ -110,6 +110,10 @@ static void json_device(const struct view *view, struct json *json, const struct
     json_object_open(json, NULL);
     json_string(json, "address", device->address);
     json_string(json, "ifname", *device->ifname ? device->ifname : NULL);
+    json_array_open(json, "other_ifnames");
+    vec_foreach (&device->other_ifnames, other)
+        json_string(json, NULL, *other);
+    json_array_close(json);
     json_string(json, "driver", *device->driver ? device->driver : NULL);
     json_string(json, "class", device_class_name(device->class));
     json_string(json, "vendor_id", arena_printf(&cli->arena, "%04x", device->vendor));

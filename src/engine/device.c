@@ -13,8 +13,9 @@
 
 enum {
     DEVICE_LOCK_WAIT_MS = 30000,
-    OBSERVE_TAKE = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES | HOST_OBSERVE_FILES |
-                   HOST_OBSERVE_DEVICES,
+    OBSERVE = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES | HOST_OBSERVE_FILES |
+              HOST_OBSERVE_DEVICES,
+    OBSERVE_TAKE = OBSERVE | HOST_OBSERVE_DEVICE_SYSCTLS,
 };
 
 bool devices_wanted(const struct model *model, const struct machine *machine)
@@ -100,7 +101,7 @@ int devices_take(struct host *host, struct arena *arena, const struct model *mod
     engine_init(&engine, arena, host, NULL);
     int rc = locked(&engine, err);
     if (rc == 0)
-        rc = engine_observe(&engine, OBSERVE_TAKE, err);
+        rc = engine_observe(&engine, OBSERVE, err);
     /* What its last run left: the machine's lock is ours, so settling took it for running. */
     if (rc == 0)
         rc = give_back(&engine, machine->name, err);
@@ -115,7 +116,7 @@ int devices_return(struct host *host, struct arena *arena, const char *machine, 
     engine_init(&engine, arena, host, NULL);
     int rc = locked(&engine, err);
     if (rc == 0)
-        rc = engine_observe(&engine, HOST_OBSERVE_FILES | HOST_OBSERVE_DEVICES, err);
+        rc = engine_observe(&engine, OBSERVE, err);
     return rc == 0 ? give_back(&engine, machine, err) : rc;
 }
 
@@ -156,7 +157,7 @@ void devices_settle(struct engine *engine)
 {
     struct stale stale;
     stale_find(engine, &stale);
-    if (!stale.machines.count || engine_observe(engine, HOST_OBSERVE_FILES | HOST_OBSERVE_DEVICES, NULL) < 0)
+    if (!stale.machines.count || engine_observe(engine, OBSERVE, NULL) < 0)
         return;
     vec_foreach (&stale.machines, machine) {
         struct err err = {0};

@@ -200,14 +200,15 @@ static int observe_devices(struct engine *engine, const struct model *model, str
 {
     struct device_records records;
     int rc = device_records_read(engine->arena, &engine->observed, &records, err);
-    bool needed = rc == 0 && records.list.count;
+    unsigned what = rc == 0 && records.list.count ? HOST_OBSERVE_DEVICES : 0;
     if (rc == 0 && model) {
-        vec_foreach (&model->networks, network)
-            needed |= network->mode == NETWORK_PASSTHROUGH;
+        vec_foreach (&model->networks, network) {
+            if (network->mode == NETWORK_PASSTHROUGH)
+                what |= HOST_OBSERVE_DEVICES | (network->bind_up ? HOST_OBSERVE_DEVICE_SYSCTLS : 0);
+        }
     }
-    if (needed)
-        rc = engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_DEVICES,
-                                            &engine->observed, err);
+    if (what)
+        rc = engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
     return rc;
 }
 

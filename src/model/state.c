@@ -134,6 +134,10 @@ const struct device *device_of_interface(const struct observed *observed, const 
     vec_foreach (&observed->devices, device) {
         if (*device->ifname && strcmp(device->ifname, ifname) == 0)
             return device;
+        vec_foreach (&device->other_ifnames, other) {
+            if (strcmp(*other, ifname) == 0)
+                return device;
+        }
     }
     return NULL;
 }

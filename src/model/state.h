@@ -45,6 +45,8 @@ struct link {
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
     const char *master; /* the bridge or bond that it is a port of; "" when none */
+    bool port_tuned;    /* as a port it has settings that a port has not by itself */
+    bool filters_vlans; /* a bridge: each port has VLANs of its own */
     const char *lower; /* the interface that it stands on, as a VLAN does; of a veth its other end; "" or NULL
                           none here */
 };
@@ -170,11 +172,16 @@ struct device {
     uint16_t vendor, product;               /* ids */
     const char *vendor_name, *product_name; /* with HOST_OBSERVE_DEVICE_NAMES; NULL: not known */
     const char *driver;                     /* "" none */
+    const char *override;                   /* the only driver that may have it; "" or NULL: any */
     const char *ifname;                     /* its first interface; "" none */
-    bool network;                           /* a network controller (class 0x02) */
-    int numa_node;                          /* -1: not known */
-    int group;                              /* IOMMU group; -1: none */
-    VEC(struct group_member) members;       /* everything else in that group */
+    VEC(const char *) other_ifnames;        /* its further ones: some cards have two ports on one device */
+    VEC(struct sysctl)
+    sysctls;                          /* its interface's that one just made would not have; with
+                                         HOST_OBSERVE_DEVICE_SYSCTLS */
+    bool network;                     /* a network controller (class 0x02) */
+    int numa_node;                    /* -1: not known */
+    int group;                        /* IOMMU group; -1: none */
+    VEC(struct group_member) members; /* everything else in that group */
 
     /* SR-IOV */
     uint32_t functions_total, functions_now; /* 0: it has none */
@@ -190,8 +197,9 @@ struct device {
 struct device_driver {
     const char
         *address; /* 0000:03:00.0; FreeBSD's selector is pci0:3:0:0 without "pci" and with these numbers */
-    const char *driver; /* "vfio-pci", "ppt"; its own: "e1000e", "re0" is driver re */
-    const char *ifname; /* of the interface that its own driver makes; "" none */
+    const char *driver;   /* "vfio-pci", "ppt"; its own: "e1000e", "re0" is driver re */
+    const char *ifname;   /* of the interface that its own driver makes; "" none */
+    const char *override; /* back with its own driver: its driver_override of before; "" none (Linux) */
 };
 
 struct file {
@@ -248,6 +256,7 @@ const struct link *link_by_index(const struct observed *observed, int index);
 const struct file *file_find(const struct observed *observed, const char *path);
 
 const struct device *device_find(const struct observed *observed, const char *address);
+/* Also of one of its further interfaces. */
 const struct device *device_of_interface(const struct observed *observed, const char *ifname);
 /* "Ethernet controller", "audio device": what a class (struct device) is, "device" when it is not a common
  * one. */

@@ -106,12 +106,13 @@ const struct device *device_of_network(const struct observed *observed, const st
                                        const struct device_ref *ref)
 {
     char address[32];
-    const struct device *device;
+    const struct device *away;
     switch (ref->kind) {
     case DEVICE_INTERFACE:
     case DEVICE_FUNCTION:
-        device = device_of_interface(observed, ref->text);
-        return device ? device : device_once_called(observed, records, ref->text);
+        /* First, since another card may have got the name meanwhile. */
+        away = device_once_called(observed, records, ref->text);
+        return away ? away : device_of_interface(observed, ref->text);
     case DEVICE_PCI:
     case DEVICE_SELECTOR:
         snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", ref->domain, ref->bus, ref->slot,
@@ -198,25 +199,72 @@ static void use_add(struct text *out, const struct observed *observed, const cha
              leads_out(observed, ifname, LEVELS) ? ", over which the default route leads" : "");
 }
 
-const char *device_use(struct arena *arena, const struct observed *observed, const struct device *device)
+static const char *interface_use(struct arena *arena, const struct observed *observed, const char *ifname)
 {
     struct text out = {.arena = arena};
-    if (!*device->ifname)
-        return "";
-    if (has_default_route(observed, device->ifname))
+    if (has_default_route(observed, ifname))
         text_add(&out, "default route");
     vec_foreach (&observed->addresses, address) {
-        if (address_moves(address, device->ifname))
+        if (address_moves(address, ifname))
             text_add(&out, "%saddress %s", out.length ? ", " : "", PREFIX_TEXT(&address->prefix));
     }
-    const struct link *own = link_find(observed, device->ifname);
-    if (own && *own->master)
-        use_add(&out, observed, "port of", own->master);
+    const struct link *own = link_find(observed, ifname);
+    if (own && *own->master) {
+        const struct link *master = link_find(observed, own->master);
+        bool bond = master && strcmp(master->kind, "bond") == 0;
+        use_add(&out, observed, bond ? "port of bond" : "port of", own->master);
+    }
     vec_foreach (&observed->links, link) {
-        if (stands_on(link, device->ifname))
+        if (stands_on(link, ifname))
             use_add(&out, observed, "below", link->name);
     }
     return text_get(&out);
+}
+
+const char *device_use(struct arena *arena, const struct observed *observed, const struct device *device)
+{
+    struct text out = {.arena = arena};
+    if (*device->ifname)
+        text_add(&out, "%s", interface_use(arena, observed, device->ifname));
+    vec_foreach (&device->other_ifnames, other) {
+        const char *use = interface_use(arena, observed, *other);
+        if (*use)
+            text_add(&out, "%s'%s' too: %s", out.length ? "; " : "", *other, use);
+    }
+    return text_get(&out);
+}
+
+static bool has_other_port(const struct observed *observed, const char *master, const char *ifname)
+{
+    vec_foreach (&observed->links, link) {
+        if (strcmp(link->master, master) == 0 && strcmp(link->name, ifname) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* What would not be so again when it becomes a port of its bridge or bond again. */
+static const char *port_fault(struct arena *arena, const struct observed *observed, const char *ifname)
+{
+    const struct link *link = link_find(observed, ifname);
+    const struct link *master = link && *link->master ? link_find(observed, link->master) : NULL;
+    if (!master)
+        return NULL;
+    bool bridge = strcmp(master->kind, "bridge") == 0, bond = strcmp(master->kind, "bond") == 0;
+    if (!bridge && !bond)
+        return arena_printf(arena,
+                            "it could not be made a port of '%s' (%s) again: take it out of that first",
+                            master->name, master->kind);
+    if (bond && !has_other_port(observed, master->name, ifname))
+        return arena_printf(arena,
+                            "bond '%s' has no other port, and would lose its MAC: remove the bond first",
+                            master->name);
+    if (link->port_tuned || master->filters_vlans)
+        return arena_printf(arena,
+                            "%s is a port of '%s' with settings of its own%s, which could not be put back: "
+                            "take it out of that first",
+                            ifname, master->name, link->port_tuned ? "" : " (VLANs)");
+    return NULL;
 }
 
 /* What `in_use: take` could not put back. */
@@ -238,7 +286,31 @@ static const char *lost_fault(struct arena *arena, const struct observed *observ
                 "an encapsulation): replace it by a plain one first",
                 route->to.length ? PREFIX_TEXT(&route->to) : "default", ifname);
     }
+    return port_fault(arena, observed, ifname);
+}
+
+/* Of a card with several interfaces one is put back as it was; so the others must be free. */
+static const char *others_fault(struct arena *arena, const struct observed *observed,
+                                const struct device *device)
+{
+    vec_foreach (&device->other_ifnames, other) {
+        const struct link *link = link_find(observed, *other);
+        const char *use = interface_use(arena, observed, *other);
+        if (*use || (link && link->up))
+            return arena_printf(arena,
+                                "the host uses its other interface '%s' (%s), which goes with it: take that "
+                                "away from it and set it down first",
+                                *other, *use ? use : "up");
+    }
     return NULL;
+}
+
+static bool device_leads_out(const struct observed *observed, const struct device *device)
+{
+    bool leads = leads_out(observed, device->ifname, LEVELS);
+    vec_foreach (&device->other_ifnames, other)
+        leads |= leads_out(observed, *other, LEVELS);
+    return leads;
 }
 
 static const char *use_fault(struct arena *arena, const struct observed *observed,
@@ -247,13 +319,15 @@ static const char *use_fault(struct arena *arena, const struct observed *observe
     if (!*device->ifname)
         return NULL;
     const char *use = device_use(arena, observed, device);
-    if (leads_out(observed, device->ifname, LEVELS))
+    if (device_leads_out(observed, device))
         return arena_printf(
             arena,
             "this host reaches the world through it (%s: %s): a guest that owns it would cut the host "
             "off; give the host's default route to another interface first",
             device->ifname, use);
-    const char *lost = lost_fault(arena, observed, device->ifname);
+    const char *lost = others_fault(arena, observed, device);
+    if (!lost)
+        lost = lost_fault(arena, observed, device->ifname);
     if (lost || asker->in_use_take || !*use)
         return lost;
     return arena_printf(
@@ -267,7 +341,7 @@ const char *device_fault(struct arena *arena, const struct observed *observed, c
                          const struct device_asker *asker)
 {
     if (!device->network)
-        return arena_printf(arena, "it is no network device but %s %s",
+        return arena_printf(arena, "it is no network device but %s %s; `vmwire devices` lists those that are",
                             strchr("AEIOU", device_class_name(device->class)[0]) ? "an" : "a",
                             device_class_name(device->class));
     if (!observed->iommu)

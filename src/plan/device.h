@@ -52,6 +52,10 @@ const char *device_fault(struct arena *arena, const struct observed *observed, c
  * "" nothing. */
 const char *device_use(struct arena *arena, const struct observed *observed, const struct device *device);
 
+/* Who has an SR-IOV function now: "machine 'vm1'", "the host (eth5)", "another program (…)"; NULL: nobody. */
+const char *device_function_user(struct arena *arena, const struct observed *observed,
+                                 const struct device_records *records, const char *address);
+
 /* Give the devices of a machine's passthrough nics to it.  `addresses` gets one PCI address a nic, NULL for a
  * nic of another mode.  What cannot be is a problem, with the position in the file.  -EINVAL for damaged
  * records. */

@@ -25,24 +25,29 @@ static const char *function_address(struct arena *arena, const struct device *pa
     return arena_printf(arena, "%04x:%02x:%02x.%x", domain, id >> 8 & 0xff, id >> 3 & 31, id & 7);
 }
 
-/* Who has a function now: "machine 'vm1'", "the host (eth5)"; NULL: nobody. */
-static const char *function_user(struct taking *taking, const char *address)
+const char *device_function_user(struct arena *arena, const struct observed *observed,
+                                 const struct device_records *records, const char *address)
 {
-    struct planner *planner = taking->planner;
-    const struct device_record *record = device_record_find(&taking->records, address);
+    const struct device_record *record = device_record_find(records, address);
     if (record && *record->machine)
-        return arena_printf(planner->arena, "machine '%s'", record->machine);
+        return arena_printf(arena, "machine '%s'", record->machine);
     if (record)
-        return arena_printf(planner->arena, "network '%s' (bind: up)", record->network);
-    if (in_list(taking->taken.items, taking->taken.count, address))
-        return arena_printf(planner->arena, "machine '%s'", taking->machine);
-    const struct device *device = device_find(planner->observed, address);
-    const struct link *link = device && *device->ifname ? link_find(planner->observed, device->ifname) : NULL;
-    if (link && link->up)
-        return arena_printf(planner->arena, "the host (%s)", link->name);
+        return arena_printf(arena, "network '%s' (bind: up)", record->network);
+    const struct device *device = device_find(observed, address);
+    const struct link *link = device && *device->ifname ? link_find(observed, device->ifname) : NULL;
+    if (link && (link->up || *device_use(arena, observed, device)))
+        return arena_printf(arena, "the host (%s)", link->name);
     if (device && strcmp(device->driver, PASSTHROUGH_DRIVER) == 0)
         return "another program (it is bound to vfio-pci)";
     return NULL;
+}
+
+/* The same, also of this plan. */
+static const char *function_taker(struct taking *taking, const char *address)
+{
+    if (in_list(taking->taken.items, taking->taken.count, address))
+        return arena_printf(taking->planner->arena, "machine '%s'", taking->machine);
+    return device_function_user(taking->planner->arena, taking->planner->observed, &taking->records, address);
 }
 
 /* How many functions the file's nics need of this parent. */
@@ -122,7 +127,7 @@ static unsigned functions_there(struct taking *taking, const struct network *net
         return parent->functions_now;
     /* The number can be changed only by way of none (Documentation/PCI/pci-iov-howto.rst). */
     for (unsigned i = 0; i < parent->functions_now; i++) {
-        if (function_user(taking, function_address(taking->planner->arena, parent, i)))
+        if (function_taker(taking, function_address(taking->planner->arena, parent, i)))
             return parent->functions_now;
     }
     create_functions(taking, network, parent, needed);
@@ -150,7 +155,7 @@ static int function_choose(struct taking *taking, const struct network *network,
     for (unsigned i = 0; i < count; i++) {
         if (ref->vf != FUNCTION_AUTO && ref->vf != (int)i)
             continue;
-        const char *user = function_user(taking, function_address(planner->arena, parent, i));
+        const char *user = function_taker(taking, function_address(planner->arena, parent, i));
         if (!user && ref->vf == FUNCTION_AUTO && function_named(planner->request->model, ref->text, (int)i))
             user = "another network of the file (vf by number)";
         if (!user)
@@ -163,7 +168,8 @@ static int function_choose(struct taking *taking, const struct network *network,
                     ref->text, count, count == 1 ? "" : "s", ref->vf,
                     count < parent->functions_total ? " (more can be made only while none is in use)" : "");
     else if (ref->vf != FUNCTION_AUTO)
-        problem_add(planner->problems, network->device_pos, "network '%s': function %d of '%s' is taken (%s)",
+        problem_add(planner->problems, network->device_pos,
+                    "network '%s': function %d of '%s' is taken (%s); free it, or write 'vf: auto'",
                     network->name, ref->vf, ref->text, text_get(&users));
     else
         problem_add(planner->problems, network->device_pos,
@@ -232,11 +238,15 @@ static const char *parent_away(const struct taking *taking, const struct device 
     return "it has no interface: give it to its driver first";
 }
 
-static const char *parent_fault(struct taking *taking, const struct device *parent)
+static const char *parent_fault(struct taking *taking, const struct network *network,
+                                const struct device *parent)
 {
     struct planner *planner = taking->planner;
     if (!parent->functions_total)
         return "it has no SR-IOV functions; name it as a whole device, or use a card that has them";
+    if (network->device.functions > parent->functions_total)
+        return arena_printf(planner->arena, "it can have %u functions, and 'functions: %u' asks for more",
+                            parent->functions_total, network->device.functions);
     const char *away = parent_away(taking, parent);
     if (away)
         return away;
@@ -258,14 +268,15 @@ static const char *function_fault(struct taking *taking, const struct network *n
     *vec_push(planner->arena, &taking->taken) = NULL;
     taking->taken.count--;
     struct device_asker asker = {.together = taking->taken.items, .in_use_take = network->in_use_take};
-    return device_fault(planner->arena, planner->observed, device, &asker);
+    const char *fault = device_fault(planner->arena, planner->observed, device, &asker);
+    return fault ? fault : device_group_taken(taking, device);
 }
 
 const char *take_function(struct taking *taking, const struct network *network, const struct device *parent,
                           const struct nic *nic)
 {
     struct planner *planner = taking->planner;
-    const char *fault = parent_fault(taking, parent);
+    const char *fault = parent_fault(taking, network, parent);
     if (fault) {
         problem_add(planner->problems, network->device_pos,
                     "network '%s': functions of %s cannot go to a guest: %s", network->name,

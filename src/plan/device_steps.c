@@ -57,10 +57,19 @@ static void former_interface(struct planner *planner, struct device_record *reco
     const struct link *link = *device->ifname ? link_find(observed, device->ifname) : NULL;
     if (!link)
         return;
+    vec_foreach (&device->sysctls, sysctl)
+        device_former_add(planner, record, (struct op){.kind = OP_SYSCTL_SET, .sysctl = *sysctl});
     struct op set = {.kind = OP_LINK_SET, .link = *link};
     set.link.kind = "";
-    set.link.fields = (LINK_MAC | LINK_MTU | LINK_UP | LINK_IPV6 | (*link->alias ? LINK_ALIAS : 0)) &
-                      ~observed->traits.no_link_fields;
+    /* Whether it makes IPv6 addresses is among the sysctls. */
+    set.link.fields =
+        (LINK_MAC | LINK_MTU | LINK_UP | (*link->alias ? LINK_ALIAS : 0)) & ~observed->traits.no_link_fields;
+    /* A bond takes only a port that is down, sets it up, and gives it a MAC for as long as it is one. */
+    const struct link *master = *link->master ? link_find(observed, link->master) : NULL;
+    if (master && strcmp(master->kind, "bond") == 0) {
+        set.link.fields &= ~(unsigned)LINK_MAC;
+        set.link.up = false;
+    }
     device_former_add(planner, record, set);
     if (*link->master)
         device_former_add(planner, record,
@@ -105,6 +114,7 @@ static struct op inverse(const struct planner *planner, const struct op *op)
     case OP_DEVICE_UNBIND:
         undo.kind = OP_DEVICE_BIND;
         undo.device.driver = passthrough_driver(planner->observed);
+        undo.device.override = "";
         break;
     case OP_LINK_SET:
         undo.link.fields = LINK_UP;
@@ -130,8 +140,9 @@ static void strip_interface(struct planner *planner, const struct device_record 
 {
     for (size_t i = record->former.count; i-- > 0;) {
         const struct op *former = &record->former.items[i];
+        /* A sysctl goes with its interface: its step changes nothing and is there for its undo. */
         if (former->kind != OP_LINK_SET && former->kind != OP_PORT_ADD && former->kind != OP_ADDRESS_ADD &&
-            former->kind != OP_ROUTE_ADD)
+            former->kind != OP_ROUTE_ADD && former->kind != OP_SYSCTL_SET)
             continue;
         struct op op = inverse(planner, former);
         step_add(planner, &op, former);
@@ -146,13 +157,14 @@ void device_bind_steps(struct taking *taking, const struct device *device, struc
         return;
     }
     struct op unbind = {.kind = OP_DEVICE_UNBIND, .network = record->network};
-    unbind.device = (struct device_driver){device->address, device->driver, device->ifname};
+    unbind.device = (struct device_driver){device->address, device->driver, device->ifname, device->override};
     device_former_add(planner, record, unbind);
     former_interface(planner, record, device);
     device_record_write(planner, record);
     strip_interface(planner, record);
     struct op bind = unbind;
     bind.kind = OP_DEVICE_BIND;
+    bind.device.override = "";
     bind.device.driver = passthrough_driver(planner->observed);
     step_add(planner, &bind, &unbind);
 }
@@ -193,11 +205,12 @@ static bool take_again(struct taking *taking, const struct network *network,
     const struct device *device = device_find(planner->observed, record->address);
     if (device && strcmp(device->driver, passthrough_driver(planner->observed)) != 0) {
         struct op bind = {.kind = OP_DEVICE_BIND, .network = network->name};
-        bind.device =
-            (struct device_driver){device->address, passthrough_driver(planner->observed), device->ifname};
+        bind.device = (struct device_driver){device->address, passthrough_driver(planner->observed),
+                                             device->ifname, ""};
         struct op undo = bind;
         undo.kind = OP_DEVICE_UNBIND;
         undo.device.driver = device->driver;
+        undo.device.override = device->override;
         step_add(planner, &bind, &undo);
     }
     return true;
@@ -212,12 +225,67 @@ static void no_such_device(struct planner *planner, const struct network *networ
             : NULL;
     if (link)
         problem_add(planner->problems, network->device_pos,
-                    "network '%s': interface '%s' is no PCI device%s%s%s", network->name, text,
-                    *link->kind ? " (it is a " : "", link->kind, *link->kind ? ")" : "");
+                    "network '%s': interface '%s' is no PCI device%s%s%s; `vmwire devices` lists what is",
+                    network->name, text, *link->kind ? " (it is a " : "", link->kind, *link->kind ? ")" : "");
     else
         problem_add(planner->problems, network->device_pos,
                     "network '%s': device '%s' does not exist on this host; `vmwire devices` lists what does",
                     network->name, text);
+}
+
+const char *device_group_taken(struct taking *taking, const struct device *device)
+{
+    vec_foreach (&device->members, member) {
+        const struct device_record *record = device_record_find(&taking->records, member->address);
+        if (record && *record->machine && strcmp(record->machine, taking->machine) != 0)
+            return arena_printf(
+                taking->planner->arena,
+                "machine '%s' has %s of the same IOMMU group %d, and a group goes to one guest "
+                "as a whole; stop it first (vmwire stop %s)",
+                record->machine, member->address, device->group, record->machine);
+    }
+    return NULL;
+}
+
+/* The file's use of the same card under another name, which only the host can tell: "is the uplink of network
+ * 'brext'"; NULL: none. */
+static const char *also_used(struct taking *taking, const struct network *network,
+                             const struct device *device)
+{
+    struct planner *planner = taking->planner;
+    bool function = network->device.kind == DEVICE_FUNCTION, earlier = true;
+    vec_foreach (&planner->request->model->networks, other) {
+        const struct device_ref named = {.kind = DEVICE_INTERFACE, .text = other->uplink};
+        const struct device_ref *ref = other->mode == NETWORK_PASSTHROUGH ? &other->device : &named;
+        earlier = earlier && other != network;
+        if (other == network || !ref->text || (function && ref->kind == DEVICE_FUNCTION) ||
+            (function && other->mode != NETWORK_PASSTHROUGH) || /* the parent stays the host's */
+            device_of_network(planner->observed, &taking->records, ref) != device)
+            continue;
+        if (other->mode != NETWORK_PASSTHROUGH)
+            return arena_printf(planner->arena, "is the uplink of network '%s'", other->name);
+        if (function)
+            return arena_printf(planner->arena,
+                                "is as a whole the device of network '%s', and its functions go with it",
+                                other->name);
+        if (ref->kind == DEVICE_FUNCTION)
+            return arena_printf(planner->arena, "has the functions of network '%s', which go with it",
+                                other->name);
+        if (earlier)
+            return arena_printf(planner->arena, "is already the device of network '%s'", other->name);
+    }
+    return NULL;
+}
+
+static bool used_once(struct taking *taking, const struct network *network, const struct device *device)
+{
+    struct planner *planner = taking->planner;
+    const char *use = also_used(taking, network, device);
+    if (use)
+        problem_add(planner->problems, network->device_pos,
+                    "network '%s': %s %s; name another card in one of them", network->name,
+                    device_label(planner->arena, device), use);
+    return !use;
 }
 
 static const char *take_device(struct taking *taking, const struct network *network,
@@ -230,6 +298,8 @@ static const char *take_device(struct taking *taking, const struct network *netw
         return take_again(taking, network, record) ? device->address : NULL;
     struct device_asker asker = {.together = together, .in_use_take = network->in_use_take};
     const char *fault = device_fault(planner->arena, planner->observed, device, &asker);
+    if (!fault)
+        fault = device_group_taken(taking, device);
     if (!fault && record) /* somebody took the functions away by hand */
         fault = arena_printf(planner->arena,
                              "network '%s' has functions of it; take that down first (vmwire down)",
@@ -290,6 +360,8 @@ int plan_devices_take(struct arena *arena, const struct model *model, const stru
         const char **address = &list[nic - machine->nics.items];
         if (!device)
             no_such_device(&planner, network);
+        else if (!used_once(&taking, network, device))
+            continue;
         else if (network->device.kind == DEVICE_FUNCTION)
             *address = take_function(&taking, network, device, nic);
         else
@@ -321,17 +393,22 @@ static bool pool_retired(const struct device_record *record)
     return !record->keep && !*record->machine && is_pool(record);
 }
 
-/* Does anybody but `machine` have a function of this pool? */
-static bool pool_used(const struct planner *planner, const struct device_records *records,
-                      const struct device_record *pool, const char *machine)
+/* Who but `machine` has functions of this pool: "0000:02:10.0: machine 'vm1', …"; "" nobody.  All of the
+ * functions go when their number changes, so nobody's may be in use then. */
+static const char *pool_users(struct planner *planner, const struct device_records *records,
+                              const struct device_record *pool, const char *machine)
 {
-    vec_foreach (&records->list, record) {
-        const struct device *device = device_find(planner->observed, record->address);
-        if (*record->machine && device && strcmp(device->parent, pool->address) == 0 &&
-            strcmp(record->machine, machine) != 0)
-            return true;
+    struct text users = {.arena = planner->arena};
+    vec_foreach (&planner->observed->devices, device) {
+        const struct device_record *record = device_record_find(records, device->address);
+        if (strcmp(device->parent, pool->address) != 0 ||
+            (record && *machine && strcmp(record->machine, machine) == 0))
+            continue;
+        const char *user = device_function_user(planner->arena, planner->observed, records, device->address);
+        if (user)
+            text_add(&users, "%s%s: %s", users.length ? ", " : "", device->address, user);
     }
-    return false;
+    return text_get(&users);
 }
 
 int plan_devices_return(struct arena *arena, const char *machine, const struct observed *observed,
@@ -355,7 +432,7 @@ int plan_devices_return(struct arena *arena, const char *machine, const struct o
             give_back(&planner, record);
     }
     vec_foreach (&records.list, record) {
-        if (pool_retired(record) && !pool_used(&planner, &records, record, machine))
+        if (pool_retired(record) && !*pool_users(&planner, &records, record, machine))
             give_back(&planner, record);
     }
     return 0;
@@ -400,6 +477,8 @@ void device_network_up(struct planner *planner, const struct passage *passage)
         no_such_device(planner, network);
         return;
     }
+    if (!used_once(&taking, network, device))
+        return;
     give_back_others(&taking, network, device->address);
     size_t steps = planner->plan->steps.count;
     bool known = device_record_find(&taking.records, device->address) != NULL;
@@ -417,6 +496,21 @@ void device_network_up(struct planner *planner, const struct passage *passage)
                   device_label(planner->arena, device), passthrough_driver(planner->observed));
 }
 
+/* What still has a device, or functions of a pool, that is to go back: a sentence for people, or NULL. */
+static const char *still_used(struct planner *planner, const struct device_records *records,
+                              const struct device_record *record)
+{
+    if (*record->machine)
+        return arena_printf(planner->arena, "is in use by machine '%s'; it goes back when the machine ends",
+                            record->machine);
+    const char *users = is_pool(record) ? pool_users(planner, records, record, "") : "";
+    return !*users ? NULL
+                   : arena_printf(planner->arena,
+                                  "has functions in use (%s); it goes back when the last machine ends, or by "
+                                  "`vmwire down` once they are free",
+                                  users);
+}
+
 void device_network_down(struct planner *planner, const char *name)
 {
     if (!planner->devices)
@@ -431,7 +525,7 @@ void device_network_down(struct planner *planner, const char *name)
         vec_foreach (&records.list, record) {
             if (strcmp(record->network, name) != 0 || is_pool(record) != pools)
                 continue;
-            bool used = *record->machine || (pools && pool_used(planner, &records, record, ""));
+            const char *used = still_used(planner, &records, record);
             if (!used) {
                 give_back(planner, record);
                 continue;
@@ -439,10 +533,7 @@ void device_network_down(struct planner *planner, const char *name)
             struct device_record later = *record;
             later.keep = false;
             device_record_write(planner, &later);
-            plan_note(planner, "network '%s': device %s %s; it goes back when the machine ends", name,
-                      record->address,
-                      pools ? "has functions in use"
-                            : arena_printf(planner->arena, "is in use by machine '%s'", record->machine));
+            plan_note(planner, "network '%s': device %s %s", name, record->address, used);
         }
     }
 }

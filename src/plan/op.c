@@ -90,9 +90,9 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
-static const struct field device_fields[] = {FIELD("address", F_TEXT, device.address),
-                                             FIELD("driver", F_TEXT, device.driver),
-                                             FIELD("ifname", F_TEXT, device.ifname), END};
+static const struct field device_fields[] = {
+    FIELD("address", F_TEXT, device.address), FIELD("driver", F_TEXT, device.driver),
+    FIELD("ifname", F_TEXT, device.ifname), FIELD("override", F_TEXT, device.override), END};
 
 static const struct field functions_fields[] = {FIELD("address", F_TEXT, functions.address),
                                                 FIELD("count", F_U32, functions.count),

@@ -26,6 +26,9 @@ const char *device_label(struct arena *arena, const struct device *device);
 void device_record_write(struct planner *planner, const struct device_record *record);
 /* The record's next operation for giving back. */
 void device_former_add(struct planner *planner, struct device_record *record, struct op op);
+/* Why the group of a device that could go cannot, with the cure: another machine has part of it.  NULL: it
+ * can. */
+const char *device_group_taken(struct taking *taking, const struct device *device);
 /* The steps by which the device goes to the passthrough driver, the record first; what was is added to it. */
 void device_bind_steps(struct taking *taking, const struct device *device, struct device_record *record);
 /* A function of `parent` for a nic: its address, or NULL after a problem.  `nic` NULL: only make the pool. */

@@ -45,6 +45,24 @@ static void test_tree_functions(void **state)
     assert_string_equal(second->driver, "");
 }
 
+/* Two ports on one device, and a card whose interface hangs on a child; either's driver_override. */
+static void test_tree_ports(void **state)
+{
+    struct world *world = *state;
+    tree_read(world, "ports");
+    const struct device *ports = device(world, "0000:03:00.0"), *virtio = device(world, "0000:04:00.0");
+    assert_string_equal(ports->ifname, "ens1");
+    assert_int_equal(ports->other_ifnames.count, 2);
+    assert_ptr_equal(device_of_interface(&world->observed, "ens1d1"), ports);
+    assert_ptr_equal(device_of_interface(&world->observed, "ens1d2"), ports);
+    assert_int_equal(ports->numa_node, 1);
+    assert_string_equal(ports->override, "");
+    assert_string_equal(virtio->ifname, "ens4");
+    assert_int_equal(virtio->other_ifnames.count, 0);
+    assert_int_equal(virtio->numa_node, 0);
+    assert_string_equal(virtio->override, "virtio-pci");
+}
+
 /* Nothing that a file says can be believed; what cannot be read is not known, and nothing else breaks. */
 static void test_tree_malformed(void **state)
 {
@@ -170,6 +188,53 @@ static void test_faults(void **state)
     assert_says(fault(world, "0000:02:00.0", NULL), "intel_iommu=on");
 }
 
+/* All ports of a card go with it. */
+static void test_faults_of_ports(void **state)
+{
+    struct world *world = *state;
+    const struct device_asker take = {.in_use_take = true};
+    tree_read(world, "ports");
+    add_link(world, "ens1");
+    struct link *second = add_link(world, "ens1d1");
+    second->up = false;
+    assert_string_equal(fault(world, "0000:03:00.0", NULL), "fit");
+    second->up = true;
+    assert_says(fault(world, "0000:03:00.0", &take), "the host uses its other interface 'ens1d1' (up)");
+    add_address(world, "ens1d1", "192.0.2.9/24");
+    assert_says(fault(world, "0000:03:00.0", &take),
+                "the host uses its other interface 'ens1d1' (address 192.0.2.9/24), which goes with it");
+    assert_string_equal(device_use(&world->arena, &world->observed, device(world, "0000:03:00.0")),
+                        "'ens1d1' too: address 192.0.2.9/24");
+    add_route(world, "ens1d1", "0.0.0.0/0", "192.0.2.1");
+    assert_says(fault(world, "0000:03:00.0", &take), "would cut the host off");
+}
+
+/* A port that is taken must be able to become one again. */
+static void test_faults_of_masters(void **state)
+{
+    struct world *world = *state;
+    const struct device_asker take = {.in_use_take = true};
+    tree_read(world, "device");
+    for (const char *const *name = (const char *const[]){"n0", "n1", "n2", "m0", NULL}; *name; name++)
+        add_link(world, *name);
+    struct link *n1 = &world->observed.links.items[1], *n2 = n1 + 1, *master = n2 + 1;
+    n1->master = "m0", master->kind = "vrf";
+    assert_says(fault(world, "0000:02:00.0", &take), "could not be made a port of 'm0' (vrf) again");
+    master->kind = "bond";
+    assert_says(fault(world, "0000:02:00.0", &take), "bond 'm0' has no other port");
+    assert_string_equal(device_use(&world->arena, &world->observed, device(world, "0000:02:00.0")),
+                        "port of bond 'm0'");
+    n2->master = "m0";
+    assert_says(fault(world, "0000:02:00.0", NULL), "port of bond 'm0'");
+    assert_string_equal(fault(world, "0000:02:00.0", &take), "fit");
+    master->kind = "bridge";
+    assert_string_equal(fault(world, "0000:02:00.0", &take), "fit");
+    n1->port_tuned = true;
+    assert_says(fault(world, "0000:02:00.0", &take), "n1 is a port of 'm0' with settings of its own, which");
+    n1->port_tuned = false, master->filters_vlans = true;
+    assert_says(fault(world, "0000:02:00.0", &take), "with settings of its own (VLANs), which");
+}
+
 /* --- records */
 
 static void test_record(void **state)
@@ -181,12 +246,13 @@ static void test_record(void **state)
                                    .keep = true},
                          back;
     struct op op = {.kind = OP_DEVICE_UNBIND, .network = "nic1"};
-    op.device = (struct device_driver){"0000:02:00.0", "e1000e", "n1"};
+    op.device = (struct device_driver){"0000:02:00.0", "e1000e", "n1", "vfio-pci"};
     *vec_push(&world->arena, &record.former) = op;
     const char *text = device_record_format(&world->arena, &record);
     assert_string_equal(text,
                         "network nic1\nmachine vm0\nkeep\n"
-                        "former device-unbind network=nic1 address=0000:02:00.0 driver=e1000e ifname=n1\n");
+                        "former device-unbind network=nic1 address=0000:02:00.0 driver=e1000e ifname=n1 "
+                        "override=vfio-pci\n");
     assert_int_equal(device_record_parse(&world->arena, "0000:02:00.0", text, &back, NULL), 0);
     assert_string_equal(device_record_format(&world->arena, &back), text);
     static const char *const damaged[] = {"",
@@ -206,8 +272,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_tree_devices), TEST(test_tree_functions), TEST(test_tree_malformed), TEST(test_no_pci),
-        TEST(test_interrupts),   TEST(test_faults),         TEST(test_record),
+        TEST(test_tree_devices),
+        TEST(test_tree_functions),
+        TEST(test_tree_malformed),
+        TEST(test_no_pci),
+        TEST(test_tree_ports),
+        TEST(test_faults_of_ports),
+        TEST(test_faults_of_masters),
+        TEST(test_interrupts),
+        TEST(test_faults),
+        TEST(test_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

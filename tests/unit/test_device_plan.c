@@ -56,6 +56,16 @@ static const char *problem(struct world *world)
     return world->problems.list.count ? world->problems.list.items[0].text : "no problem";
 }
 
+/* The steps of `up` or `down`. */
+static const char *network_plan(struct world *world, bool up, struct plan *plan)
+{
+    struct plan_request request = {.model = up ? &world->model : NULL, .observed = &world->observed};
+    struct err err = {0};
+    world->problems.list.count = 0;
+    assert_int_equal(plan_make(&world->arena, &request, &world->problems, plan, &err), 0);
+    return steps(world, plan, false);
+}
+
 static void test_take_and_return(void **state)
 {
     struct world *world = *state;
@@ -79,7 +89,7 @@ static void test_take_and_return(void **state)
         "device-bind network=nic1 address=0000:02:00.0 driver=vfio-pci ifname=n1\n");
     const char *undo =
         "device-unbind network=nic1 address=0000:02:00.0 driver=e1000e ifname=n1\n"
-        "link-set network=nic1 ifname=n1 mac=00:00:00:00:00:00 mtu=9000 up=1 ipv6=1\n"
+        "link-set network=nic1 ifname=n1 mac=00:00:00:00:00:00 mtu=9000 up=1\n"
         "address-add network=nic1 ifname=n1 address=192.0.2.7/24\n"
         "route-add network=nic1 table=254 to=198.51.100.0/24 type=1 protocol=3 gateway=192.0.2.1 "
         "ifname=n1\n"
@@ -96,6 +106,13 @@ static void test_take_and_return(void **state)
     assert_ptr_equal(device_of_network(&world->observed, &records, &world->model.networks.items[0].device),
                      card);
 
+    /* Also when another card has got the name meanwhile. */
+    struct device *late = (struct device *)device(world, "0000:03:00.0");
+    late->ifname = "n1";
+    assert_ptr_equal(device_of_network(&world->observed, &records, &world->model.networks.items[0].device),
+                     card);
+    late->ifname = "n2";
+
     /* Somebody else cannot have it. */
     const struct machine *other = add_machine(world, "vm1", "nic1");
     take(world, other, &plan);
@@ -109,6 +126,51 @@ static void test_take_and_return(void **state)
     assert_says(back, "file-remove network=nic1 path=/run/vmwire/device/0000:02:00.0");
 }
 
+/* Back to its driver with the driver_override of before, and the interface's settings. */
+static void test_settings_come_back(void **state)
+{
+    struct world *world = *state;
+    struct plan plan;
+    tree_read(world, "ports");
+    add_link(world, "ens4")->up = false;
+    struct device *card = (struct device *)device(world, "0000:04:00.0");
+    *vec_push(&world->arena, &card->sysctls) = (struct sysctl){"net.ipv4.conf.ens4.rp_filter", "2"};
+    add_network(world, "nic1", (struct device_ref){.kind = DEVICE_INTERFACE, .text = "ens4"});
+    take(world, add_machine(world, "vm0", "nic1"), &plan);
+    assert_says(steps(world, &plan, false),
+                "device-bind network=nic1 address=0000:04:00.0 driver=vfio-pci ifname=ens4\n");
+    assert_says(steps(world, &plan, true),
+                "override=virtio-pci\n"
+                "sysctl-set network=nic1 name=net.ipv4.conf.ens4.rp_filter value=2\n"
+                "link-set network=nic1 ifname=ens4 ");
+    apply_files(world, &plan);
+    assert_int_equal(plan_devices_return(&world->arena, "vm0", &world->observed, &plan, NULL), 0);
+    assert_says(steps(world, &plan, false),
+                "device-unbind network=nic1 address=0000:04:00.0 driver=virtio-pci "
+                "ifname=ens4 override=virtio-pci\n"
+                "sysctl-set network=nic1 name=net.ipv4.conf.ens4.rp_filter value=2\n");
+}
+
+/* A bond's port comes back down and without the bond's MAC, and the bond sets it up. */
+static void test_port_of_a_bond(void **state)
+{
+    struct world *world = *state;
+    struct plan plan;
+    tree_read(world, "device");
+    add_link(world, "n1")->master = "bond0";
+    add_link(world, "n2")->master = "bond0";
+    add_link(world, "bond0")->kind = "bond";
+    add_network(world, "nic1", (struct device_ref){.kind = DEVICE_INTERFACE, .text = "n1"})->in_use_take =
+        true;
+    take(world, add_machine(world, "vm0", "nic1"), &plan);
+    assert_string_equal(problem(world), "no problem");
+    assert_string_equal(steps(world, &plan, true),
+                        "device-unbind network=nic1 address=0000:02:00.0 driver=e1000e ifname=n1\n"
+                        "link-set network=nic1 ifname=n1 mtu=1500 up=0\n"
+                        "port-add network=nic1 ifname=n1 bridge=bond0\n"
+                        "file-remove network=nic1 path=/run/vmwire/device/0000:02:00.0 mode=384\n");
+}
+
 static void test_take_refusals(void **state)
 {
     struct world *world = *state;
@@ -120,16 +182,28 @@ static void test_take_refusals(void **state)
     add_network(world, "c", (struct device_ref){.kind = DEVICE_PCI, .text = "0000:00:00.0"});
     add_network(world, "d",
                 (struct device_ref){.kind = DEVICE_PCI, .text = "0000:05:01.0", .bus = 5, .slot = 1});
-    add_network(world, "e", (struct device_ref){.kind = DEVICE_FUNCTION, .text = "n1", .vf = FUNCTION_AUTO});
+    add_network(world, "e", (struct device_ref){.kind = DEVICE_FUNCTION, .text = "p1", .vf = FUNCTION_AUTO});
+    struct device_ref n1 = {.kind = DEVICE_PCI, .text = "0000:02:00.0", .bus = 2};
+    struct device_ref n2 = {.kind = DEVICE_PCI, .text = "0000:03:00.0", .bus = 3};
+    add_network(world, "f", n1);
+    add_network(world, "g", n2);
+    add_network(world, "h", (struct device_ref){.kind = DEVICE_INTERFACE, .text = "n2"});
+    add_network(world, "i", (struct device_ref){.kind = DEVICE_FUNCTION, .text = "n2", .vf = FUNCTION_AUTO});
+    *(struct network *)vec_push(&world->arena, &world->model.networks) =
+        (struct network){.name = "bridged", .mode = NETWORK_BRIDGED, .uplink = "n1"};
     static const struct {
         const char *network, *says;
     } cases[] = {
         {"a", "device 'nosuch0' does not exist on this host; `vmwire devices` lists what does"},
-        {"b", "interface 'veth7' is no PCI device (it is a veth)"},
-        {"c", "device 0000:00:00.0 cannot go to a guest: it is no network device but a host bridge"},
+        {"b", "interface 'veth7' is no PCI device (it is a veth); `vmwire devices` lists what is"},
+        {"c", "device 0000:00:00.0 cannot go to a guest: it is no network device but a host bridge; `vmwire "
+              "devices` lists those that are"},
         {"d",
          "device 0000:05:01.0 (p0) cannot go to a guest: IOMMU group 11 also holds 0000:05:02.0 (e1000)"},
-        {"e", "functions of 0000:02:00.0 (n1) cannot go to a guest: it has no SR-IOV functions"},
+        {"e", "functions of 0000:05:02.0 (p1) cannot go to a guest: it has no SR-IOV functions"},
+        {"f", "0000:02:00.0 (n1) is the uplink of network 'bridged'; name another card in one of them"},
+        {"h", "0000:03:00.0 (n2) is already the device of network 'g'; name another card in one of them"},
+        {"i", "0000:03:00.0 (n2) is as a whole the device of network 'g', and its functions go with it"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *name = arena_printf(&world->arena, "vm%zu", i);
@@ -241,16 +315,6 @@ static void test_function_by_number(void **state)
     assert_string_equal(take(world, &machines[2], &plan), "0000:02:10.0");
 }
 
-/* The steps of `up` or `down`. */
-static const char *network_plan(struct world *world, bool up, struct plan *plan)
-{
-    struct plan_request request = {.model = up ? &world->model : NULL, .observed = &world->observed};
-    struct err err = {0};
-    world->problems.list.count = 0;
-    assert_int_equal(plan_make(&world->arena, &request, &world->problems, plan, &err), 0);
-    return steps(world, plan, false);
-}
-
 /* The card and its functions never go to guests at the same time. */
 static void test_card_and_functions(void **state)
 {
@@ -265,10 +329,19 @@ static void test_card_and_functions(void **state)
     const struct machine *machines = world->model.machines.items;
     struct network *networks = world->model.networks.items;
 
+    assert_null(take(world, &machines[0], &plan));
+    assert_says(problem(world), "0000:02:00.0 (n1) is as a whole the device of network 'card'");
+    assert_null(take(world, &machines[1], &plan));
+    assert_says(problem(world), "0000:02:00.0 (n1) has the functions of network 'pool', which go with it");
+
+    /* In one file at a time. */
+    struct device_ref card = networks[1].device, pool = networks[0].device;
+    networks[1].device = (struct device_ref){0};
     take(world, &machines[0], &plan);
     apply_files(world, &plan);
     parent->functions_now = 1;
     add_function(world, "0000:02:10.0", 0);
+    networks[1].device = card, networks[0].device = (struct device_ref){0};
     assert_null(take(world, &machines[1], &plan));
     assert_says(problem(world), "its 1 SR-IOV function would go with it");
     /* Neither when the network that has the functions wants the card now, nor when they went by hand. */
@@ -286,9 +359,81 @@ static void test_card_and_functions(void **state)
     apply_files(world, &plan);
     world->observed.devices.items[0].ifname = "";
     machines[0].nics.items[0].network = "card";
+    networks[1].device = (struct device_ref){0}, networks[0].device = pool;
     assert_null(take(world, &machines[0], &plan));
     assert_says(problem(world),
                 "functions of 0000:02:00.0 cannot go to a guest: machine 'vm1' has the whole card");
+}
+
+/* Another machine that has part of a group has all of it. */
+static void test_group_at_another_machine(void **state)
+{
+    struct world *world = *state;
+    struct plan plan;
+    tree_read(world, "device");
+    add_network(world, "p0", (struct device_ref){.kind = DEVICE_INTERFACE, .text = "p0"});
+    add_network(world, "p1", (struct device_ref){.kind = DEVICE_INTERFACE, .text = "p1"});
+    add_machine(world, "vm0", "p0");
+    add_machine(world, "vm1", "p1");
+    const struct machine *machines = world->model.machines.items;
+    /* Nobody drives the other. */
+    vec_foreach (&((struct device *)device(world, "0000:05:01.0"))->members, member)
+        member->driver = "";
+    assert_string_equal(take(world, &machines[0], &plan), "0000:05:01.0");
+    apply_files(world, &plan);
+    vec_foreach (&((struct device *)device(world, "0000:05:02.0"))->members, member)
+        member->driver = strcmp(member->address, "0000:05:01.0") == 0 ? "vfio-pci" : member->driver;
+    assert_null(take(world, &machines[1], &plan));
+    assert_says(problem(world),
+                "machine 'vm0' has 0000:05:01.0 of the same IOMMU group 11, and a group goes to "
+                "one guest as a whole; stop it first (vmwire stop vm0)");
+}
+
+/* Functions that others than vmwire's machines have: never is their number lowered meanwhile. */
+static void test_pool_that_others_use(void **state)
+{
+    struct world *world = *state;
+    struct plan plan;
+    struct device *parent = empty_parent(world);
+    struct device_ref ref = {.kind = DEVICE_FUNCTION, .text = "n1", .vf = FUNCTION_AUTO, .functions = 8};
+    struct network *pool = add_network(world, "pool", ref);
+    add_machine(world, "vm0", "pool");
+    add_machine(world, "vm1", "pool");
+    const struct machine *machines = world->model.machines.items;
+    assert_null(take(world, &machines[0], &plan));
+    assert_says(problem(world), "it can have 7 functions, and 'functions: 8' asks for more");
+    pool->device.functions = 2;
+    take(world, &machines[0], &plan);
+    apply_files(world, &plan);
+    world->observed.links.items[0].up = true;
+    parent->functions_now = 2;
+    add_function(world, "0000:02:10.0", 0);
+    add_function(world, "0000:02:10.2", 1);
+    struct device *other = &world->observed.devices.items[2];
+
+    /* An interface of the host with an address, down though it is. */
+    other->driver = "igbvf", other->ifname = "v1";
+    add_link(world, "v1")->up = false;
+    add_address(world, "v1", "192.0.2.9/24");
+    assert_null(take(world, &machines[1], &plan));
+    assert_says(problem(world), "(0: machine 'vm0', 1: the host (v1))");
+    assert_null(strstr(network_plan(world, false, &plan), "functions-set"));
+    assert_says(plan.notes.items[1], "0000:02:10.0: machine 'vm0', 0000:02:10.2: the host (v1)");
+
+    /* Neither when the last machine ends, nor by `down`, while it is another program's. */
+    vec_foreach (&plan.steps, step) {
+        vec_foreach (&world->observed.files, file) {
+            if (step->op.kind == OP_FILE_WRITE && strcmp(file->path, step->op.file.path) == 0)
+                *file = step->op.file;
+        }
+    }
+    other->driver = "vfio-pci", other->ifname = "";
+    assert_int_equal(plan_devices_return(&world->arena, "vm0", &world->observed, &plan, NULL), 0);
+    assert_says(steps(world, &plan, false), "device-unbind network=pool address=0000:02:10.0");
+    assert_null(strstr(steps(world, &plan, false), "functions-set"));
+    other->driver = "";
+    assert_int_equal(plan_devices_return(&world->arena, "vm0", &world->observed, &plan, NULL), 0);
+    assert_says(steps(world, &plan, false), "functions-set network=pool address=0000:02:00.0 probe=1\n");
 }
 
 /* A function that the host drives goes and comes back as an interface; its group is looked at like a card's.
@@ -320,7 +465,7 @@ static void test_function_of_the_host(void **state)
     assert_string_equal(steps(world, &plan, true),
                         "function-set network=pool ifname=n1 mac=00:00:00:00:00:00\n"
                         "device-unbind network=pool address=0000:02:10.0 driver=igbvf ifname=v0\n"
-                        "link-set network=pool ifname=v0 mac=00:00:00:00:00:00 mtu=1500 up=0 ipv6=1\n"
+                        "link-set network=pool ifname=v0 mac=00:00:00:00:00:00 mtu=1500 up=0\n"
                         "file-remove network=pool path=/run/vmwire/device/0000:02:10.0 mode=384\n");
 
     *vec_push(&world->arena, &world->observed.devices.items[1].members) =
@@ -418,7 +563,11 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_take_and_return),
+        TEST(test_settings_come_back),
+        TEST(test_port_of_a_bond),
         TEST(test_take_refusals),
+        TEST(test_group_at_another_machine),
+        TEST(test_pool_that_others_use),
         TEST(test_pool),
         TEST(test_function_by_number),
         TEST(test_card_and_functions),

@@ -134,6 +134,48 @@ static void a_file_is_written_whole_with_its_mode(void **state)
            "chmod 600 /run/vmwire/network/n/dnsmasq.conf\n");
 }
 
+#define DEVICE "/sys/bus/pci/devices/0000:02:00.0"
+
+static void a_device_goes_to_vfio_and_back_under_its_name(void **state)
+{
+    (void)state;
+    expect("device-bind network=n address=0000:02:00.0 driver=vfio-pci ifname=n1",
+           "modprobe vfio-pci\n"
+           "echo vfio-pci > " DEVICE "/driver_override\n"
+           "[ ! -e " DEVICE "/driver ] || echo 0000:02:00.0 > " DEVICE "/driver/unbind\n"
+           "echo 0000:02:00.0 > /sys/bus/pci/drivers_probe\n");
+    expect("device-unbind network=n address=0000:02:00.0 driver=e1000e ifname=n1",
+           "echo  > " DEVICE "/driver_override\n"
+           "[ ! -e " DEVICE "/driver ] || echo 0000:02:00.0 > " DEVICE "/driver/unbind\n"
+           "echo 0000:02:00.0 > /sys/bus/pci/drivers_probe\n"
+           "[ -e " DEVICE "/net/n1 ] || ip link set dev \"$(ls " DEVICE "/net)\" name n1\n");
+    expect("device-unbind network=n address=0000:02:00.0 driver=virtio-pci ifname=v0 override=virtio-pci",
+           "echo  > " DEVICE "/driver_override\n"
+           "[ ! -e " DEVICE "/driver ] || echo 0000:02:00.0 > " DEVICE "/driver/unbind\n"
+           "echo 0000:02:00.0 > /sys/bus/pci/drivers_probe\n"
+           "echo virtio-pci > " DEVICE "/driver_override\n"
+           "[ -e " DEVICE "/virtio*/net/v0 ] || ip link set dev \"$(ls " DEVICE "/virtio*/net)\" name v0\n");
+}
+
+static void a_function_is_told_all_that_the_file_says(void **state)
+{
+    (void)state;
+    expect("functions-set network=n address=0000:02:00.0 count=4",
+           "echo 0 > " DEVICE "/sriov_numvfs\n"
+           "echo 0 > " DEVICE "/sriov_drivers_autoprobe\n"
+           "echo 4 > " DEVICE "/sriov_numvfs\n");
+    expect("functions-set network=n address=0000:02:00.0 probe=1",
+           "echo 0 > " DEVICE "/sriov_numvfs\n"
+           "echo 1 > " DEVICE "/sriov_drivers_autoprobe\n");
+    expect(
+        "function-set network=n ifname=n1 index=3 mac=02:00:00:00:00:07 vlan=20 spoof_check=0 trust=1 "
+        "rate_mbps=100 link=2",
+        "ip link set dev n1 vf 3 mac 02:00:00:00:00:07 vlan 20 max_tx_rate 100 spoofchk off trust on state "
+        "disable\n");
+    expect("function-set network=n ifname=n1 link=0", "ip link set dev n1 vf 0 state auto\n");
+    expect("function-set network=n ifname=n1 link=1", "ip link set dev n1 vf 0 state enable\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +189,8 @@ int main(void)
         cmocka_unit_test(a_named_uplink_is_the_only_way_out),
         cmocka_unit_test(a_service_is_its_command_line_and_a_kill),
         cmocka_unit_test(a_file_is_written_whole_with_its_mode),
+        cmocka_unit_test(a_device_goes_to_vfio_and_back_under_its_name),
+        cmocka_unit_test(a_function_is_told_all_that_the_file_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,12 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = devices_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_DEVICE_NAMES))
         device_names_observe(arena, observed);
+    if (rc == 0 && (what & HOST_OBSERVE_DEVICE_SYSCTLS)) {
+        vec_foreach (&observed->devices, device) {
+            if (*device->ifname)
+                interface_sysctls_observe(arena, device);
+        }
+    }
     return rc;
 }
 

@@ -88,12 +88,16 @@ struct walk {
     int root; /* of bus/pci/devices */
 };
 
-static void first_interface(void *data, const char *entry)
+/* Of several interfaces the first by name is the card's, so that the answer stays the same. */
+static void interface_read(void *data, const char *entry)
 {
     struct walk *walk = data;
-    /* A card with several interfaces: the first by name, so that the answer stays the same. */
-    if (!*walk->device->ifname || strcmp(entry, walk->device->ifname) < 0)
-        walk->device->ifname = arena_strdup(walk->arena, entry);
+    const char **first = &walk->device->ifname, *name = arena_strdup(walk->arena, entry);
+    if (**first && strcmp(name, *first) > 0)
+        first = vec_push(walk->arena, &walk->device->other_ifnames);
+    else if (**first)
+        *(const char **)vec_push(walk->arena, &walk->device->other_ifnames) = *first;
+    *first = name;
 }
 
 /* Of a virtio card the interface hangs on a child: 0000:00:03.0/virtio0/net/eth0. */
@@ -102,7 +106,7 @@ static void virtio_interface(void *data, const char *entry)
     struct walk *walk = data;
     if (strncmp(entry, "virtio", 6) == 0)
         directory_walk(walk->root, arena_printf(walk->arena, "%s/%s/net", walk->device->address, entry),
-                       first_interface, walk);
+                       interface_read, walk);
 }
 
 static void member_read(void *data, const char *entry)
@@ -135,10 +139,12 @@ static void network_read(struct walk *walk, int directory)
 {
     struct device *device = walk->device;
     struct arena *arena = walk->arena;
-    directory_walk(directory, "net", first_interface, walk);
+    directory_walk(directory, "net", interface_read, walk);
     if (strcmp(device->driver, "virtio-pci") == 0)
         directory_walk(directory, ".", virtio_interface, walk);
     directory_walk(directory, "iommu_group/devices", member_read, walk);
+    const char *override = attribute(arena, directory, "driver_override");
+    device->override = override && strcmp(override, "(null)") != 0 ? override : "";
     device->numa_node = (int)number(arena, directory, "numa_node", NODE_MOST, (uint32_t)-1);
     device->functions_total = number(arena, directory, "sriov_totalvfs", FUNCTIONS_MOST, 0);
     device->functions_now = number(arena, directory, "sriov_numvfs", FUNCTIONS_MOST, 0);

@@ -108,18 +108,29 @@ static int device_bind(struct arena *arena, const struct device_driver *device, 
     return rc == 0 ? driver_join(arena, device->address, device->driver, err) : rc;
 }
 
-/* The interface that its driver made; "" none yet. */
-static const char *interface_now(struct arena *arena, const char *address)
+/* The first entry of a folder by name that begins with `start`; "" none. */
+static const char *first_entry(struct arena *arena, const char *path, const char *start)
 {
-    DIR *directory = opendir(device_path(arena, address, "net"));
+    DIR *directory = opendir(path);
     const char *name = "";
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        if (entry->d_name[0] != '.' && (!*name || strcmp(entry->d_name, name) < 0))
+        if (entry->d_name[0] != '.' && strncmp(entry->d_name, start, strlen(start)) == 0 &&
+            (!*name || strcmp(entry->d_name, name) < 0))
             name = arena_strdup(arena, entry->d_name);
     }
     if (directory)
         closedir(directory);
     return name;
+}
+
+/* The interface that its driver made; "" none yet.  Of a virtio card it hangs on a child. */
+static const char *interface_now(struct arena *arena, const char *address)
+{
+    const char *own = device_path(arena, address, "net"), *name = first_entry(arena, own, "");
+    const char *child = *name ? "" : first_entry(arena, device_path(arena, address, ""), "virtio");
+    return *child ? first_entry(arena,
+                                arena_printf(arena, "%s/%s/net", device_path(arena, address, ""), child), "")
+                  : name;
 }
 
 static long long now_ms(void)
@@ -171,12 +182,15 @@ static int device_unbind(struct linux_host *host, struct arena *arena, const str
     const char *override = device_path(arena, device->address, "driver_override");
     if (access(device_path(arena, device->address, ""), F_OK) < 0)
         return flags & HOST_APPLY_TOLERANT ? 0 : err_set(err, ENODEV, "device %s is gone", device->address);
+    /* What was there may name another driver than the one that had it. */
     int rc = attribute_write(arena, override, "\n", err);
     if (rc == 0 && strcmp(driver_now(arena, device->address), device->driver) != 0) {
         rc = driver_leave(arena, device->address, err);
         if (rc == 0 && *device->driver)
             rc = driver_join(arena, device->address, device->driver, err);
     }
+    if (rc == 0 && device->override && *device->override)
+        rc = attribute_write(arena, override, device->override, err);
     if (rc == 0 && *device->ifname)
         rc = interface_restore(host, arena, device, err);
     return rc;

@@ -37,6 +37,8 @@ int link_index(const char *name, struct err *err);
 int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                        struct err *err);
 int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
+/* Into device->sysctls. */
+void interface_sysctls_observe(struct arena *arena, struct device *device);
 
 /* nft.c: writes through libnftables; nft_observe.c: reads through nfnetlink. */
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);

@@ -191,13 +191,20 @@ static void render_device(struct arena *arena, struct text *out, const struct op
     bool bind = op->kind == OP_DEVICE_BIND;
     const char *device = quote(arena, arena_printf(arena, "/sys/bus/pci/devices/%s", op->device.address));
     const char *address = quote(arena, op->device.address);
+    if (bind && strcmp(op->device.driver, "vfio-pci") == 0)
+        text_add(out, "modprobe vfio-pci\n");
     text_add(out, "echo %s > %s/driver_override\n", bind ? quote(arena, op->device.driver) : "", device);
     text_add(out, "[ ! -e %s/driver ] || echo %s > %s/driver/unbind\n", device, address, device);
     text_add(out, "echo %s > /sys/bus/pci/drivers_probe\n", address);
-    if (!bind && op->device.ifname && *op->device.ifname) {
+    if (bind)
+        return;
+    if (op->device.override && *op->device.override)
+        text_add(out, "echo %s > %s/driver_override\n", quote(arena, op->device.override), device);
+    if (op->device.ifname && *op->device.ifname) {
         const char *ifname = quote(arena, op->device.ifname);
-        text_add(out, "[ -e %s/net/%s ] || ip link set dev \"$(ls %s/net)\" name %s\n", device, ifname,
-                 device, ifname);
+        const char *net = strcmp(op->device.driver, "virtio-pci") == 0 ? "virtio*/net" : "net";
+        text_add(out, "[ -e %s/%s/%s ] || ip link set dev \"$(ls %s/%s)\" name %s\n", device, net, ifname,
+                 device, net, ifname);
     }
 }
 

@@ -26,6 +26,45 @@ struct watcher {
  * ----------------------------------------------------------------------------------------------------------
  */
 
+/* Of one or two bytes. */
+static uint32_t small_number(const struct nlattr *attribute)
+{
+    uint16_t value = 0;
+    if (mnl_attr_get_payload_len(attribute) != sizeof(value))
+        return netlink_u8(attribute);
+    memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
+    return value;
+}
+
+/* What a bridge's or a bond's port has when nobody has set anything; a bridge's path cost follows the speed.
+ * Source: new_nbp in net/bridge/br_if.c, bond_enslave in drivers/net/bonding/bond_main.c. */
+static bool port_is_tuned(const char *kind, const struct nlattr *data)
+{
+    static const struct {
+        uint16_t attribute, value;
+    } bridge[] = {
+        {IFLA_BRPORT_PRIORITY, 32},        {IFLA_BRPORT_MODE, 0},        {IFLA_BRPORT_GUARD, 0},
+        {IFLA_BRPORT_PROTECT, 0},          {IFLA_BRPORT_FAST_LEAVE, 0},  {IFLA_BRPORT_LEARNING, 1},
+        {IFLA_BRPORT_UNICAST_FLOOD, 1},    {IFLA_BRPORT_PROXYARP, 0},    {IFLA_BRPORT_PROXYARP_WIFI, 0},
+        {IFLA_BRPORT_MULTICAST_ROUTER, 1}, {IFLA_BRPORT_MCAST_FLOOD, 1}, {IFLA_BRPORT_MCAST_TO_UCAST, 0},
+        {IFLA_BRPORT_VLAN_TUNNEL, 0},      {IFLA_BRPORT_BCAST_FLOOD, 1}, {IFLA_BRPORT_GROUP_FWD_MASK, 0},
+        {IFLA_BRPORT_NEIGH_SUPPRESS, 0},   {IFLA_BRPORT_ISOLATED, 0},    {IFLA_BRPORT_LOCKED, 0}};
+    const struct nlattr *table[IFLA_BRPORT_MAX + 1];
+    if (strcmp(kind, "bond") == 0) {
+        netlink_nested(data, table, IFLA_BOND_SLAVE_MAX + 1);
+        return table[IFLA_BOND_SLAVE_QUEUE_ID] && small_number(table[IFLA_BOND_SLAVE_QUEUE_ID]) != 0;
+    }
+    if (strcmp(kind, "bridge") != 0)
+        return false;
+    netlink_nested(data, table, IFLA_BRPORT_MAX + 1);
+    for (size_t i = 0; i < sizeof(bridge) / sizeof(bridge[0]); i++) {
+        const struct nlattr *attribute = table[bridge[i].attribute];
+        if (attribute && small_number(attribute) != bridge[i].value)
+            return true;
+    }
+    return table[IFLA_BRPORT_BACKUP_PORT] != NULL;
+}
+
 static void read_info(const struct nlattr *info, struct arena *arena, struct link *link)
 {
     const struct nlattr *table[IFLA_INFO_MAX + 1], *data[IFLA_BR_MAX + 1];
@@ -33,11 +72,15 @@ static void read_info(const struct nlattr *info, struct arena *arena, struct lin
         return;
     netlink_nested(info, table, IFLA_INFO_MAX + 1);
     link->kind = arena_strdup(arena, netlink_text(table[IFLA_INFO_KIND]));
+    if (table[IFLA_INFO_SLAVE_DATA])
+        link->port_tuned =
+            port_is_tuned(netlink_text(table[IFLA_INFO_SLAVE_KIND]), table[IFLA_INFO_SLAVE_DATA]);
     if (strcmp(link->kind, "bridge") != 0 || !table[IFLA_INFO_DATA])
         return;
     netlink_nested(table[IFLA_INFO_DATA], data, IFLA_BR_MAX + 1);
     link->stp = netlink_u32(data[IFLA_BR_STP_STATE]) != 0;
     link->forward_delay = netlink_u32(data[IFLA_BR_FORWARD_DELAY]);
+    link->filters_vlans = netlink_u8(data[IFLA_BR_VLAN_FILTERING]) != 0;
 }
 
 static bool makes_link_local(const struct nlattr *af_spec)
@@ -255,6 +298,20 @@ static bool route_counts(const struct rtmsg *info, uint32_t table)
            info->rtm_type != RTN_LOCAL && info->rtm_type != RTN_BROADCAST && info->rtm_type != RTN_ANYCAST;
 }
 
+/* A multipath route names its interfaces inside: it stands there once for each, so that whoever takes one of
+ * them finds it. */
+static void read_hops(struct watcher *watcher, struct route route, const struct nlattr *hops)
+{
+    struct observed *observed = watcher->observed;
+    int left = mnl_attr_get_payload_len(hops);
+    observed->routes.count--;
+    for (const struct rtnexthop *hop = mnl_attr_get_payload(hops); RTNH_OK(hop, left);
+         left -= (int)NLMSG_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop)) {
+        route.ifname = name_of(observed, hop->rtnh_ifindex);
+        *vec_push(watcher->arena, &observed->routes) = route;
+    }
+}
+
 static int route_each(const struct nlmsghdr *header, void *data)
 {
     struct watcher *watcher = data;
@@ -288,11 +345,8 @@ static int route_each(const struct nlmsghdr *header, void *data)
                      table[RTA_FLOW] || info->rtm_src_len,
     };
     read_metrics(table[RTA_METRICS], route);
-    /* A multipath route names its interfaces inside; the first stands for it, so that a takeover finds it. */
-    if (table[RTA_MULTIPATH]) {
-        const struct rtnexthop *hop = mnl_attr_get_payload(table[RTA_MULTIPATH]);
-        route->ifname = name_of(watcher->observed, hop->rtnh_ifindex);
-    }
+    if (table[RTA_MULTIPATH])
+        read_hops(watcher, *route, table[RTA_MULTIPATH]);
     return 0;
 }
 

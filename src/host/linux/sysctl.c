@@ -1,10 +1,12 @@
 /* sysctl.c: the kernel's settings under /proc/sys, and those that IPv4 forwarding touches. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -45,6 +47,61 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
         return err_errno(err, errno, "opening '%s'", path);
     int rc = fd_write_all(fd, sysctl->value, strlen(sysctl->value));
     return rc < 0 ? err_errno(err, rc, "writing '%s'", path) : 0;
+}
+
+/* --- what an interface has of its own */
+
+struct settings_walk {
+    struct arena *arena;
+    struct device *device;
+    const char *folder; /* net.ipv4.conf */
+    const char *ifname; /* as in a sysctl's name */
+};
+
+static bool setting_add(struct settings_walk *walk, const char *entry, bool always)
+{
+    const char *name = arena_printf(walk->arena, "%s.%s.%s", walk->folder, walk->ifname, entry);
+    const char *fresh =
+        sysctl_read(walk->arena, arena_printf(walk->arena, "%s.default.%s", walk->folder, entry));
+    const char *now = sysctl_read(walk->arena, name); /* stable_secret cannot be read while it is unset */
+    if (!now || (!always && fresh && strcmp(now, fresh) == 0))
+        return false;
+    *vec_push(walk->arena, &walk->device->sysctls) = (struct sysctl){name, now};
+    return true;
+}
+
+static void setting_read(struct settings_walk *walk, int directory, const char *entry)
+{
+    /* The MTU is the interface's.  Setting the secret sets the mode, and one of the modes needs it. */
+    static const char *const apart[] = {"mtu", "stable_secret", "addr_gen_mode", NULL};
+    struct stat about;
+    if (fstatat(directory, entry, &about, 0) < 0 || !S_ISREG(about.st_mode) || !(about.st_mode & S_IWUSR))
+        return;
+    for (const char *const *word = apart; *word; word++) {
+        if (strcmp(entry, *word) == 0)
+            return;
+    }
+    setting_add(walk, entry, false);
+}
+
+/* A new interface has what "default" has. */
+void interface_sysctls_observe(struct arena *arena, struct device *device)
+{
+    static const char *const folders[] = {"net.ipv4.conf", "net.ipv4.neigh", "net.ipv6.conf",
+                                          "net.ipv6.neigh"};
+    char *ifname = arena_strdup(arena, device->ifname);
+    for (char *c = ifname; *c; c++)
+        *c = *c == '.' ? '/' : *c;
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        struct settings_walk walk = {arena, device, folders[i], ifname};
+        DIR *directory = opendir(sysctl_path(arena, arena_printf(arena, "%s.%s", folders[i], ifname)));
+        for (struct dirent *entry; directory && (entry = readdir(directory));)
+            setting_read(&walk, dirfd(directory), entry->d_name);
+        if (directory)
+            closedir(directory);
+        if (strcmp(folders[i], "net.ipv6.conf") == 0)
+            setting_add(&walk, "addr_gen_mode", setting_add(&walk, "stable_secret", false));
+    }
 }
 
 static void add(struct arena *arena, struct observed *observed, const char *name, const char *now,
