@@ -5,11 +5,13 @@ read-only through 9p under an overlay in memory: programs and the build director
 be written, and nothing reaches this machine.  Its NICs lead into a namespace with a router: DHCP on 192.168.87.0/24, and
 8.8.8.8.  What runs in it runs as root beside real devices, groups and drivers; QEMU in it starts the inner guest.
 
+Limits are for a machine that hangs, not for one that is slow: they cost nothing where all is well.
+
     with Outer(tmp_path) as outer:
         status, stdout, stderr = outer.run("ip -br link", timeout=20)
 
 Layouts.  "device": n0 (the host's uplink, with the default route), n1 and n2, each in a group of its own; p0 and p1, which
-share theirs.  "sriov": n0, and n1, an igb with 7 functions.  The names are given by PCI address, as udev would.
+share theirs; v0, a virtio card on another NUMA node.  "sriov": n0, and n1, an igb with 7 functions.  The names are given by PCI address, as udev would.
 """
 import base64
 import contextlib
@@ -45,8 +47,14 @@ def nic(name, number, model="e1000e", bus=None, netdev=True):
     return words + ["-device", device + (f",netdev={name}" if netdev else "")]
 
 
-def root_port(number):
-    return ["-device", f"pcie-root-port,id=rp{number},chassis={number},slot={number}"]
+def root_port(number, bus="pcie.0"):
+    return ["-device", f"pcie-root-port,id=rp{number},chassis={number},slot={number},bus={bus}"]
+
+
+# A second node with half of the memory, and a host bridge that belongs to it: its buses start at 40.
+NUMA = ["-object", "memory-backend-ram,id=near,size=1G", "-numa", "node,nodeid=0,cpus=0-1,memdev=near",
+        "-object", "memory-backend-ram,id=more,size=1G", "-numa", "node,nodeid=1,memdev=more",
+        "-device", "pxb-pcie,id=far,bus=pcie.0,bus_nr=64,numa_node=1"]
 
 
 class Layout:
@@ -56,11 +64,14 @@ class Layout:
 
 LAYOUTS = {
     "device": Layout(
-        {"0000:01:00.0": "n0", "0000:02:00.0": "n1", "0000:03:00.0": "n2", "0000:05:01.0": "p0", "0000:05:02.0": "p1"},
+        {"0000:01:00.0": "n0", "0000:02:00.0": "n1", "0000:03:00.0": "n2", "0000:05:01.0": "p0", "0000:05:02.0": "p1",
+         "0000:41:00.0": "v0"},
         ["n0", "n1", "n2"],
         [*root_port(1), *root_port(2), *root_port(3), *root_port(4), *nic("n0", 1), *nic("n1", 2), *nic("n2", 3),
          "-device", "pcie-pci-bridge,id=pci,bus=rp4",
-         *nic("p0", 5, "e1000,addr=1", "pci", netdev=False), *nic("p1", 6, "e1000,addr=2", "pci", netdev=False)]),
+         *nic("p0", 5, "e1000,addr=1", "pci", netdev=False), *nic("p1", 6, "e1000,addr=2", "pci", netdev=False),
+         *NUMA, *root_port(7, "far"),
+         *nic("v0", 7, "virtio-net-pci,iommu_platform=on,disable-legacy=on", netdev=False)]),
     "sriov": Layout({"0000:01:00.0": "n0", "0000:02:00.0": "n1"}, ["n0", "n1"],
                     [*root_port(1), *root_port(2), *nic("n0", 1), *nic("n1", 2, "igb")]),
 }
@@ -133,7 +144,7 @@ class Outer:
         self.socket_path.unlink(missing_ok=True)
         listener.bind(str(self.socket_path))
         listener.listen(1)
-        listener.settimeout(20)
+        listener.settimeout(60)
         argv, environment = self.command_line()
         self.qemu_errors = self.directory / "outer.stderr"
         with open(self.qemu_errors, "wb") as errors:
@@ -143,20 +154,22 @@ class Outer:
         except TimeoutError:
             raise OuterError(f"the outer QEMU did not start:\n{self.told()}") from None
         threading.Thread(target=self.listen, daemon=True).start()
-        self.wait(0, 120)
+        self.wait(0, 300)
 
     def settle(self):
         """What udev and a distribution's start would have done: the drivers, the names, the uplink's address."""
-        self.sh("modprobe -a e1000e e1000 igb; ip link set dev lo up; hostname outer", timeout=60)
+        self.sh("modprobe -a e1000e e1000 igb virtio_net; ip link set dev lo up; hostname outer")
         names = " ".join(f"{address}={name}" for address, name in self.layout.names.items())
         self.sh(f"""
             for pair in {names}; do
-                d=/sys/bus/pci/devices/${{pair%=*}}/net
-                for i in 1 2 3 4 5 6 7 8 9 10; do [ -d $d ] && break; sleep 0.2; done
-                ip link set dev $(ls $d) name ${{pair#*=}}
+                d=/sys/bus/pci/devices/${{pair%=*}}
+                i=0; until ls -d $d/net/* $d/virtio*/net/* 2>/dev/null >/run/found; [ -s /run/found ]; do
+                    i=$((i+1)); [ $i -lt 300 ]; sleep 0.1
+                done
+                ip link set dev $(basename $(cat /run/found)) name ${{pair#*=}}
             done
             ip link set dev n0 up; ip addr add {UPLINK_ADDRESS} dev n0; ip route add default via {ROUTER}""")
-        self.wait_for("ip -br link show n0 | grep -q LOWER_UP && ! ip addr | grep -q tentative", 20)
+        self.wait_for("ip -br link show n0 | grep -q LOWER_UP && ! ip addr | grep -q tentative")
 
     # Speaking with it.
 
@@ -197,7 +210,7 @@ class Outer:
         self.port.sendall(json.dumps({"id": number, "argv": argv, "timeout": seconds, **request}).encode() + b"\n")
         return self.wait(number, seconds + 15)
 
-    def run(self, command, timeout=30, input="", cwd="/root", env=None):
+    def run(self, command, timeout=120, input="", cwd="/root", env=None):
         """(status, stdout, stderr) of a shell command, or of a list of words; a signal's status is negative."""
         message = self.ask(command, timeout, stdin=base64.b64encode(input.encode()).decode(), cwd=cwd, env=env or {})
         out, err = (base64.b64decode(message[name]).decode(errors="replace") for name in ("stdout", "stderr"))
@@ -205,7 +218,7 @@ class Outer:
             raise OuterError(f"{command} took longer than {timeout} s:\n{out}{err}")
         return message["status"], out, err
 
-    def sh(self, command, timeout=30, **options):
+    def sh(self, command, timeout=120, **options):
         """The stdout of a shell command that must succeed."""
         status, out, err = self.run(["sh", "-ec", command], timeout, **options)
         if status:
@@ -219,7 +232,7 @@ class Outer:
     def write(self, path, text):
         self.sh(f"umask 077; mkdir -p $(dirname {path}); cat >{path}", input=text)
 
-    def wait_for(self, command, seconds=10):
+    def wait_for(self, command, seconds=120):
         """Until a shell command succeeds there."""
         self.sh(f"i=0; until {{ {command}; }} >/dev/null 2>&1; do i=$((i+1)); [ $i -lt {int(seconds * 10)} ]; sleep 0.1; done",
                 timeout=4 * seconds + 10)
@@ -237,7 +250,7 @@ class Running:
         text = self.outer.run(f"cat {self.base}.status")[1]
         return int(text) if text else None
 
-    def wait(self, seconds):
+    def wait(self, seconds=120):
         self.outer.wait_for(f"test -e {self.base}.status", seconds)
         return self.status()
 

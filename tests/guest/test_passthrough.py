@@ -1,7 +1,6 @@
 """NIC passthrough on a host with an IOMMU (tests/outer.py): its NICs go to guests and come back as they were."""
 import json
 import re
-import statistics
 
 import pytest
 
@@ -10,7 +9,7 @@ from outer import Outer
 from passthrough import (CONFIG, booted, devices, driver, held, images, machine, outer, qemu, refused,  # noqa: F401
                          same, state, vmwire)
 
-N1, N2, P0, P1 = "0000:02:00.0", "0000:03:00.0", "0000:05:01.0", "0000:05:02.0"
+N1, N2, P0, P1, V0 = "0000:02:00.0", "0000:03:00.0", "0000:05:01.0", "0000:05:02.0", "0000:41:00.0"
 
 
 def networks(*devices, more=""):
@@ -28,7 +27,7 @@ def test_the_machine_has_groups_as_real_ones_do(outer):
         members.setdefault(path.split("/")[4], set()).add(path.split("/")[-1])
     assert {N1} in members.values() and {N2} in members.values()
     assert {"0000:04:00.0", P0, P1} in members.values()
-    assert outer.run("ping -c 1 -W 5 8.8.8.8")[0] == 0
+    outer.wait_for("ping -c 1 -W 5 8.8.8.8")
 
 
 # Telling.
@@ -61,6 +60,8 @@ def test_devices_json_is_what_its_document_says(outer):
     assert list(cards) == by_sysfs.split()
     assert cards[N1]["vendor"] == "Intel Corporation" and "82574L" in cards[N1]["device"]
     assert (cards[N1]["parent"], cards[N1]["function"], cards[N1]["numa_node"]) == (None, None, None)
+    assert (cards[V0]["ifname"], cards[V0]["driver"], cards[V0]["numa_node"]) == ("v0", "virtio-pci", 1)
+    assert "NUMA node 1" in vmwire(outer, "devices")
     assert (cards["0000:01:00.0"]["up"], cards["0000:01:00.0"]["carrier"], cards[N1]["up"]) == (True, True, False)
 
 
@@ -70,7 +71,14 @@ def test_devices_json_is_what_its_document_says(outer):
 def test_the_nic_of_the_default_route_is_refused(outer):
     refused(outer, networks("n0", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"),
             "0000:01:00.0", "n0", "cut the host")
-    assert outer.run("ping -c 1 -W 5 8.8.8.8")[0] == 0
+    outer.wait_for("ping -c 1 -W 5 8.8.8.8")
+
+
+def test_a_nic_with_part_of_the_default_route_is_refused(outer):
+    outer.sh("ip link set dev n1 up; ip addr add 192.0.2.5/24 dev n1; "
+             "ip route add default metric 4000 nexthop via 192.168.87.1 dev n0 nexthop via 192.0.2.1 dev n1")
+    refused(outer, networks("n1", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"), N1, "cut the host off")
+    outer.sh("ip route del default metric 4000; ip addr flush dev n1; ip link set dev n1 down")
 
 
 def test_a_shared_group_is_refused_and_its_other_device_named(outer):
@@ -85,7 +93,13 @@ def test_a_nic_with_an_address_is_refused(outer):
 
 def test_a_bridges_port_is_refused(outer):
     outer.sh("ip link add name br9 type bridge; ip link set dev n2 master br9")
-    refused(outer, networks("n2") + "machines:\n" + held("vm1", "nic1"), N2, "br9")
+    refused(outer, networks("n2") + "machines:\n" + held("vm1", "nic1"), N2, "port of 'br9'", "in_use: take")
+    # Neither may it be taken with settings that it would not get back.
+    taken = networks("n2", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1")
+    outer.sh("ip link set dev n2 type bridge_slave isolated on")
+    refused(outer, taken, N2, "n2 is a port of 'br9' with settings of its own")
+    outer.sh("ip link set dev n2 type bridge_slave isolated off; ip link set dev br9 type bridge vlan_filtering 1")
+    refused(outer, taken, N2, "with settings of its own (VLANs)")
     outer.sh("ip link del dev br9")
 
 
@@ -126,11 +140,23 @@ def test_two_machines_with_one_device_are_refused(outer):
     refused(outer, networks("n1") + "machines:\n" + held("vm1", "nic1") + held("vm2", "nic1"), "vm1", "one guest's only",
             status=2)
     # Two names of one card are seen only on the host.
-    outer.write(CONFIG, networks("n1", f'"{N1}"') + "machines:\n" + held("vm1", "nic1") + held("vm2", "nic2"))
+    twice = networks("n1", f'"{N1}"') + "machines:\n" + held("vm1", "nic1") + held("vm2", "nic2")
+    refused(outer, twice, N1, "is already the device of network 'nic1'", command=("start", "vm2"))
+    refused(outer, twice, N1, "is already the device of network 'nic1'", command=("up",), status=2)
+    refused(outer, twice, N1, "is already the device of network 'nic1'", command=("plan",), status=2)
+    # A file of yesterday, with another network on the same card.
+    outer.write(CONFIG, twice)
     vmwire(outer, "start", "vm1")
-    said = vmwire(outer, "start", "vm2", status=1)
-    assert N1 in said and "vm1" in said
+    outer.write(CONFIG, networks("n1") + "machines:\n" + held("vm1", "nic1") + held("vm3", "nic1"))
+    outer.sh(f"sed -i '/vm1:/,/network/d' {CONFIG}")
+    said = vmwire(outer, "start", "vm3", status=1)
+    assert N1 in said and "machine 'vm1' has device" in said and "vmwire stop vm1" in said
     vmwire(outer, "stop", "vm1", "--timeout", "0")
+
+
+def test_an_uplink_is_no_guests_device(outer):
+    refused(outer, networks(f'"{N2}"', more="    bind: up\n") + "  brext:\n    mode: bridged\n    uplink: n2\n", N2,
+            "is the uplink of network 'brext'", command=("up",), status=2)
 
 
 def test_up_with_bind_up_refuses_the_same(outer):
@@ -187,10 +213,10 @@ def test_a_machine_that_is_stopped_gives_its_nic_back(outer, used):
 def test_kill_9_of_the_hypervisor_gives_the_nic_back(outer, used):
     outer.write(CONFIG, TAKEN)
     running = outer.start([VMWIRE, "run", "vm1"])
-    outer.wait_for("pgrep -f '^[^ ]*qemu-system.*guest=vm1' && ls -l /proc/$(pgrep -f '^[^ ]*qemu-system')/fd | grep vfio", 30)
+    outer.wait_for("pgrep -f '^[^ ]*qemu-system.*guest=vm1' && ls -l /proc/$(pgrep -f '^[^ ]*qemu-system')/fd | grep vfio")
     gone(outer)
     outer.sh(f"kill -9 {qemu(outer)}")
-    assert running.wait(20) == 137, running.output()
+    assert running.wait() == 137, running.output()
     same(outer, used)
 
 
@@ -207,7 +233,7 @@ def test_kill_9_of_both_and_the_next_command_gives_the_nic_back(outer, used, how
     outer.write(CONFIG, TAKEN)
     if how == "run":
         outer.start([VMWIRE, "run", "vm1"])
-        outer.wait_for("ls -l /proc/$(pgrep -f '^[^ ]*qemu-system')/fd | grep vfio", 30)
+        outer.wait_for("ls -l /proc/$(pgrep -f '^[^ ]*qemu-system')/fd | grep vfio")
     else:
         vmwire(outer, "start", "vm1")
     gone(outer)
@@ -216,6 +242,14 @@ def test_kill_9_of_both_and_the_next_command_gives_the_nic_back(outer, used, how
     gone(outer)
     said = vmwire(outer, "status", status=None)
     assert "vm1" in said and "back" in said, said
+    same(outer, used)
+
+
+def test_stop_gives_the_nic_back_that_nobody_keeps(outer, used):
+    outer.write(CONFIG, TAKEN)
+    vmwire(outer, "start", "vm1")
+    outer.sh("kill -9 $(pgrep -x vmwire)")
+    assert "it is back now" in vmwire(outer, "stop", "vm1", "--timeout", "0")
     same(outer, used)
 
 
@@ -228,7 +262,7 @@ def test_bind_up_holds_the_nic_until_down(outer, used):
     vmwire(outer, "plan", "--exit-code")
     vmwire(outer, "start", "vm1")
     vmwire(outer, "stop", "vm1", "--timeout", "0")
-    outer.wait_for("! pgrep -x vmwire", 20)
+    outer.wait_for("! pgrep -x vmwire")
     gone(outer)
     vmwire(outer, "down")
     same(outer, used)
@@ -247,6 +281,86 @@ def test_a_port_that_is_taken_is_a_port_again(outer):
     outer.sh("ip link del dev br9; ip link set dev n2 down")
 
 
+def test_a_bonds_port_is_refused_or_taken_and_given_back(outer):
+    outer.sh("ip link add name bond9 type bond mode active-backup miimon 100; "
+             "ip link set dev n1 master bond9; ip link set dev n2 master bond9; ip link set dev bond9 up; "
+             "ip addr add 192.0.2.5/24 dev bond9")
+    # Each has its link, and one of them is the active one.
+    outer.wait_for("[ $(ip -d link show type bond_slave | grep -c 'mii_status UP') = 2 ] && "
+                   "ip -br link show bond9 | grep -q LOWER_UP && ! ip addr | grep -q tentative")
+    before = state(outer)
+    assert devices(outer)[1][N2]["use"] == "port of bond 'bond9'"
+    refused(outer, networks("n2") + "machines:\n" + held("vm1", "nic1"), N2, "port of bond 'bond9'", "in_use: take")
+    taken = networks("n2", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1")
+    outer.write(CONFIG, taken)
+    vmwire(outer, "start", "vm1")
+    assert driver(outer, N2) == "vfio-pci"
+    refused(outer, networks("n1", more="    in_use: take\n") + "machines:\n" + held("vm2", "nic1"), N1,
+            "bond 'bond9' has no other port", command=("start", "vm2"))
+    vmwire(outer, "stop", "vm1", "--timeout", "0")
+    same(outer, before)
+    outer.sh("ip link del dev bond9; ip link set dev n1 down; ip link set dev n2 down; rmmod bonding")
+
+
+def test_a_virtio_card_goes_and_comes_back(outer):
+    """Its interface hangs on a child of the device.  And what driver_override said comes back, too."""
+    outer.sh(f"ip link set dev v0 mtu 1400; echo virtio-pci >/sys/bus/pci/devices/{V0}/driver_override")
+    before = state(outer)
+    outer.write(CONFIG, networks("v0", more="    bind: up\n"))
+    vmwire(outer, "up")
+    assert driver(outer, V0) == "vfio-pci" and outer.run("ip link show dev v0")[0] != 0
+    vmwire(outer, "down")
+    same(outer, before)
+    outer.sh(f"ip link set dev v0 mtu 1500; echo >/sys/bus/pci/devices/{V0}/driver_override")
+
+
+def test_the_interfaces_sysctls_come_back(outer):
+    sysctls = "grep -s . /proc/sys/net/ipv[46]/conf/n2/* /proc/sys/net/ipv[46]/neigh/n2/* || true"
+    fresh = outer.sh(sysctls)
+    set_by_hand = ["ipv4/conf/n2/rp_filter=2", "ipv6/conf/n2/accept_ra=0", "ipv6/conf/n2/addr_gen_mode=3",
+                   "ipv4/neigh/n2/gc_stale_time=77"]
+    outer.sh("".join("echo {1} >/proc/sys/net/{0}; ".format(*setting.split("=")) for setting in set_by_hand))
+    before = outer.sh(sysctls)
+    assert before != fresh
+    outer.write(CONFIG, networks("n2") + "machines:\n" + held("vm1", "nic1"))
+    vmwire(outer, "start", "vm1")
+    vmwire(outer, "stop", "vm1", "--timeout", "0")
+    assert outer.sh(sysctls) == before
+    # As any interface that comes back to its driver: with what "default" says.
+    outer.sh(f"echo {N2} >/sys/bus/pci/devices/{N2}/driver/unbind; echo {N2} >/sys/bus/pci/drivers_probe; "
+             f"ip link set dev $(ls /sys/bus/pci/devices/{N2}/net) name n2")
+    assert outer.sh(sysctls) == fresh
+
+
+def test_a_name_means_the_same_card_also_when_another_has_got_it(outer):
+    outer.write(CONFIG, networks("n1") + "machines:\n" + held("vm1", "nic1") + "  vm2:\n    memory: 32M\n")
+    vmwire(outer, "start", "vm1")
+    outer.sh("ip link set dev n2 name n1")
+    status = json.loads(outer.run([VMWIRE, "status", "--json"])[1])
+    assert status["networks"][0]["devices"] == [{"address": N1, "exists": True, "ifname": "n1", "driver": "vfio-pci",
+                                                 "machine": "vm1"}]
+    # The name is not free: the card waits with its driver until it is.
+    said = vmwire(outer, "stop", "vm1", "--timeout", "0", status=1)
+    assert "its device did not come back" in said and "another interface is called 'n1' now" in said, said
+    assert driver(outer, N1) == "e1000e"
+    outer.sh("ip link set dev n1 name n2")
+    assert "it is back now" in vmwire(outer, "devices")
+
+
+def test_the_commands_of_the_plan_do_what_up_does(outer):
+    outer.sh("ip link set dev n2 mtu 1400")
+    before = state(outer)
+    outer.write(CONFIG, networks("n2", "v0", more="    bind: up\n"))
+    commands = vmwire(outer, "plan")
+    outer.sh("sh -e", input="".join(line for line in commands.splitlines(True) if not line.startswith("#")))
+    assert driver(outer, N2) == driver(outer, V0) == "vfio-pci"
+    vmwire(outer, "plan", "--exit-code")
+    outer.sh("sh -e", input=vmwire(outer, "plan", "--down"))
+    outer.sh("rmdir /run/vmwire/network")  # printed is only the nearest folder
+    same(outer, before)
+    outer.sh("ip link set dev n2 mtu 1500")
+
+
 # Faults: whatever fails, or is killed, anywhere: the next command leaves what was before.
 
 HOWS = ["fail-before", "fail-after", "kill-before", "kill-after"]
@@ -256,7 +370,7 @@ HELD_BY_UP = networks("n1", more="    bind: up\n    in_use: take\n")
 def faults(outer, how, command, before):
     """The command with a fault at each of its operations in turn, until it succeeds; then how many it has."""
     for number in range(1, 40):
-        status, out, err = outer.run([FAULTY, *command], env={"VMWIRE_FAULT": f"{how} {number}"}, timeout=60)
+        status, out, err = outer.run([FAULTY, *command], env={"VMWIRE_FAULT": f"{how} {number}"}, timeout=240)
         if status == 0:
             return number - 1
         if "kill" in how:
@@ -294,7 +408,7 @@ def test_giving_back_that_is_killed_anywhere_is_done_by_the_next_command(outer, 
         vmwire(outer, "start", "vm1")
         outer.sh(f"kill -9 $(pgrep -x vmwire) {qemu(outer)}; while pgrep 'vmwire|qemu-system'; do sleep 0.1; done")
         gone(outer)
-        status = outer.run([FAULTY, "status"], env={"VMWIRE_FAULT": f"tolerant-kill-after {number}"}, timeout=60)[0]
+        status = outer.run([FAULTY, "status"], env={"VMWIRE_FAULT": f"tolerant-kill-after {number}"}, timeout=240)[0]
         if status != -9:
             break
         vmwire(outer, "status", status=None)
@@ -346,8 +460,9 @@ def test_binding_adds_no_more_than_50_ms(outer):
     This is emulation, many times slower than a host.
     """
     outer.write(CONFIG, networks("n2", more="    bind: up\n"))
-    told = json.loads(outer.sh(f"/usr/bin/python3 -I - {N2} {VMWIRE}", input=STOPWATCH, timeout=180))
-    ms = {what: statistics.median(times) for what, times in told.items()}
+    told = json.loads(outer.sh(f"/usr/bin/python3 -I - {N2} {VMWIRE}", input=STOPWATCH, timeout=400))
+    # The least of each: whatever else the machine does only adds.
+    ms = {what: min(times) for what, times in told.items()}
     up, down = ms["up"] - ms["up again"] - ms["bind"], ms["down"] - ms["down again"] - ms["back"]
     print(f"\nto vfio-pci: by hand {ms['bind']:.0f} ms, vmwire adds {up:.0f} ms; "
           f"back: by hand {ms['back']:.0f} ms, vmwire adds {down:.0f} ms; all: {ms}")
@@ -360,12 +475,12 @@ def test_binding_adds_no_more_than_50_ms(outer):
 def test_a_guest_drives_the_nic_itself_and_the_host_has_it_back_afterwards(outer, used):
     outer.write(CONFIG, networks("n1", more="    in_use: take\n") + "machines:\n" + booted("vm1", "e1000e", "nic1"))
     running = outer.start([VMWIRE, "run", "vm1"])
-    said = running.read_until("GUEST eth0 address=", 400)
+    said = running.read_until("GUEST eth0 address=", 600)
     gone(outer)
-    said = running.read_until("GUEST poweroff", 60)
+    said = running.read_until("GUEST poweroff", 300)
     assert re.search(r"GUEST eth0 address=192\.168\.87\.\d+/24 router=192\.168\.87\.1", said), said
     assert "GUEST ping 8.8.8.8 ok" in said
-    assert running.wait(60) == 0, running.output()
+    assert running.wait() == 0, running.output()
     # It was this card, with its own MAC.
     assert "52:54:00:00:00:02" in outer.network.sh("cat /run/router.leases")
     same(outer, used)
