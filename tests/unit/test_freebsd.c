@@ -303,6 +303,7 @@ static const char rules_shown[] =
     "pass in on brnat inet proto udp from any port = bootpc to any port = bootps keep state\n"
     "pass out on vtnet0 inet all flags S/SA keep state tagged vmwire\n"
     "pass out quick on brnat inet from 10.0.0.0/24 to 10.0.0.0/24 flags S/SA keep state\n"
+    "pass out quick inet from 10.0.0.0/24 to 224.0.0.0/3 flags S/SA keep state\n"
     "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
     "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n";
 
@@ -316,6 +317,7 @@ static void one_anchor_a_network_and_the_module_first(void **state)
                                 "pass in on brnat inet proto udp from any port 68 to any port 67\n"
                                 "pass out on vtnet0 inet all tagged vmwire\n"
                                 "pass out quick on brnat inet from 10.0.0.0/24 to 10.0.0.0/24\n"
+                                "pass out quick inet from 10.0.0.0/24 to 224.0.0.0/3\n"
                                 "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
                                 "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n"
                                 "EOF\n");

@@ -39,6 +39,8 @@ const char *freebsd_anchor_text(struct arena *arena, const struct firewall *fire
     text_add(&out, "pass in on %s inet proto udp from any port 68 to any port 67\n", bridge);
     text_add(&out, "pass out on %s inet all tagged vmwire\n", uplink);
     text_add(&out, "pass out quick on %s inet from %s to %s\n", bridge, subnet, subnet);
+    /* What everybody gets, also through the bridge's ports: DHCP's answers to 255.255.255.255, multicast. */
+    text_add(&out, "pass out quick inet from %s to 224.0.0.0/3\n", subnet);
     text_add(&out, "block drop out quick on %s inet from any to %s\n", bridge, subnet);
     text_add(&out, "block drop out quick on ! %s inet from %s to ! %s\n", uplink, subnet, subnet);
     return text_get(&out);
