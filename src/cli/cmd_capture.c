@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "diag/capture.h"
+#include "diag/frame_owner.h"
 #include "diag/packet.h"
 #include "diag/pcapng.h"
 #include "engine/engine.h"
@@ -32,6 +33,7 @@ struct capturing {
     FILE *file; /* pcapng; NULL: lines */
     int label_width;
     const char **labels; /* a hop's short name */
+    struct frame_owners *owners;
 };
 
 static volatile sig_atomic_t stopped;
@@ -51,33 +53,18 @@ static void catch_signals(void)
         sigaction(numbers[i], &action, NULL);
 }
 
-/* The nic whose MAC a frame carries as source or as target, among the hops; NULL when none. */
-static const struct hop *nic_by_mac(const struct capturing *it, const struct mac *mac)
-{
-    vec_foreach (&it->hops.list, hop) {
-        if (hop->kind == HOP_NIC && mac_equal(&hop->nic.mac, mac))
-            return hop;
-    }
-    return NULL;
-}
-
-/* Machine and direction: "vm0/0: from the guest"; on bridge and uplink the machine only where a MAC tells it:
- * behind nat the frames are the host's. */
+/* Machine and direction: "vm0/0: in, from the guest", "re0: out, from vm0/0". */
 static const char *comment(const struct capturing *it, const struct capture_packet *captured,
                            const struct packet *packet, char text[128])
 {
-    const struct hop *hop = &it->hops.list.items[captured->hop];
+    bool from;
+    size_t nic = frame_owner(it->owners, &it->hops, captured, packet, &from);
     const char *label = it->labels[captured->hop], *direction = capture_direction_name(captured->direction);
-    const struct hop *from = nic_by_mac(it, &packet->source_mac), *to = nic_by_mac(it, &packet->target_mac);
-    const struct hop *nic = from ? from : to;
-    if (hop->kind == HOP_NIC)
-        snprintf(text, 128, "%s: %s, %s the guest", label, direction,
-                 captured->direction == CAPTURE_IN ? "from" : "to");
-    else if (nic)
-        snprintf(text, 128, "%s: %s, %s %s", label, direction, from ? "from" : "to",
-                 it->labels[nic - it->hops.list.items]);
-    else
+    if (nic == SIZE_MAX)
         snprintf(text, 128, "%s: %s", label, direction);
+    else
+        snprintf(text, 128, "%s: %s, %s %s", label, direction, from ? "from" : "to",
+                 nic == captured->hop ? "the guest" : it->labels[nic]);
     return text;
 }
 
@@ -201,6 +188,7 @@ static int file_open(struct capturing *it, struct err *err)
 static void labels_make(struct capturing *it)
 {
     struct arena *arena = &it->cli->arena;
+    it->owners = arena_new(arena, struct frame_owners);
     it->labels = arena_alloc(arena, (it->hops.list.count + 1) * sizeof(*it->labels));
     for (size_t i = 0; i < it->hops.list.count; i++) {
         it->labels[i] = hop_label(arena, &it->hops.list.items[i]);

@@ -110,7 +110,7 @@ def test_a_file_has_every_hop_with_names_comments_and_time_order(nat):
     assert len(packets) == 30 and [p[1] for p in packets] == sorted(p[1] for p in packets)
     assert [p[0] for p in packets[:6]] == [0, 1, 2, 2, 1, 0]
     assert [p[3] for p in packets[:6]] == [
-        "vm0/0: in, from the guest", "brnat: in, from vm0/0", "re0: out", "re0: in", "brnat: out, to vm0/0",
+        "vm0/0: in, from the guest", "brnat: in, from vm0/0", "re0: out, from vm0/0", "re0: in, to vm0/0", "brnat: out, to vm0/0",
         "vm0/0: out, to the guest"]
     assert [p[4] for p in packets[:6]] == [1, 1, 2, 1, 2, 2]
     assert abs(packets[0][1] / 1e9 - time.time()) < 60
@@ -120,6 +120,32 @@ def test_a_file_has_every_hop_with_names_comments_and_time_order(nat):
 
 
 @pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_behind_nat_each_frame_of_the_uplink_has_its_machine(nat):
+    """Two guests and the host ask for the same at once: only what is a guest's says so."""
+    twin = Guest(nat, "brnat", machine="vm1", mac="00:a0:98:1b:c8:08", address="10.0.0.3/24", gateway="10.0.0.1")
+    server = nat.outside.popen("socat", "TCP-LISTEN:80,fork,reuseaddr", "PIPE", stdin=subprocess.DEVNULL)
+    nat.wait_for(lambda: ":80 " in nat.outside.sh("ss -Hlnt"))
+    process = capture(nat, "brnat", "-w", "two.pcapng", "host 8.8.8.8")
+    asks = "ping -c 3 -i 0.2 -W 3 8.8.8.8 & echo hello | busybox nc -w 1 8.8.8.8 80; wait"
+    running = [space.popen("sh", "-c", asks, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+               for space in (nat.guest.space, twin.space, nat)]
+    assert [each.wait(timeout=20) for each in running] == [0, 0, 0]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    server.kill()
+    server.wait()
+    twin.close()
+    _, packets = read((nat.directory / "two.pcapng").read_bytes())
+    seen = {}
+    for _, _, _, comment, _ in packets:
+        if comment.startswith("re0"):
+            seen[comment] = seen.get(comment, 0) + 1
+    at_taps = {name: sum(comment.startswith(f"{name}: in") for *_, comment, _ in packets) for name in ("vm0/0", "vm1/0")}
+    for name in ("vm0/0", "vm1/0"):
+        assert seen[f"re0: out, from {name}"] == at_taps[name] >= 6 and seen[f"re0: in, to {name}"] >= 5, (seen, at_taps)
+    assert seen["re0: out"] >= 6 and seen["re0: in"] >= 5, seen  # the host's own
+
+
 def test_wireshark_reads_names_and_comments(nat):
     process = capture(nat, "brnat", "-w", "-", "--count", "6", "icmp")
     nat.guest.ping("8.8.8.8", wait=3, check=True)
@@ -127,7 +153,7 @@ def test_wireshark_reads_names_and_comments(nat):
     (nat.directory / "pipe.pcapng").write_bytes(data)
     told = nat.sh("tshark -r pipe.pcapng -T fields -e frame.interface_name -e frame.comment -e ip.src 2>/dev/null")
     rows = [line.split("\t") for line in told.splitlines()]
-    assert rows[2] == ["re0", "re0: out", "192.168.87.44"] and rows[0][1] == "vm0/0: in, from the guest"
+    assert rows[2] == ["re0", "re0: out, from vm0/0", "192.168.87.44"] and rows[0][1] == "vm0/0: in, from the guest"
 
 
 def test_a_pipe_gets_each_packet_at_once(nat):
