@@ -47,3 +47,12 @@ bool admission_equal(const struct admission *a, const struct admission *b)
            strcmp(a->table, b->table) == 0 && strcmp(a->chain, b->chain) == 0 &&
            strcmp(a->kind, b->kind) == 0;
 }
+
+const char *zone_of(const struct foreign_firewalls *foreign, const char *ifname)
+{
+    vec_foreach (&foreign->members, member) {
+        if (strcmp(member->ifname, ifname) == 0)
+            return member->zone;
+    }
+    return NULL;
+}

@@ -39,13 +39,27 @@ struct iptables_filter {
 
 enum { FILTER_IPV4, FILTER_IPV6, FILTER_COUNT };
 
+/* An interface in a zone of firewalld's. */
+struct zone_member {
+    const char *ifname, *zone;
+};
+
 struct foreign_firewalls {
     struct iptables_filter filters[FILTER_COUNT];
     bool bridged[FILTER_COUNT]; /* bridged frames are shown to the firewall (br_netfilter) */
+
+    bool firewalld;       /* its rules are in force */
+    bool firewalld_owned; /* and nobody else may change them */
+    bool zones_known;     /* it answers: what follows is all there is */
+    VEC(const char *) zones;
+    VEC(struct zone_member) members;
 };
 
-const char *
-admission_name(enum admission_kind kind); /* "from", "to", "inside", "dhcp", "dns-udp", "dns-tcp" */
+/* The zone that an interface is in by name, or NULL: firewalld's default one. */
+const char *zone_of(const struct foreign_firewalls *foreign, const char *ifname);
+
+/* "from", "to", "inside", "dhcp", "dns-udp", "dns-tcp" */
+const char *admission_name(enum admission_kind kind);
 enum admission_kind admission_kind_find(const char *name); /* ADMISSION_NONE when it is none */
 
 /* The comment, and the reverse: false when it is not vmwire's.  `network` and `kind` are filled. */

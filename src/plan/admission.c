@@ -8,6 +8,13 @@
  *  - ufw: in its after-chains, which its own documentation leaves to others' rules: behind the user's, before
  *    the default.
  *
+ *  - firewalld: in front of its chains, which end in a refusal.  Where its table is its own (`owned`) or
+ * iptables keeps it, the bridge of a nat network goes into a zone that gives guests just this: vmwire's,
+ * where it is installed, or those of NetworkManager's shared connections and of libvirt.  The zone comes
+ * second since firewalld keeps its chains when the bridge has left it.  The bridge of a bridged network
+ * follows its uplink into the zone that the administrator put that in: what the host serves there stays
+ * reachable, and no more. A bridge that is in a zone already stays there.
+ *
  * A rule towards guests need not say more than the bridge: vmwire's own table refuses what was not asked for,
  * and its refusal is final.  The rules use what iptables-nft can show (no `ct`, no sets): with others it
  * would call its table incompatible, and Docker and ufw could not change it any longer. */
@@ -18,6 +25,75 @@
 struct wanted {
     VEC(struct admission) list;
 };
+
+static const char *const nat_zones[] = {"vmwire", "nm-shared", "libvirt", NULL};
+
+static const char *nat_zone(const struct foreign_firewalls *foreign)
+{
+    for (size_t i = 0; nat_zones[i]; i++) {
+        vec_foreach (&foreign->zones, zone) {
+            if (strcmp(*zone, nat_zones[i]) == 0)
+                return nat_zones[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct op *zone_made(const struct record *record)
+{
+    vec_foreach (&record->made, op) {
+        if (op->kind == OP_ZONE_ADD)
+            return op;
+    }
+    return NULL;
+}
+
+/* As long as firewalld does not answer, the record says what it said. */
+void want_zone(struct planner *planner, struct passage *passage)
+{
+    const struct foreign_firewalls *foreign = &planner->observed->foreign;
+    const struct op *made = zone_made(&passage->now);
+    const char *zone = made ? made->zone.zone : NULL, *now = zone_of(foreign, passage->name);
+    if (foreign->zones_known && now && !(zone && strcmp(now, zone) == 0))
+        zone = NULL; /* somebody else's word */
+    else if (foreign->zones_known && passage->want.mode == NETWORK_NAT)
+        zone = foreign->firewalld_owned ? nat_zone(foreign) : NULL;
+    else if (foreign->zones_known)
+        zone = passage->want.uplink ? zone_of(foreign, passage->want.uplink) : NULL;
+    if (!zone)
+        return;
+    *vec_push(planner->arena, &passage->want.made) =
+        (struct op){.kind = OP_ZONE_ADD, .network = passage->name, .zone = {passage->name, zone}};
+}
+
+static void zone_step(struct planner *planner, const struct passage *passage, const char *zone, bool add)
+{
+    struct op op = {.kind = add ? OP_ZONE_ADD : OP_ZONE_REMOVE, .network = passage->name};
+    op.zone = (struct zone_member){.ifname = passage->name, .zone = zone};
+    struct op undo = op;
+    undo.kind = add ? OP_ZONE_REMOVE : OP_ZONE_ADD;
+    step_add(planner, &op, &undo);
+}
+
+static bool in_zone(const struct planner *planner, const struct passage *passage, const struct op *made)
+{
+    const char *now = zone_of(&planner->observed->foreign, passage->name);
+    return made && now && strcmp(now, made->zone.zone) == 0;
+}
+
+void leave_zone(struct planner *planner, const struct passage *passage)
+{
+    const struct op *made = zone_made(&passage->now), *want = zone_made(&passage->want);
+    if (in_zone(planner, passage, made) && !(want && strcmp(want->zone.zone, made->zone.zone) == 0))
+        zone_step(planner, passage, made->zone.zone, false);
+}
+
+void enter_zone(struct planner *planner, const struct passage *passage)
+{
+    const struct op *want = zone_made(&passage->want);
+    if (want && planner->observed->foreign.zones_known && !in_zone(planner, passage, want))
+        zone_step(planner, passage, want->zone.zone, true);
+}
 
 static void want(struct planner *planner, const struct passage *passage, struct wanted *wanted, int filter,
                  const char *chain, bool last, enum admission_kind kind)
@@ -56,12 +132,41 @@ static void want_in_filter(struct planner *planner, const struct passage *passag
     want(planner, passage, wanted, which, "ufw-after-input", false, ADMISSION_DNS_TCP);
 }
 
+/* firewalld's table, where no zone does. */
+static void want_in_firewalld(struct planner *planner, const struct passage *passage, struct wanted *wanted)
+{
+    const struct foreign_firewalls *foreign = &planner->observed->foreign;
+    bool routed = passage->want.mode == NETWORK_NAT;
+    if (!foreign->firewalld || foreign->firewalld_owned || zone_made(&passage->want) ||
+        zone_of(foreign, passage->name) || (!routed && !foreign->bridged[FILTER_IPV4]))
+        return;
+    const struct {
+        const char *chain;
+        enum admission_kind kind;
+        bool wanted;
+    } rules[] = {{"filter_FORWARD", ADMISSION_FROM, routed},
+                 {"filter_FORWARD", ADMISSION_INSIDE, !routed},
+                 {"filter_INPUT", ADMISSION_DHCP, routed && passage->network->dhcp},
+                 {"filter_INPUT", ADMISSION_DNS_UDP, routed},
+                 {"filter_INPUT", ADMISSION_DNS_TCP, routed}};
+    for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
+        if (rules[i].wanted)
+            *vec_push(planner->arena, &wanted->list) =
+                (struct admission){.network = passage->name,
+                                   .family = "inet",
+                                   .table = "firewalld",
+                                   .chain = rules[i].chain,
+                                   .kind = admission_name(rules[i].kind)};
+    }
+}
+
 static void want_all(struct planner *planner, const struct passage *passage, struct wanted *wanted)
 {
     if (passage->want.mode != NETWORK_NAT && passage->want.mode != NETWORK_BRIDGED)
         return;
     for (int which = 0; which < FILTER_COUNT; which++)
         want_in_filter(planner, passage, which, wanted);
+    want_in_firewalld(planner, passage, wanted);
 }
 
 static bool among(const struct admission *items, size_t count, const struct admission *admission)

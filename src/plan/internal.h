@@ -34,6 +34,10 @@ void network_steps(struct planner *planner, struct passage *passage);
 /* admission.c: rules in the chains of firewalls that are not vmwire's. */
 void remove_admissions(struct planner *planner, const struct passage *passage);
 void add_admissions(struct planner *planner, const struct passage *passage);
+/* firewalld's zone of the bridge: into the record that is wanted, and the steps there and back. */
+void want_zone(struct planner *planner, struct passage *passage);
+void enter_zone(struct planner *planner, const struct passage *passage);
+void leave_zone(struct planner *planner, const struct passage *passage);
 /* device_steps.c: a passthrough network's own operations.  Up adds problems too. */
 void device_network_up(struct planner *planner, const struct passage *passage);
 void device_network_down(struct planner *planner, const char *name);

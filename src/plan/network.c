@@ -623,14 +623,18 @@ void network_steps(struct planner *planner, struct passage *passage)
         strip_bridge(planner, passage);
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
+        leave_zone(planner, passage);
         remove_files(planner, passage);
         return;
     }
     if (passage->want.mode == NETWORK_PASSTHROUGH) {
         delete_bridge(planner, passage);
+        leave_zone(planner, passage);
         passthrough_steps(planner, passage);
         return;
     }
+    leave_zone(planner, passage);
+    enter_zone(planner, passage);
     make_bridge(planner, passage);
     if (bare_ports(planner))
         clear_uplink(planner, passage);

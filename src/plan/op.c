@@ -86,6 +86,9 @@ static const struct field admission_fields[] = {
     FIELD("chain", F_TEXT, admission.chain),   FIELD("kind", F_TEXT, admission.kind),
     FIELD("last", F_BOOL, admission.last),     END};
 
+static const struct field zone_fields[] = {FIELD("ifname", F_TEXT, zone.ifname),
+                                           FIELD("zone", F_TEXT, zone.zone), END};
+
 static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
@@ -134,6 +137,8 @@ static const struct {
     [OP_FIREWALL_DISABLE] = {"firewall-disable", main_fields},
     [OP_ADMISSION_ADD] = {"admission-add", admission_fields},
     [OP_ADMISSION_REMOVE] = {"admission-remove", admission_fields},
+    [OP_ZONE_ADD] = {"zone-add", zone_fields},
+    [OP_ZONE_REMOVE] = {"zone-remove", zone_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
@@ -512,6 +517,11 @@ const char *op_describe(struct arena *arena, const struct op *op)
             arena, "%s in the firewall's chain '%s' (table '%s %s') that lets %s of '%s' pass",
             op->kind == OP_ADMISSION_ADD ? "adding the rule" : "removing the rule", op->admission.chain,
             op->admission.family, op->admission.table, admission_words(op->admission.kind), op->network);
+    case OP_ZONE_ADD:
+        return arena_printf(arena, "adding '%s' to the firewall's zone '%s'", op->zone.ifname, op->zone.zone);
+    case OP_ZONE_REMOVE:
+        return arena_printf(arena, "removing '%s' from the firewall's zone '%s'", op->zone.ifname,
+                            op->zone.zone);
     case OP_SERVICE_START:
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:

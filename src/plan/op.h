@@ -26,6 +26,8 @@ enum op_kind {
     OP_FIREWALL_DISABLE, /* main: the reverse */
     OP_ADMISSION_ADD,    /* admission: a rule in the chain of a firewall that is not vmwire's */
     OP_ADMISSION_REMOVE,
+    OP_ZONE_ADD, /* zone: an interface into a zone of firewalld's, until that is reloaded */
+    OP_ZONE_REMOVE,
     OP_SERVICE_START,
     OP_SERVICE_STOP,
     OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
@@ -55,6 +57,7 @@ struct op {
         struct firewall firewall;
         struct firewall_main main; /* load, enable */
         struct admission admission;
+        struct zone_member zone;
         struct service service;
         struct device_driver device;
         struct functions functions;

@@ -159,6 +159,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
             return rc;
         check_network(planner, &passage);
         want_record(planner, &passage);
+        want_zone(planner, &passage);
         network_steps(planner, &passage);
         *forward |= passage.want.mode == NETWORK_NAT;
     }

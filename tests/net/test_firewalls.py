@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import FAULTY, dies_with_us
+from conftest import FAULTY, ROOT, dies_with_us
 from guests import Guest
 
 RULES = pathlib.Path(__file__).resolve().parent.parent / "firewalls"
@@ -281,3 +281,129 @@ def test_nothing_is_said_where_nothing_is_dropped(host):
     docker(host, 28)
     host.config(BOTH)
     assert host.vmwire("up").stderr == ""
+
+
+class Firewalld:
+    """Real firewalld on a bus of its own; the rest of the machine sees neither."""
+
+    def __init__(self, host, zone):
+        """`zone`: vmwire's is installed, and firewalld speaks iptables."""
+        self.host = host
+        host.sh("cp -a /etc/firewalld /run/firewalld.etc; mount --bind /run/firewalld.etc /etc/firewalld; "
+                "mkdir -p /run/dbus /run/empty; mount --bind /run/empty /usr/lib/NetworkManager 2>/dev/null || true; "
+                "dbus-daemon --system --fork --nopidfile")
+        if zone:
+            host.sh("sed -i s/^FirewallBackend=.*/FirewallBackend=iptables/ /etc/firewalld/firewalld.conf")
+            host.sh(f"mkdir -p /etc/firewalld/zones; cp {ROOT}/scripts/firewalld/vmwire.xml /etc/firewalld/zones/")
+        self.start()
+
+    def start(self):
+        self.program = self.host.popen("firewalld", "--nofork", "--nopid", stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, preexec_fn=dies_with_us)
+        self.host.wait_for(lambda: self.cmd("--state", check=False).stdout == "running\n", 30)
+
+    def cmd(self, *words, **options):
+        return self.host.run("firewall-cmd", *words, **options)
+
+    def zone(self, ifname):
+        return self.cmd(f"--get-zone-of-interface={ifname}", check=False).stdout.strip()
+
+    def stop(self):
+        self.program.terminate()
+        self.program.wait()
+
+
+@pytest.mark.parametrize("way", ["zone", "rules"])
+def test_guests_work_beside_firewalld(host, way):
+    """By rules in firewalld's chains, or by vmwire's zone where nobody else may change these."""
+    outside(host)
+    firewalld = Firewalld(host, way == "zone")
+    host.config(NAT)
+    firewalld.cmd("--reload")
+    before = host.snapshot()
+    done = host.vmwire("up")
+    assert done.stderr == ""
+    assert firewalld.zone("brnat") == ("vmwire" if way == "zone" else "")
+    assert ("vmwire:brnat" in host.sh("nft list table inet firewalld || true")) == (way == "rules")
+    guest, _ = guest_has_all(host)
+    # The host's own ports stay closed.
+    server = host.popen("socat", "TCP4-LISTEN:7777,fork", "EXEC:cat", preexec_fn=dies_with_us)
+    host.wait_for(lambda: ":7777" in host.sh("ss -Hlnt"))
+    assert not reaches(guest, "10.0.0.1", 7777)
+    server.kill()
+    server.wait()
+    assert "nothing to do" in host.vmwire("up").stdout
+    # Its reload takes either away; `up` mends.
+    firewalld.cmd("--reload")
+    assert not reaches(guest)
+    assert host.vmwire("status", check=False).returncode == 3
+    host.vmwire("up")
+    assert reaches(guest)
+    guest.close()
+    host.vmwire("down")
+    if way == "zone":  # firewalld keeps the chains of a zone that is empty now
+        firewalld.cmd("--reload")
+    after = host.snapshot()
+    assert {k: v for k, v in after.items() if v != before[k]} == {}
+
+
+def test_a_bridge_follows_its_uplink_into_its_zone(host):
+    """What the host serves there stays reachable through the bridge: never cut off."""
+    peer = outside(host)
+    firewalld = Firewalld(host, False)
+    firewalld.cmd("--zone=internal", "--add-interface=re0")
+    firewalld.cmd("--zone=internal", "--add-port=7777/tcp")
+    host.popen("socat", "TCP4-LISTEN:7777,fork", "EXEC:echo", preexec_fn=dies_with_us)
+    host.wait_for(lambda: ":7777" in host.sh("ss -Hlnt"))
+    host.config(BRIDGED)
+    before = host.snapshot()
+    asked = ("socat", "-T1", "-", "TCP4:192.168.87.44:7777,connect-timeout=1")
+    peer.run(*asked, input="")
+    host.vmwire("up")
+    peer.run(*asked, input="")
+    assert firewalld.zone("brext") == "internal"
+    assert "nothing to do" in host.vmwire("up").stdout
+    host.vmwire("down")
+    assert host.snapshot() == before
+
+
+def test_a_zone_that_the_administrator_chose_stays(host):
+    outside(host)
+    firewalld = Firewalld(host, False)
+    firewalld.cmd("--zone=block", "--add-interface=brnat")
+    host.config(NAT)
+    said = host.vmwire("up").stderr
+    assert firewalld.zone("brnat") == "block" and "zone-add" not in host.vmwire("plan", "--json").stdout
+    assert "another firewall drops pings" in said and "filter_FWD_block" in said, said
+    host.vmwire("down")
+    assert firewalld.zone("brnat") == "block"
+
+
+@pytest.mark.parametrize("way", ["zone", "rules"])
+def test_firewalld_that_is_stopped_and_started(host, way):
+    outside(host)
+    firewalld = Firewalld(host, way == "zone")
+    host.config(NAT)
+    host.vmwire("up")
+    firewalld.stop()
+    assert "nothing to do" in host.vmwire("up").stdout
+    guest_has_all(host)[0].close()
+    firewalld.start()
+    host.vmwire("up")
+    guest_has_all(host)[0].close()
+    firewalld.stop()
+    host.vmwire("down")
+    assert "vmwire" not in host.sh("nft list ruleset")
+
+
+@pytest.mark.parametrize("how", ["fail-after", "kill-after"])
+def test_a_fault_at_any_operation_leaves_firewalld_as_it_was(host, how):
+    outside(host)
+    Firewalld(host, False)
+    host.config(NAT)
+    before = host.snapshot()
+    count = len(json.loads(host.vmwire("plan", "--json").stdout)["operations"])
+    for number in range(1, count + 1):
+        host.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        host.vmwire("plan")
+        assert host.snapshot() == before, number

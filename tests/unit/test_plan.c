@@ -152,6 +152,52 @@ static void other_firewalls_are_asked_as_little_as_will_do(void **state)
     assert_non_null(strstr(plan_text(world, false), "DHCP requests"));
 }
 
+static void a_zone_is_second_to_rules_and_to_the_administrators_word(void **state)
+{
+    struct world *world = *state;
+    struct foreign_firewalls *foreign = &world->observed.foreign;
+    add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
+    add_home(world);
+    foreign->firewalld = foreign->zones_known = true;
+    *vec_push(&world->arena, &foreign->zones) = "libvirt";
+    *vec_push(&world->arena, &foreign->zones) = "vmwire";
+    const char *plan = plan_text(world, false);
+    assert_null(strstr(plan, "zone-add"));
+    assert_non_null(strstr(plan, "'filter_FORWARD' (table 'inet firewalld') that lets packets from guests"));
+    foreign->firewalld_owned = true;
+    plan = plan_text(world, false);
+    assert_non_null(strstr(plan, "zone-add adding 'brnat' to the firewall's zone 'vmwire'\n"));
+    assert_null(strstr(plan, "admission"));
+    *vec_push(&world->arena, &foreign->members) = (struct zone_member){"brnat", "block"};
+    plan = plan_text(world, false);
+    assert_null(strstr(plan, "zone-"));
+    assert_null(strstr(plan, "admission"));
+}
+
+static void a_bridge_is_in_its_uplinks_zone_before_it_has_its_addresses(void **state)
+{
+    struct world *world = *state;
+    struct foreign_firewalls *foreign = &world->observed.foreign;
+    add_home(world);
+    add_network(world, "brext", NETWORK_BRIDGED)->uplink = "re0";
+    foreign->firewalld = foreign->zones_known = true;
+    assert_null(strstr(plan_text(world, false), "zone-"));
+    *vec_push(&world->arena, &foreign->members) = (struct zone_member){"re0", "internal"};
+    const char *plan = plan_text(world, false);
+    const char *zone = strstr(plan, "zone-add adding 'brext' to the firewall's zone 'internal'\n");
+    assert_non_null(zone);
+    assert_non_null(strstr(zone, "address-add"));
+    /* As vmwire left it: nothing to do; firewalld went: nothing to forget. */
+    *vec_push(&world->arena, &world->observed.files) =
+        (struct file){.path = "/run/vmwire/network/brext/record",
+                      .content = "mode bridged\nmade zone-add network=brext ifname=brext zone=internal\n",
+                      .mode = 0600};
+    *vec_push(&world->arena, &foreign->members) = (struct zone_member){"brext", "internal"};
+    assert_non_null(strstr(plan_text(world, true), "zone-remove removing 'brext'"));
+    *foreign = (struct foreign_firewalls){0};
+    assert_null(strstr(plan_text(world, true), "zone-"));
+}
+
 /* Also where nothing but the rule is left: iptables-save kept it, and the host was started anew. */
 static void rules_in_other_firewalls_go_with_their_network(void **state)
 {
@@ -314,6 +360,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(keep_moves_the_host_without_a_gap),
         TEST(other_firewalls_are_asked_as_little_as_will_do),
+        TEST(a_zone_is_second_to_rules_and_to_the_administrators_word),
+        TEST(a_bridge_is_in_its_uplinks_zone_before_it_has_its_addresses),
         TEST(rules_in_other_firewalls_go_with_their_network),
         TEST(none_on_the_default_route_is_refused),
         TEST(uplinks_that_cannot_be_are_refused),

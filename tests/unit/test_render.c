@@ -62,6 +62,10 @@ static void an_admission_is_one_rule_with_a_tag(void **state)
     expect("admission-remove network=br0 family=ip table=filter chain=FORWARD kind=to",
            "nft delete rule ip filter FORWARD handle \"$(nft -a list chain ip filter FORWARD | sed -n "
            "'s/.*comment \"vmwire:br0 to\" # handle //p')\"\n");
+    expect("zone-add network=br0 ifname=br0 zone=vmwire",
+           "firewall-cmd --quiet --zone=vmwire --add-interface=br0\n");
+    expect("zone-remove network=br0 ifname=br0 zone=vmwire",
+           "firewall-cmd --quiet --zone=vmwire --remove-interface=br0\n");
 }
 
 static void a_tag_with_a_space_is_one_word(void **state)

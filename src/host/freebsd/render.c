@@ -55,6 +55,8 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
         break;
     case OP_ADMISSION_ADD: /* never planned */
     case OP_ADMISSION_REMOVE:
+    case OP_ZONE_ADD:
+    case OP_ZONE_REMOVE:
         text_add(&out, "# the main ruleset of pf is the administrator's: see pf.conf(5)\n");
         break;
     default:

@@ -37,7 +37,10 @@ struct reader {
 
 static const char *family_name(uint8_t family)
 {
-    return family == NFPROTO_IPV4 ? "ip" : family == NFPROTO_IPV6 ? "ip6" : NULL;
+    return family == NFPROTO_IPV4   ? "ip"
+           : family == NFPROTO_IPV6 ? "ip6"
+           : family == NFPROTO_INET ? "inet"
+                                    : NULL;
 }
 
 static uint8_t family_number(const char *name)
@@ -52,6 +55,9 @@ static void note_filter_chain(struct reader *reader, struct iptables_filter *fil
         "FORWARD",          "ufw-after-forward",  "ufw-after-input",  "ufw-reject-forward",
         "ufw-reject-input", "ufw6-after-forward", "ufw6-after-input", "ufw6-reject-forward",
         "ufw6-reject-input"};
+    /* firewalld that speaks iptables: its chains are rebuilt with every change. */
+    if (strcmp(chain, "FORWARD_ZONES") == 0)
+        reader->foreign->firewalld = reader->foreign->firewalld_owned = true;
     filter->docker |= strcmp(chain, "DOCKER-USER") == 0;
     filter->ufw |= strcmp(chain, "ufw-after-forward") == 0 || strcmp(chain, "ufw6-after-forward") == 0;
     filter->forward_closed |= drops && strcmp(chain, "FORWARD") == 0;
@@ -59,6 +65,16 @@ static void note_filter_chain(struct reader *reader, struct iptables_filter *fil
     for (size_t i = 0; i < sizeof(read) / sizeof(*read); i++) {
         if (strcmp(chain, read[i]) == 0)
             *vec_push(reader->arena, &reader->places) = (struct place){family, "filter", read[i]};
+    }
+}
+
+static void note_firewalld_chain(struct reader *reader, const char *chain)
+{
+    static const char *const read[] = {"filter_FORWARD", "filter_INPUT"};
+    reader->foreign->firewalld = true;
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(chain, read[i]) == 0)
+            *vec_push(reader->arena, &reader->places) = (struct place){"inet", "firewalld", read[i]};
     }
 }
 
@@ -70,7 +86,10 @@ static int chain_each(const struct nlmsghdr *header, void *data)
     netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_CHAIN_MAX + 1);
     const char *family = family_name(message->nfgen_family);
     bool drops = table[NFTA_CHAIN_POLICY] && ntohl(netlink_u32(table[NFTA_CHAIN_POLICY])) == NF_DROP;
-    if (family && strcmp(netlink_text(table[NFTA_CHAIN_TABLE]), "filter") == 0) {
+    bool inet = message->nfgen_family == NFPROTO_INET;
+    if (inet && strcmp(netlink_text(table[NFTA_CHAIN_TABLE]), "firewalld") == 0) {
+        note_firewalld_chain(reader, netlink_text(table[NFTA_CHAIN_NAME]));
+    } else if (family && !inet && strcmp(netlink_text(table[NFTA_CHAIN_TABLE]), "filter") == 0) {
         int which = message->nfgen_family == NFPROTO_IPV6 ? FILTER_IPV6 : FILTER_IPV4;
         note_filter_chain(reader, &reader->foreign->filters[which], family,
                           netlink_text(table[NFTA_CHAIN_NAME]), drops);
@@ -144,6 +163,28 @@ static int chains_read(struct linux_host *host, struct reader *reader, struct er
     return netlink_dump(&host->netfilter, &message, chain_each, chains_reset, reader, err);
 }
 
+static int table_each(const struct nlmsghdr *header, void *data)
+{
+    struct reader *reader = data;
+    const struct nlattr *table[NFTA_TABLE_MAX + 1];
+    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_TABLE_MAX + 1);
+    if (table[NFTA_TABLE_FLAGS])
+        reader->foreign->firewalld_owned |= ntohl(netlink_u32(table[NFTA_TABLE_FLAGS])) & NFT_TABLE_F_OWNER;
+    return 0;
+}
+
+/* Newer ones keep their table to themselves (NftablesTableOwner in firewalld.conf(5)). */
+static int firewalld_read(struct linux_host *host, struct reader *reader, struct err *err)
+{
+    struct netlink_message message;
+    struct nfgenmsg *header = netlink_start(
+        &message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE), NLM_F_ACK, sizeof(*header));
+    header->nfgen_family = NFPROTO_INET;
+    netlink_put_string(&message, NFTA_TABLE_NAME, "firewalld");
+    int rc = netlink_call(&host->netfilter, &message, table_each, reader, err);
+    return rc == -ENOENT ? 0 : rc;
+}
+
 static int rules_read(struct linux_host *host, struct reader *reader, const struct place *place,
                       struct err *err)
 {
@@ -163,7 +204,7 @@ static int rules_read(struct linux_host *host, struct reader *reader, const stru
 /* ufw's `reject` is a rule of its own chain, and the policy stays as it is. */
 static void note_rejects(struct reader *reader, const struct place *place)
 {
-    const char *chain = strchr(place->chain, '-');
+    const char *chain = strcmp(place->table, "filter") == 0 ? strchr(place->chain, '-') : NULL;
     int which = strcmp(place->family, "ip6") == 0 ? FILTER_IPV6 : FILTER_IPV4;
     if (reader->rules == 0 || !chain)
         return;
@@ -174,6 +215,8 @@ static void note_rejects(struct reader *reader, const struct place *place)
 static int read_all(struct linux_host *host, struct reader *reader, struct err *err)
 {
     int rc = chains_read(host, reader, err);
+    if (rc == 0 && reader->foreign->firewalld)
+        rc = firewalld_read(host, reader, err);
     for (size_t i = 0; rc == 0 && i < reader->places.count; i++) {
         rc = rules_read(host, reader, &reader->places.items[i], err);
         note_rejects(reader, &reader->places.items[i]);
@@ -202,6 +245,8 @@ int admissions_observe(struct linux_host *host, struct arena *arena, struct obse
         return err_wrap(err, "reading other firewalls' chains");
     vec_foreach (&reader.found, found)
         *vec_push(arena, &observed->admissions) = found->admission;
+    if (observed->foreign.firewalld)
+        firewalld_observe(arena, observed);
     observed->foreign.bridged[FILTER_IPV4] = sysctl_on(arena, "/proc/sys/net/bridge/bridge-nf-call-iptables");
     observed->foreign.bridged[FILTER_IPV6] =
         sysctl_on(arena, "/proc/sys/net/bridge/bridge-nf-call-ip6tables");

@@ -68,6 +68,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_ADMISSION_ADD:
     case OP_ADMISSION_REMOVE:
         return admission_apply(host, op, flags, err);
+    case OP_ZONE_ADD:
+    case OP_ZONE_REMOVE:
+        return zone_apply(op, flags, err);
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);

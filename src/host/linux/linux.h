@@ -54,6 +54,9 @@ const char *nft_comment(const struct nlattr *userdata, struct arena *arena);
 int admissions_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                        struct err *err);
 int admission_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* firewalld.c: its zones, where it answers. */
+void firewalld_observe(struct arena *arena, struct observed *observed);
+int zone_apply(const struct op *op, unsigned flags, struct err *err);
 /* nft_trace.c */
 extern const struct host_chain_trace nft_chain_trace;
 /* device.c: looking; device_apply.c: binding, functions. */

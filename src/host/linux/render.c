@@ -271,6 +271,11 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_ADMISSION_REMOVE:
         render_admission(arena, &out, op);
         break;
+    case OP_ZONE_ADD:
+    case OP_ZONE_REMOVE:
+        text_add(&out, "firewall-cmd --quiet --zone=%s --%s-interface=%s\n", quote(arena, op->zone.zone),
+                 op->kind == OP_ZONE_ADD ? "add" : "remove", quote(arena, op->zone.ifname));
+        break;
     case OP_SERVICE_START:
         text_add(&out, "%s\n", shell_join(arena, op->service.argv));
         break;
