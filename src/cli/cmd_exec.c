@@ -1,4 +1,5 @@
-/* cmd_exec.c: `vmwire exec --nic NET… -- CMD…`: wire any program, and become it. */
+/* cmd_exec.c: `vmwire exec --nic NET… -- CMD…`: wire any program, and become it; where taps
+ * outlive it, its parent. */
 #include <errno.h>
 #include <string.h>
 
@@ -65,7 +66,11 @@ int cmd_exec(struct cli *cli, int argc, char **argv)
     status = cli_host(cli);
     if (status != EXIT_DONE)
         return status;
-    if (settle(cli, &err) == 0 && nics_open(&cli->arena, cli->host, &nics, command, &err) == 0)
+    if (settle(cli, &err) < 0 || nics_open(&cli->arena, cli->host, &nics, command, &err) < 0)
+        return cli_fail(cli, &err);
+    if (!cli->host->backend->nic_close)
         exec_nics(&cli->arena, &nics, command, NULL, &err);
+    else if (nics_run(&cli->arena, &nics, command, &status, &err) == 0)
+        return status;
     return cli_fail(cli, &err);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/launch.h"
 #include "engine/machine_dir.h"
 #include "plan/device.h"
 
@@ -161,6 +162,11 @@ void devices_settle(struct engine *engine)
         return;
     vec_foreach (&stale.machines, machine) {
         struct err err = {0};
+        _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+        /* vmm keeps a device as long as it has the machine. */
+        if (engine->host->backend->bhyve &&
+            machine_dir_init(&dir, engine->arena, engine->host, *machine, NULL) == 0)
+            bhyve_machine_clean(engine->host, &dir);
         if (give_back(engine, *machine, &err) < 0)
             engine_note(engine, "machine '%s' has ended, and its device did not come back: %s", *machine,
                         err.text);

@@ -44,6 +44,13 @@ static bool has_nmdm(const struct launch *launch, bool background)
     return serial == SERIAL_SOCKET || (background && serial != SERIAL_OFF);
 }
 
+static void control(const char *machine, const char *order)
+{
+    _cleanup_arena_ struct arena scratch = {0};
+    struct spawn spawn = {.argv = bhyve_control(&scratch, machine, order), .timeout_ms = TOOL_TIMEOUT_MS};
+    spawn_run(&spawn, NULL);
+}
+
 /* A node without a bhyve is left over, and may be destroyed; destroying that of a running one would take the
  * memory from under a guest that is not vmwire's. */
 static int name_check(const struct launch *launch, struct err *err)
@@ -56,8 +63,10 @@ static int name_check(const struct launch *launch, struct err *err)
         return 0;
     int rc = spawn_run(&list, err);
     pid_t pid = rc == 0 ? bhyve_pid_parse(list.output, name) : 0;
-    if (!pid)
+    if (!pid) { /* its devices are free only when it is gone */
+        control(name, BHYVE_DESTROY);
         return rc;
+    }
     return err_set(err, EBUSY,
                    "machine '%s': a bhyve of this name that vmwire did not start runs already "
                    "(pid %d): end it first, or give the machine another name",
@@ -295,13 +304,6 @@ int bhyve_machine_start(struct launch *launch, struct machine_dir *dir, struct e
 }
 
 /* --- stopping */
-
-static void control(const char *machine, const char *order)
-{
-    _cleanup_arena_ struct arena scratch = {0};
-    struct spawn spawn = {.argv = bhyve_control(&scratch, machine, order), .timeout_ms = TOOL_TIMEOUT_MS};
-    spawn_run(&spawn, NULL);
-}
 
 int bhyve_machine_stop(struct machine_dir *dir, const struct process *process, int timeout_ms,
                        enum machine_end *end, struct err *err)

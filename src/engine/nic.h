@@ -71,4 +71,11 @@ int nics_inherit(const struct nics *nics, struct err *err);
 int exec_nics(struct arena *arena, const struct nics *nics, const char *const argv[],
               char *const environment[], struct err *err);
 
+/* The same where a tap does not go with its descriptors (host->backend->nic_close): the program is a child,
+ * with the caller's environment, and signals that would end the caller are passed on to it; when it has ended
+ * the nics are closed, and 0 is returned with its `exit_status`, 128 and the number for a signal.  Errors:
+ * exec_nics's. */
+int nics_run(struct arena *arena, struct nics *nics, const char *const argv[], int *exit_status,
+             struct err *err);
+
 #endif

@@ -332,6 +332,28 @@ static void a_ruleset_loaded_meanwhile_is_left_alone(void **state)
     assert_non_null(strstr(typed, "sysctl net.inet.ip.forwarding=0\n"));
 }
 
+/* pf takes a rule that names no interface of this host, without a word. */
+static void an_uplink_that_is_not_there_is_refused_before_pf_takes_it(void **state)
+{
+    struct world *world = *state;
+    see(world, home, home_routes);
+    see_forwarding(world, "0");
+    see_pf(world, NULL, NULL, NULL);
+    read_file(world, "networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24, uplink: nosuch0}\n");
+    expect_problem(world, "2:51", "nosuch0");
+}
+
+/* The kernel gives one address to two interfaces with rc 0. */
+static void an_address_that_the_host_has_is_no_second_time_given(void **state)
+{
+    struct world *world = *state;
+    see(world, home, home_routes);
+    see_forwarding(world, "0");
+    see_pf(world, NULL, NULL, NULL);
+    read_file(world, "networks:\n  brnat: {mode: nat, subnet: 192.0.2.0/28, uplink: vtnet0}\n");
+    expect_problem(world, "2:30", "overlaps the route 192.0.2.0/24");
+}
+
 /* --- passthrough */
 
 static const char passthrough_yaml[] = "networks:\n  nic1: {mode: passthrough, device: em0}\n"
@@ -395,6 +417,8 @@ int main(void)
         TEST(pf_conf_without_the_anchor_is_refused_with_the_lines_to_add),
         TEST(forwarding_and_a_minimal_ruleset_are_put_back_by_the_last),
         TEST(a_ruleset_loaded_meanwhile_is_left_alone),
+        TEST(an_uplink_that_is_not_there_is_refused_before_pf_takes_it),
+        TEST(an_address_that_the_host_has_is_no_second_time_given),
         TEST(an_idle_nic_goes_to_ppt_and_comes_back),
         TEST(a_nic_that_ppt_has_since_boot_stays_there),
     };

@@ -88,3 +88,12 @@ def test_nat_without_an_uplink_needs_one_named(tmp_path):
 def test_what_cannot_be_planned_is_a_wrong_command_line(arguments, word):
     done = vmwire("-c", os.path.join(EXAMPLES, "article.yaml"), "plan", *arguments)
     assert done.returncode == 2 and word in done.stderr
+
+
+def test_nothing_looks_at_a_taps_node():
+    """Opening /dev/tapN, and even looking at it, makes a tap that nobody takes away (net.link.tap.devfs_cloning)."""
+    for folder, _, names in os.walk(os.path.join(SOURCE, "src")):
+        for name in names:
+            with open(os.path.join(folder, name)) as source:
+                text = source.read()
+            assert '"/dev/tap' not in text and "net.link.tap" not in text, name
