@@ -290,7 +290,10 @@ static void networks_add(struct builder *builder)
         if (!end || strcmp(end, "/record") != 0)
             continue;
         const char *network = arena_strndup(arena, name, (size_t)(end - name));
-        if (!network_known(builder, network))
+        struct record record;
+        bool bridged = record_read(arena, builder->observed, network, &record, NULL) < 0 ||
+                       record.mode != NETWORK_PASSTHROUGH;
+        if (bridged && !network_known(builder, network))
             network_add(builder, network);
     }
 }

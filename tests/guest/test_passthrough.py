@@ -206,6 +206,8 @@ def test_a_machine_that_is_stopped_gives_its_nic_back(outer, used):
     assert devices(outer)[1][N1]["machine"] == "vm1"
     told = json.loads(outer.run([VMWIRE, "status", "--json"])[1])
     assert "vm1" in json.dumps(told["machines"])
+    drawn = json.loads(outer.run([VMWIRE, "map", "--json"])[1])
+    assert {"from": "device:n1", "to": "machine:vm1", "broken": False} in drawn["edges"]
     vmwire(outer, "stop", "vm1", "--timeout", "0")
     same(outer, used)
 
@@ -260,6 +262,8 @@ def test_bind_up_holds_the_nic_until_down(outer, used):
     gone(outer)
     assert "away" == devices(outer)[1][N1]["verdict"]
     vmwire(outer, "plan", "--exit-code")
+    drawn = json.loads(outer.run([VMWIRE, "map", "--json"])[1])
+    assert [(node["id"], node["state"]) for node in drawn["nodes"]] == [("segment:n1", "fine"), ("device:n1", "fine")]
     vmwire(outer, "start", "vm1")
     vmwire(outer, "stop", "vm1", "--timeout", "0")
     outer.wait_for("! pgrep -x vmwire")

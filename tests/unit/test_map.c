@@ -199,6 +199,16 @@ static void test_a_bridge_that_is_gone_is_known_by_its_record(void **state)
     assert_non_null(strstr(edges(world), "! nat:brnat bridge:brnat\n"));
 }
 
+/* `bind: up`: there is a record, and never was a bridge. */
+static void test_a_bound_device_misses_no_bridge(void **state)
+{
+    struct world *world = *state;
+    add_file(world, "/run/vmwire/network/nic1/record", "mode passthrough\n");
+    build(world);
+    assert_int_equal(not_fine(world), 0);
+    assert_null(strstr(edges(world), "bridge:nic1"));
+}
+
 static void test_findings_are_drawn_where_they_are(void **state)
 {
     struct world *world = *state;
@@ -285,6 +295,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_three_schemes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_broken_parts_carry_their_reasons, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_bridge_that_is_gone_is_known_by_its_record, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_bound_device_misses_no_bridge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_findings_are_drawn_where_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_the_file_has_and_the_host_has_not, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_guests_become_one_box_and_broken_ones_stay_out, setup,
