@@ -2,6 +2,7 @@
 #include "cli/change.h"
 
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -48,12 +49,24 @@ static void show_step(void *context, const struct op *op, size_t index, size_t c
 static void show_note(void *context, const char *text)
 {
     const struct cli *cli = context;
-    fprintf(stderr, "%s: %s\n", cli->program, text);
+    cli_lines(cli, text);
+}
+
+static void log_note(void *context, const char *text)
+{
+    const struct cli *cli = context;
+    openlog(cli->program, LOG_PID, LOG_DAEMON);
+    for (const char *line = text; *line;) {
+        int length = (int)strcspn(line, "\n");
+        syslog(LOG_WARNING, "%.*s", length, line);
+        line += length + (line[length] == '\n');
+    }
+    closelog();
 }
 
 struct engine_listener change_listener(struct cli *cli)
 {
-    return (struct engine_listener){.context = cli, .step = show_step, .note = show_note};
+    return (struct engine_listener){.context = cli, .step = show_step, .note = show_note, .log = log_note};
 }
 
 static int make_plan(struct cli *cli, struct engine *engine, const char *const *names, bool down,
@@ -66,7 +79,7 @@ static int make_plan(struct cli *cli, struct engine *engine, const char *const *
                 : engine_plan_up(engine, &cli->model, names, &cli->problems, plan, err);
 }
 
-int change_host(struct cli *cli, const char *const *names, bool down)
+int change_host(struct cli *cli, const char *const *names, bool down, const struct guard_request *guard)
 {
     struct err err = {0};
     struct engine_listener listener = change_listener(cli);
@@ -75,16 +88,21 @@ int change_host(struct cli *cli, const char *const *names, bool down)
     if (engine_lock(&engine, LOCK_WAIT_MS, &err) < 0)
         return cli_fail(cli, &err);
     struct plan plan;
+    bool pending = false;
     if (make_plan(cli, &engine, names, down, &plan, &err) < 0)
         return cli_fail(cli, &err);
     int status = cli_problems(cli);
     if (status != EXIT_DONE)
         return status;
-    if (engine_check_programs(&engine, &plan, &err) < 0 || engine_apply(&engine, &plan, &err) < 0) {
+    if (engine_check_programs(&engine, &plan, &err) < 0 ||
+        engine_change(&engine, &plan, guard, &pending, &err) < 0) {
         if (!cli->verbose && isatty(STDERR_FILENO))
             fputs("\r\033[K", stderr);
         return cli_fail(cli, &err);
     }
+    if (pending)
+        fprintf(stderr, "%s: undone in %d s unless you confirm it, from here or elsewhere: %s confirm\n",
+                cli->program, guard->confirm_ms / 1000, cli->program);
     if (!down && engine_tell_refusals(&engine, &cli->model, names, &err) < 0)
         return cli_fail(cli, &err);
     if (plan.steps.count)

@@ -3,7 +3,7 @@
 #define VMWIRE_CLI_CHANGE_H
 
 #include "cli/cli.h"
-#include "engine/engine.h"
+#include "engine/guard.h"
 
 /* argv[1…] are names of networks: NULL when none is given.  Sets *names; EXIT_DONE or a usage error that
  * names the nearest network of the file. `known_only`: they must be in the file. */
@@ -12,7 +12,7 @@ int change_names(struct cli *cli, int argc, char **argv, bool known_only, const 
 /* A listener that prints: notes always, each operation with -v, a progress line on a terminal. */
 struct engine_listener change_listener(struct cli *cli);
 
-/* Lock, observe, plan and apply.  `down` needs no file; else cli->model has been read. */
-int change_host(struct cli *cli, const char *const *names, bool down);
+/* Lock, observe, plan and apply, guarded.  `down` needs no file; else cli->model has been read. */
+int change_host(struct cli *cli, const char *const *names, bool down, const struct guard_request *guard);
 
 #endif

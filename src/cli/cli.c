@@ -11,8 +11,9 @@
 #include "config/config.h"
 #include "host/fake/fault.h"
 
-static void print_lines(const char *program, const char *text)
+void cli_lines(const struct cli *cli, const char *text)
 {
+    const char *program = cli->program;
     for (const char *rest = text; *rest;) {
         size_t length = strcspn(rest, "\n");
         fprintf(stderr, "%s: %.*s\n", program, (int)length, rest);
@@ -23,7 +24,7 @@ static void print_lines(const char *program, const char *text)
 int cli_fail(struct cli *cli, const struct err *err)
 {
     fflush(stdout);
-    print_lines(cli->program, *err->text ? err->text : "failed without a reason; please report this");
+    cli_lines(cli, *err->text ? err->text : "failed without a reason; please report this");
     return EXIT_REFUSED;
 }
 
@@ -33,7 +34,7 @@ int cli_usage(struct cli *cli, const char *format, ...)
     va_start(args, format);
     const char *text = arena_vprintf(&cli->arena, format, args);
     va_end(args);
-    print_lines(cli->program, text);
+    cli_lines(cli, text);
     if (cli->command)
         fprintf(stderr, "usage: %s %s %s\n", cli->program, cli->command->name, cli->command->arguments);
     else

@@ -46,7 +46,9 @@ struct command {
 
 extern const struct command commands[]; /* ends with a NULL name; hidden commands have a NULL summary */
 
-/* Print "vmwire: TEXT" (every line of it) to standard error and return EXIT_REFUSED. */
+/* Print "vmwire: TEXT" (every line of it) to standard error. */
+void cli_lines(const struct cli *cli, const char *text);
+/* The same with what went wrong, and return EXIT_REFUSED. */
 int cli_fail(struct cli *cli, const struct err *err);
 /* The same for a wrong command line, followed by the command's usage line; returns EXIT_USAGE. */
 int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -97,7 +99,7 @@ size_t cli_width(const char *text);
 
 /* clang-format off */
 #define CLI_COMMANDS(X) \
-    X(args) X(capture) X(check) X(completion) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(map) X(plan) X(probe) X(run) X(start) \
+    X(args) X(capture) X(check) X(completion) X(confirm) X(console) X(devices) X(down) X(exec) X(help) X(lab) X(leases) X(map) X(plan) X(probe) X(run) X(start) \
     X(status) X(stop) X(trace) X(up) X(version) X(dhcp_event)
 /* clang-format on */
 

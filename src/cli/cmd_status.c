@@ -284,6 +284,10 @@ static void print_json(struct cli *cli, const struct status *status, const struc
     vec_foreach (&status->host_drift, text)
         json_string(&json, NULL, *text);
     json_array_close(&json);
+    if (status->confirm_ms < 0)
+        json_null(&json, "confirm_ms");
+    else
+        json_integer(&json, "confirm_ms", status->confirm_ms);
     json_object_close(&json);
     fputs(text_get(&out), stdout);
 }

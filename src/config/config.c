@@ -23,6 +23,12 @@ const struct section section_file = {
         {.name = "machines",
          .take = machines_take,
          .takes = "machines by name, such as 'vm0: {memory: 1G, nics: [{network: brnat}]}'"},
+        {.name = "guard_ms",
+         .take = key_number,
+         .offset = offsetof(struct model, guard_ms),
+         .pos_offset = offsetof(struct model, guard_ms_pos),
+         .max = GUARD_MAX_MS,
+         .takes = "milliseconds, 0 to 600000 (10 minutes)"},
         {0}}};
 
 /* Returns false when part of the file was not read, so that checks across entries would mislead. */

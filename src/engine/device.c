@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/guard.h"
 #include "engine/launch.h"
 #include "engine/machine_dir.h"
 #include "plan/device.h"
@@ -108,7 +109,8 @@ int devices_take(struct host *host, struct arena *arena, const struct model *mod
         rc = give_back(&engine, machine->name, err);
     if (rc == 0)
         rc = take_plan(&engine, model, machine, &plan, addresses, err);
-    return rc == 0 ? engine_apply(&engine, &plan, err) : rc;
+    struct guard_request guard = {.guard_ms = model_guard_ms(model)};
+    return rc == 0 ? engine_change(&engine, &plan, &guard, NULL, err) : rc;
 }
 
 int devices_return(struct host *host, struct arena *arena, const char *machine, struct err *err)

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/spawn.h"
+#include "engine/confirm.h"
 #include "engine/device.h"
 #include "engine/journal.h"
 #include "host/profile.h"
@@ -21,7 +22,8 @@
 void engine_init(struct engine *engine, struct arena *arena, struct host *host,
                  const struct engine_listener *listener)
 {
-    *engine = (struct engine){.arena = arena, .host = host, .listener = listener, .lock_fd = -1};
+    *engine =
+        (struct engine){.arena = arena, .host = host, .listener = listener, .lock_fd = -1, .confirm_ms = -1};
 }
 
 void engine_note(struct engine *engine, const char *format, ...)
@@ -88,7 +90,7 @@ static int run_dir_open(const char *path, struct err *err)
     return fd_steal(&fd);
 }
 
-/* One try: the locked descriptor, -EWOULDBLOCK when somebody has it, -EAGAIN when the directory went
+/* One try: the locked descriptor, -EWOULDBLOCK when somebody has it, -ESTALE when the directory went
  * meanwhile. */
 static int lock_try(const char *path, struct err *err)
 {
@@ -99,9 +101,11 @@ static int lock_try(const char *path, struct err *err)
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? -EWOULDBLOCK : err_errno(err, errno, "locking '%s'", path);
     if (!still_there(fd, path))
-        return -EAGAIN;
+        return -ESTALE;
     return fd_steal(&fd);
 }
+
+enum { ASK_EVERY_MS = 100, READER_WAIT_MS = 900 };
 
 static int lock_wait(const char *path, int wait_ms, struct err *err)
 {
@@ -109,10 +113,17 @@ static int lock_wait(const char *path, int wait_ms, struct err *err)
         int rc = lock_try(path, err);
         if (rc >= 0)
             return rc;
-        if (rc == -EAGAIN || (rc == -ENOENT && waited_ms < wait_ms))
+        if (rc == -ESTALE || (rc == -ENOENT && waited_ms < wait_ms))
             continue;
         if (rc != -EWOULDBLOCK)
             return rc;
+        int left_ms;
+        if (waited_ms % ASK_EVERY_MS == 0 && confirm_pending(path, &left_ms))
+            return err_set(
+                err, EBUSY,
+                "an earlier change waits to be confirmed, and is undone in %d s: 'vmwire confirm' keeps "
+                "it, 'vmwire confirm --undo' undoes it now",
+                left_ms / 1000);
         if (waited_ms >= wait_ms)
             return err_set(err, EBUSY,
                            "another vmwire is changing this host's network (it holds the lock on '%s')",
@@ -129,6 +140,7 @@ static int roll_back(struct engine *engine, struct err *err)
     int rc = journal_roll_back(engine->host, engine->arena, run_dir, &undone, err);
     if (rc < 0)
         return err_wrap(err, "rolling back an interrupted change");
+    unlink(confirm_path(engine->arena, run_dir));
     if (undone)
         engine_note(engine, "an earlier vmwire was interrupted: its %zu operation%s %s been undone", undone,
                     undone == 1 ? "" : "s", undone == 1 ? "has" : "have");
@@ -154,9 +166,19 @@ int engine_settle(struct engine *engine, struct err *err)
     const char *run_dir = engine->host->backend->run_dir;
     if (access(arena_printf(engine->arena, "%s/journal", run_dir), F_OK) < 0 && !devices_stale(engine))
         return 0;
-    int rc = lock_try(run_dir, err);
-    if (rc == -EWOULDBLOCK || rc == -EAGAIN || rc == -EPERM)
-        return 0; /* a change is under way, or the caller may not make one: what is read is what is */
+    if (confirm_pending(run_dir, &engine->confirm_ms)) {
+        engine_note(engine,
+                    "a change waits to be confirmed, and is undone in %d s: 'vmwire confirm' keeps it",
+                    engine->confirm_ms / 1000);
+        return 0;
+    }
+    engine->confirm_ms = -1;
+    int rc = lock_wait(run_dir, READER_WAIT_MS, err);
+    if (rc == -EBUSY)
+        engine_note(engine,
+                    "another vmwire is changing this host's network: what is shown may be half of it");
+    if (rc == -EBUSY || rc == -EPERM)
+        return 0; /* or the caller may not make a change: what is read is what is */
     if (rc < 0)
         return rc;
     engine->lock_fd = rc;
@@ -286,52 +308,4 @@ int engine_check_programs(struct engine *engine, const struct plan *plan, struct
                        package_of(profile, program));
     }
     return 0;
-}
-
-/* "network 'brnat': starting dnsmasq for 'brnat': …" */
-static int wrap_failure(struct engine *engine, const struct op *op, struct err *err)
-{
-    err_wrap(err, "%s", op_describe(engine->arena, op));
-    return op->network && *op->network ? err_wrap(err, "network '%s'", op->network) : err->code;
-}
-
-static int fail_and_roll_back(struct engine *engine, struct journal *journal, struct err *err)
-{
-    size_t undone = 0;
-    struct err failure = {0};
-    journal_close(journal);
-    int rc =
-        journal_roll_back(engine->host, engine->arena, engine->host->backend->run_dir, &undone, &failure);
-    if (rc < 0) {
-        err_append(err, "and rolling back did not succeed: %s", failure.text);
-        err_append(err, "the journal '%s' is kept: the next vmwire command tries again", journal->path);
-    } else {
-        err_append(err, "nothing is changed: what had been done was rolled back");
-    }
-    return err->code;
-}
-
-int engine_apply(struct engine *engine, const struct plan *plan, struct err *err)
-{
-    if (plan->steps.count == 0)
-        return 0;
-    struct journal journal = {.fd = -1};
-    int rc = journal_open(&journal, engine->arena, engine->host->backend->run_dir, err);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        const struct step *step = &plan->steps.items[i];
-        if (engine->listener && engine->listener->step)
-            engine->listener->step(engine->listener->context, &step->op, i, plan->steps.count);
-        rc = journal_add(&journal, engine->arena, &step->undo, err);
-        if (rc == 0)
-            rc = engine->host->backend->apply(engine->host, &step->op, 0, err);
-        if (rc < 0) {
-            wrap_failure(engine, &step->op, err);
-            return fail_and_roll_back(engine, &journal, err);
-        }
-    }
-    rc = journal_commit(&journal, err);
-    journal_close(&journal);
-    return rc;
 }

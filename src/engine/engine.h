@@ -19,6 +19,8 @@ struct engine_listener {
     void (*step)(void *context, const struct op *op, size_t index, size_t count);
     /* Something worth saying: a rolled-back earlier change, an address kept. */
     void (*note)(void *context, const char *text);
+    /* The same, where perhaps nobody is there any more to be told: for the system's log. */
+    void (*log)(void *context, const char *text);
 };
 
 struct engine {
@@ -27,6 +29,7 @@ struct engine {
     const struct engine_listener *listener; /* may be NULL */
     struct observed observed;               /* filled by engine_observe */
     int lock_fd;                            /* -1 while not locked */
+    int confirm_ms; /* a change waits to be confirmed, for so long yet (engine_settle); -1: none */
 };
 
 /* Start with this, so that engine_close can be a cleanup. */
@@ -37,12 +40,13 @@ void engine_close(struct engine *engine);
 
 /* Take the exclusive lock that every change is made under: flock(2) on the run directory, which is made
  * (0700) when it is not there.  Waits at most `wait_ms` for another vmwire.  Then rolls back what a killed
- * vmwire left in the journal, and says so through the listener.  Errors: -EBUSY with the other's process,
- * -EPERM, what the roll-back met. */
+ * vmwire left in the journal, and says so through the listener.  Errors: -EBUSY, at once when the other waits
+ * to be confirmed; -EPERM, what the roll-back met. */
 int engine_lock(struct engine *engine, int wait_ms, struct err *err);
 
 /* For commands that only read: roll back what a killed vmwire left, when there is something and nobody holds
- * the lock. */
+ * the lock.  A change that is under way is waited for, at most a second; one that waits to be confirmed is
+ * not. Either is said through the listener. */
 int engine_settle(struct engine *engine, struct err *err);
 
 /* Say something through the listener; printf. */

@@ -10,7 +10,7 @@
 
 enum { JOURNAL_SIZE_MAX = 64 * 1024 * 1024 };
 
-static const char *journal_path(struct arena *arena, const char *run_dir)
+const char *journal_path(struct arena *arena, const char *run_dir)
 {
     return arena_printf(arena, "%s/journal", run_dir);
 }

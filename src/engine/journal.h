@@ -17,6 +17,8 @@ struct journal {
     const char *path;
 };
 
+/* RUN/journal */
+const char *journal_path(struct arena *arena, const char *run_dir);
 /* Open a new one; -EEXIST when one is there. */
 int journal_open(struct journal *journal, struct arena *arena, const char *run_dir, struct err *err);
 /* Append the undo of an operation that is about to be tried; an operation of kind OP_NONE is passed over. */

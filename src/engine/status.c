@@ -194,7 +194,7 @@ static void forgive_forwarding(struct status *status)
 int engine_status(struct engine *engine, const struct model *model, struct problems *problems,
                   struct status *status, struct err *err)
 {
-    *status = (struct status){0};
+    *status = (struct status){.confirm_ms = engine->confirm_ms};
     int rc = engine_observe(engine, HOST_OBSERVE_ALL, err);
     if (rc < 0)
         return rc;

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "host/reach.h"
 #include "model/model.h"
 #include "model/state.h"
 #include "plan/op.h"
@@ -138,6 +139,10 @@ struct host_backend {
     int (*traffic_get)(struct host *host, const char *ifname, struct traffic *traffic, struct err *err);
     /* How the firewall's chains judge a nic's packets (host/chain_trace.h); NULL: not told on this host. */
     const struct host_chain_trace *chain_trace;
+    /* Who answers this host (host/reach.h)? */
+    int (*reach)(struct host *host, const struct reach_request *request, struct err *err);
+    /* Asking is over: close what it kept open; NULL where it keeps nothing. */
+    void (*reach_end)(struct host *host);
     /* Start such a guest; guest_end ends it.  NULL where this host has none. */
     int (*guest_start)(struct host *host, const struct guest_request *request, struct guest *guest,
                        struct err *err);

@@ -25,6 +25,11 @@ struct machine *machine_find(const struct model *model, const char *name)
     return NULL;
 }
 
+int model_guard_ms(const struct model *model)
+{
+    return model->guard_ms_pos.line ? (int)model->guard_ms : GUARD_DEFAULT_MS;
+}
+
 struct prefix network_host_address(const struct network *network)
 {
     struct prefix address = prefix_network(&network->subnet);

@@ -11,6 +11,8 @@
 #include "model/problem.h"
 #include "model/state.h"
 
+enum { GUARD_DEFAULT_MS = 10000, GUARD_MAX_MS = 600000 };
+
 /* An interface name has 1 to 15 bytes (IFNAMSIZ - 1, <net/if.h>). */
 enum { NAME_MAX_LENGTH = 15, MACHINE_NAME_MAX_LENGTH = 63, NIC_QUEUES_MAX = 16 };
 
@@ -142,12 +144,17 @@ struct machine {
 struct model {
     VEC(struct network) networks;
     VEC(struct machine) machines;
+    unsigned guard_ms;       /* as given; model_guard_ms has the default */
+    struct pos guard_ms_pos; /* line 0: not given */
     const char *directory; /* absolute path of the file's directory; relative paths in the file start here */
 };
 
 /* The entry by name, or NULL. */
 struct network *network_find(const struct model *model, const char *name);
 struct machine *machine_find(const struct model *model, const char *name);
+
+/* How long those by whom the host is reached have for answering after a change; 0: they are not asked. */
+int model_guard_ms(const struct model *model);
 
 /* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
 struct prefix network_host_address(const struct network *network);

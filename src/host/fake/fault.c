@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 
@@ -12,14 +13,21 @@ struct fault_host {
     struct host host;
     struct host_backend backend;
     const struct host_backend *real;
-    bool after, kill, tolerant;
+    bool after, kill, tolerant, caller, guard;
+    pid_t opener; /* the process that opened the host: the caller, when a guard applies */
     long at, count;
 };
 
 static int fire(const struct fault_host *fault, const struct op *op, struct err *err)
 {
-    if (fault->kill)
-        raise(SIGKILL);
+    if (fault->kill) {
+        bool one = fault->caller || fault->guard;
+        if (getpid() != fault->opener && (!one || fault->caller))
+            kill(fault->opener, SIGKILL);
+        if (!one || fault->guard || getpid() == fault->opener)
+            raise(SIGKILL);
+        return 0;
+    }
     return err_set(err, EIO, "a fault was injected at operation %ld (%s)", fault->count,
                    op_kind_name(op->kind));
 }
@@ -33,8 +41,11 @@ static int fault_apply(struct host *host, const struct op *op, unsigned flags, s
     if (!(flags & HOST_APPLY_TOLERANT) == fault->tolerant)
         return fault->real->apply(host, op, flags, err);
     fault->count++;
-    if (fault->count == fault->at && !fault->after)
-        return fire(fault, op, err);
+    if (fault->count == fault->at && !fault->after) {
+        int rc = fire(fault, op, err);
+        if (rc < 0)
+            return rc;
+    }
     int rc = fault->real->apply(host, op, flags, err);
     return rc == 0 && fault->count == fault->at ? fire(fault, op, err) : rc;
 }
@@ -60,6 +71,9 @@ int host_fault_wrap(struct host *host, struct err *err)
     wanted += fault->tolerant ? 9 : 0;
     const char *space = strchr(wanted, ' ');
     fault->kill = strncmp(wanted, "kill-", 5) == 0;
+    fault->caller = strncmp(wanted, "kill-caller-", 12) == 0;
+    fault->guard = strncmp(wanted, "kill-guard-", 11) == 0;
+    fault->opener = getpid();
     fault->after = strstr(wanted, "-after") != NULL;
     fault->at = space ? strtol(space, NULL, 10) : 0;
     fault->real = host->backend;

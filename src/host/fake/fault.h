@@ -6,9 +6,10 @@
 #include "host/host.h"
 
 /* Wrap `host` as the environment variable VMWIRE_FAULT says: "fail-before N", "fail-after N" (-EIO; the
- * operation was done), "kill-before N", "kill-after N" (SIGKILL).  N counts the operations applied from 1;
- * rolling back and giving back do not count, and with "tolerant-" in front nothing else.  One host of a
- * process can be wrapped. */
+ * operation was done), "kill-before N", "kill-after N" (SIGKILL to all of this vmwire;
+ * "kill-caller-…" and "kill-guard-…" to one of the two, where a guard makes the change).  N counts the
+ * operations applied from 1; rolling back and giving back do not count, and with "tolerant-" in front nothing
+ * else.  One host of a process can be wrapped. */
 int host_fault_wrap(struct host *host, struct err *err);
 
 #endif

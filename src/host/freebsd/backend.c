@@ -123,6 +123,13 @@ static int lease_apply(struct host *host, const char *ifname, const struct prefi
     return err_set(err, ENOTSUP, "the lease of '%s': FreeBSD's dhclient sets it by itself", ifname);
 }
 
+/* Neighbours are asked by ICMP echo, which does not get there without ARP or neighbour discovery. */
+static int freebsd_reach(struct host *host, const struct reach_request *request, struct err *err)
+{
+    (void)host;
+    return reach_ask(request, NULL, err);
+}
+
 static const struct host_backend freebsd_backend = {
     .name = "freebsd",
     .run_dir = FREEBSD_RUN_DIR,
@@ -140,6 +147,7 @@ static const struct host_backend freebsd_backend = {
     .service_user = service_user,
     .listener_find = listener_find,
     .lease_apply = lease_apply,
+    .reach = freebsd_reach,
 };
 
 int host_open(struct host **host, struct err *err)

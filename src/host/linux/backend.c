@@ -14,6 +14,7 @@ static void linux_close(struct host *base)
     struct linux_host *host = (struct linux_host *)base;
     netlink_close(&host->route);
     netlink_close(&host->netfilter);
+    linux_reach_end(base);
     nft_close(host);
     free(host);
 }
@@ -181,6 +182,8 @@ static const struct host_backend linux_backend = {
     .lease_apply = lease_apply,
     .traffic_get = traffic_get,
     .chain_trace = &nft_chain_trace,
+    .reach = linux_reach,
+    .reach_end = linux_reach_end,
     .guest_start = guest_start,
     .guest_end = guest_end,
 };
@@ -191,6 +194,7 @@ int host_open(struct host **host, struct err *err)
     if (!made)
         return err_errno(err, ENOMEM, "opening the host");
     made->host.backend = &linux_backend;
+    made->neighbours[0] = made->neighbours[1] = -1;
     int rc = netlink_open(&made->route, NETLINK_ROUTE, err);
     if (rc < 0) {
         free(made);

@@ -12,6 +12,7 @@ struct linux_host {
     struct netlink route;     /* NETLINK_ROUTE */
     struct netlink netfilter; /* NETLINK_NETFILTER, for reading */
     struct nft_ctx *nft;      /* for writing; made at first use */
+    int neighbours[2];        /* neighbour.c's sockets; -1: not open */
 };
 
 /* rtnl_observe.c */
@@ -73,6 +74,10 @@ const char *process_user(struct host *host);
 
 /* tap.c */
 int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
+
+/* neighbour.c: reach and reach_end of host.h */
+int linux_reach(struct host *host, const struct reach_request *request, struct err *err);
+void linux_reach_end(struct host *host);
 
 /* guest.c: guest_start and guest_end of host.h */
 int guest_start(struct host *host, const struct guest_request *request, struct guest *guest, struct err *err);
