@@ -76,7 +76,7 @@ static bool carries_default_route(const struct planner *planner, const char *ifn
 static void check_unmovable(struct planner *planner, const struct network *network)
 {
     vec_foreach (&planner->observed->routes, route) {
-        if (route->unmovable && route_moves(route, network->uplink))
+        if (route->unmovable && route_moves(planner->observed, route, network->uplink))
             problem_add(
                 planner->problems, network->uplink_pos,
                 "network '%s': the route %s on '%s' has attributes that vmwire cannot move and put back "
@@ -91,7 +91,8 @@ static void check_static(struct planner *planner, const struct network *network)
 {
     const struct prefix *fixed = &network->address_prefix;
     vec_foreach (&planner->observed->routes, route) {
-        if (route->to.length != 0 || route->table != TABLE_MAIN || !route_moves(route, network->uplink) ||
+        if (route->to.length != 0 || route->table != TABLE_MAIN ||
+            !route_moves(planner->observed, route, network->uplink) ||
             prefix_contains(fixed, &route->gateway))
             continue;
         if (route->to.ip.family == fixed->ip.family)

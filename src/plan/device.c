@@ -279,7 +279,7 @@ static const char *lost_fault(struct arena *arena, const struct observed *observ
                 link->name, link->kind, ifname);
     }
     vec_foreach (&observed->routes, route) {
-        if (route->unmovable && route_moves(route, ifname))
+        if (route->unmovable && route_moves(observed, route, ifname))
             return arena_printf(
                 arena,
                 "the route %s on %s has attributes that could not be put back (several next hops, or "

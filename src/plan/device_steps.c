@@ -78,9 +78,12 @@ static void former_interface(struct planner *planner, struct device_record *reco
         if (address_moves(address, link->name))
             device_former_add(planner, record, (struct op){.kind = OP_ADDRESS_ADD, .address = *address});
     }
-    vec_foreach (&observed->routes, route) {
-        if (route_moves(route, link->name) && !route->unmovable)
-            device_former_add(planner, record, (struct op){.kind = OP_ROUTE_ADD, .route = *route});
+    for (int by_gateway = 0; by_gateway < 2; by_gateway++) { /* which is reached by those without one */
+        vec_foreach (&observed->routes, route) {
+            if (route_moves(observed, route, link->name) && !route->unmovable &&
+                ip_is_set(&route->gateway) == by_gateway)
+                device_former_add(planner, record, (struct op){.kind = OP_ROUTE_ADD, .route = *route});
+        }
     }
 }
 

@@ -43,7 +43,7 @@ void device_network_up(struct planner *planner, const struct passage *passage);
 void device_network_down(struct planner *planner, const char *name);
 /* The addresses and routes that a takeover of this interface would move. */
 bool address_moves(const struct address *address, const char *ifname);
-bool route_moves(const struct route *route, const char *ifname);
+bool route_moves(const struct observed *observed, const struct route *route, const char *ifname);
 /* A network's address mode with the default worked out. */
 enum address_mode address_mode_of(const struct network *network, const struct observed *observed,
                                   const struct record *now);

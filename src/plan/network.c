@@ -336,18 +336,19 @@ static void give_routes_back(struct planner *planner, const struct passage *pass
 }
 
 /* A route on the bridge that neither vmwire nor a DHCP client made: it goes with the host's addresses. */
-static bool routed_by_hand(const struct passage *passage, const struct route *route)
+static bool routed_by_hand(const struct planner *planner, const struct passage *passage,
+                           const struct route *route)
 {
     struct op op = {.kind = OP_ROUTE_ADD, .route = *route};
-    return route_moves(route, passage->name) && !record_makes(&passage->now, &op) && !route->unmovable &&
-           route->protocol != ROUTE_DHCP;
+    return route_moves(planner->observed, route, passage->name) && !record_makes(&passage->now, &op) &&
+           !route->unmovable && route->protocol != ROUTE_DHCP;
 }
 
 static void give_foreign_routes_back(struct planner *planner, const struct passage *passage,
                                      const char *uplink)
 {
     vec_foreach (&planner->observed->routes, route) {
-        if (!routed_by_hand(passage, route))
+        if (!routed_by_hand(planner, passage, route))
             continue;
         struct route moved = *route;
         moved.ifname = uplink;
@@ -361,6 +362,15 @@ static void give_foreign_routes_back(struct planner *planner, const struct passa
     }
 }
 
+static bool formerly_up(const struct passage *passage)
+{
+    vec_foreach (&passage->now.former, op) {
+        if (op->kind == OP_LINK_SET)
+            return op->link.up;
+    }
+    return false;
+}
+
 static void give_uplink_back(struct planner *planner, const struct passage *passage)
 {
     const char *name = passage->now.uplink;
@@ -372,6 +382,8 @@ static void give_uplink_back(struct planner *planner, const struct passage *pass
                   passage->name, name);
         return;
     }
+    if (!uplink->up && formerly_up(passage)) /* else its routes could not be put back */
+        set_up(planner, passage, name, true);
     if (!bare_ports(planner))
         give_addresses_back(planner, passage, name);
     if (strcmp(uplink->master, passage->name) == 0)
@@ -410,7 +422,7 @@ static void strip_routes(struct planner *planner, const struct passage *passage)
             change_route(planner, passage, &op->route, false);
     }
     vec_foreach (&planner->observed->routes, route) {
-        bool by_hand = bare && uplink && !passage->want.mode && routed_by_hand(passage, route);
+        bool by_hand = bare && uplink && !passage->want.mode && routed_by_hand(planner, passage, route);
         if (by_hand || (lease_ends(planner, passage) && route->protocol == ROUTE_DHCP &&
                         text_equal(route->ifname, passage->name)))
             change_route(planner, passage, route, false);

@@ -12,12 +12,28 @@ bool address_moves(const struct address *address, const char *ifname)
     return strcmp(address->ifname, ifname) == 0 && !address->kernel && !ip_is_link_local(&address->prefix.ip);
 }
 
-/* The kernel makes the routes of protocol `kernel` itself, with the address; those from router advertisements
- * are learned again by the bridge. */
-bool route_moves(const struct route *route, const char *ifname)
+enum { IFA_FLAG_NOPREFIXROUTE = 0x200 };
+
+/* The kernel makes the routes of protocol `kernel` itself, with the address; but NetworkManager has it make
+ * none, and adds its own under the kernel's name. */
+static bool kernel_makes(const struct observed *observed, const struct route *route)
 {
-    return route->ifname && strcmp(route->ifname, ifname) == 0 && route->protocol != ROUTE_KERNEL &&
-           route->protocol != ROUTE_RA;
+    if (route->protocol != ROUTE_KERNEL)
+        return false;
+    vec_foreach (&observed->addresses, address) {
+        struct prefix network = prefix_network(&address->prefix);
+        if (address_moves(address, route->ifname) && (address->flags & IFA_FLAG_NOPREFIXROUTE) &&
+            prefix_equal(&network, &route->to))
+            return false;
+    }
+    return true;
+}
+
+/* Those from router advertisements are learned again by the bridge. */
+bool route_moves(const struct observed *observed, const struct route *route, const char *ifname)
+{
+    return route->ifname && strcmp(route->ifname, ifname) == 0 && route->protocol != ROUTE_RA &&
+           !kernel_makes(observed, route);
 }
 
 enum address_mode address_mode_of(const struct network *network, const struct observed *observed,
@@ -52,10 +68,13 @@ static void former_from_host(struct planner *planner, struct passage *passage, c
             *vec_push(planner->arena, &want->former) =
                 (struct op){.kind = OP_ADDRESS_ADD, .network = passage->name, .address = *address};
     }
-    vec_foreach (&planner->observed->routes, route) {
-        if (route_moves(route, uplink->name))
-            *vec_push(planner->arena, &want->former) =
-                (struct op){.kind = OP_ROUTE_ADD, .network = passage->name, .route = *route};
+    for (int by_gateway = 0; by_gateway < 2; by_gateway++) { /* which is reached by those without one */
+        vec_foreach (&planner->observed->routes, route) {
+            if (route_moves(planner->observed, route, uplink->name) &&
+                ip_is_set(&route->gateway) == by_gateway)
+                *vec_push(planner->arena, &want->former) =
+                    (struct op){.kind = OP_ROUTE_ADD, .network = passage->name, .route = *route};
+        }
     }
 }
 

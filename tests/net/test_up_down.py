@@ -31,6 +31,22 @@ def home(host):
     return peer
 
 
+def managed(host):
+    """re0 as NetworkManager leaves it: the kernel makes no prefix routes, and those that there are look like the kernel's."""
+    host.uplink("re0", gateway="192.168.87.1/24")
+    host.peers["re0"].sh("ip addr add fd00:87::1/64 dev far nodad")
+    host.sh(
+        """
+        ip addr add 192.168.87.44/24 dev re0 noprefixroute
+        ip route add 192.168.87.0/24 dev re0 proto kernel scope link src 192.168.87.44 metric 101
+        ip route add default via 192.168.87.1 dev re0 proto static metric 101
+        ip addr add fd00:87::44/64 dev re0 noprefixroute nodad
+        ip -6 route add fd00:87::/64 dev re0 proto kernel metric 101
+        ip -6 route add default via fd00:87::1 dev re0 proto static metric 101
+        """
+    )
+
+
 CASES = {
     "nat": NAT,
     "nat with an uplink": NAT + "    uplink: re0\n",
@@ -117,6 +133,33 @@ def test_keep_moves_addresses_and_routes(host):
     assert data["stp_state"] == 0 and data["forward_delay"] == 0
     host.sh("ping -c1 -W2 192.168.87.1; ping -c1 -W2 fd00:87::1")
     peer.sh("ping -c1 -W2 192.168.87.44; ping -c1 -W2 fd00:87::44")
+
+
+def test_keep_moves_what_networkmanager_set(host):
+    managed(host)
+    host.config(KEEP)
+    before = host.snapshot()
+    host.vmwire("up")
+    routes = host.sh("ip route; ip -6 route")
+    assert "192.168.87.0/24 dev brext proto kernel scope link src 192.168.87.44 metric 101" in routes
+    assert "default via 192.168.87.1 dev brext proto static metric 101" in routes
+    assert "fd00:87::/64 dev brext proto kernel metric 101" in routes and "dev re0" not in routes.replace("fe80::/64 dev re0", "")
+    host.sh("ping -c1 -W2 192.168.87.1; ping -c1 -W2 fd00:87::1")
+    assert "nothing to do" in host.vmwire("up").stdout
+    host.vmwire("down")
+    after = host.snapshot()
+    assert {k: v for k, v in after.items() if v != before[k]} == {}
+
+
+def test_an_uplink_that_somebody_set_down_is_given_back_whole(host):
+    home(host)
+    host.config(KEEP)
+    before = host.snapshot()
+    host.vmwire("up")
+    host.sh("ip link set dev re0 down")
+    host.vmwire("down")
+    after = host.snapshot()
+    assert {k: v for k, v in after.items() if v != before[k]} == {}
 
 
 def test_bridge_has_the_uplinks_mtu(host):
