@@ -126,7 +126,7 @@ static int target_find(struct cli *cli, struct probe_request *request, const cha
     if (entry && entry->mode == NETWORK_PASSTHROUGH)
         return cli_usage(cli, "network '%s' is passthrough: its guests do not go through the host",
                          request->network);
-    ip_parse("8.8.8.8", &request->target);
+    ip_parse(PROBE_TARGET, &request->target);
     if (entry && ip_is_set(&entry->probe))
         request->target = entry->probe;
     struct ip target;

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/findings.h"
+#include "diag/probe.h"
 #include "diag/trace.h"
 #include "engine/machine.h"
 #include "engine/status.h"
@@ -92,6 +93,30 @@ static bool is_stopped(struct cli *cli, const char *name, struct trace *trace)
     return true;
 }
 
+/* --ping: a guest with an agent is told to ping the target, as the host pings the guest. */
+struct agent_request {
+    struct cli *cli;
+    struct trace_request *trace;
+};
+
+static void agent_ask(void *context)
+{
+    const struct agent_request *request = context;
+    struct cli *cli = request->cli;
+    const struct machine *machine = machine_find(&cli->model, request->trace->name);
+    const struct network *network =
+        machine && machine->nics.count ? network_find(&cli->model, machine->nics.items[0].network) : NULL;
+    struct ip target = request->trace->target;
+    struct err err = {0};
+    if (!ip_is_set(&target) && network)
+        target = network->probe;
+    if (!ip_is_set(&target))
+        ip_parse(PROBE_TARGET, &target);
+    int rc = machine_agent_ping(cli->host, request->trace->name, &target, &err);
+    if (rc < 0 && rc != -ENOENT && rc != -EINVAL)
+        fprintf(stderr, "%s: %s\n", cli->program, err.text);
+}
+
 static int trace_do(struct cli *cli, struct trace_request *request, struct trace *trace, struct err *err)
 {
     struct ip addresses[ADDRESSES_MAX];
@@ -131,6 +156,11 @@ int cmd_trace(struct cli *cli, int argc, char **argv)
         return status;
     request.name = argv[1];
     request.model = &cli->model;
+    struct agent_request agent = {cli, &request};
+    if (request.ping) {
+        request.watching = agent_ask;
+        request.context = &agent;
+    }
     catch_signals();
     struct err err = {0};
     struct trace trace;

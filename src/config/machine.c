@@ -464,6 +464,7 @@ const struct section section_machine = {
              .words =
                  (const struct word[]){
                      {"stdio", SERIAL_STDIO}, {"socket", SERIAL_SOCKET}, {"off", SERIAL_OFF}, {0}}},
+            {.name = "agent", .take = key_bool, .takes = "yes or no", .offset = IN_MACHINE(agent)},
             {.name = "nics", .take = nics_take, .takes = "a list of nics such as [{network: brnat}]"},
             {.name = "extra",
              .take = extra_take,

@@ -9,6 +9,9 @@
 
 #include "diag/trace.h"
 
+/* What is pinged when nothing else is said. */
+#define PROBE_TARGET "8.8.8.8"
+
 /* In the order in which one is the cause of the next. */
 enum probe_step {
     PROBE_LEASE,   /* an address, by DHCP */

@@ -324,6 +324,8 @@ int trace_pump(struct tracer *tracer, struct err *err)
 
 static int wait_for(struct tracer *tracer, struct ask **told, struct err *err)
 {
+    if (tracer->request->watching)
+        tracer->request->watching(tracer->request->context);
     int64_t end = tracer->start_ns + tracer->request->seconds * 1000 * MS;
     for (;;) {
         int rc = trace_pump(tracer, err);

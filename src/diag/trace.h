@@ -17,6 +17,8 @@ struct trace_request {
     struct ip target;                /* follow what goes there; unset: whatever comes */
     bool ping;                       /* the host pings the guest, so that there is traffic */
     int seconds;                     /* to wait at most */
+    void (*watching)(void *context); /* called when everything is open, before the wait; may be NULL */
+    void *context;
     const struct model *model;       /* may be NULL */
     const struct observed *observed; /* links, addresses, routes, forwarding, services, files */
     const struct ip *addresses;      /* of the guest, as far as leases tell; `address_count` of them */

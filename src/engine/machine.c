@@ -193,6 +193,7 @@ static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool b
         return rc;
     options->background = background;
     options->qmp_path = dir->qmp;
+    options->agent_path = dir->agent;
     options->pid_path = dir->pid;
     options->serial_path = dir->serial;
     options->wait_path = dir->wait;

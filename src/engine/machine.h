@@ -71,6 +71,10 @@ enum machine_end {
  * its process is not known; -EBUSY when it survives even that. */
 int machine_stop(struct host *host, const char *name, int timeout_ms, enum machine_end *end, struct err *err);
 
+/* Let a running machine's guest ping `target`, by its agent: agent_ping's errors; -ENOENT when the machine
+ * was not started with `agent: yes`. */
+int machine_agent_ping(struct host *host, const char *name, const struct ip *target, struct err *err);
+
 enum machine_console_end {
     CONSOLE_DETACHED,    /* the user typed Ctrl-] */
     CONSOLE_CLOSED,      /* the machine ended */

@@ -36,6 +36,7 @@ int machine_dir_init(struct machine_dir *dir, struct arena *arena, struct host *
                                 .wait = arena_printf(arena, "%s/wait", path),
                                 .console = arena_printf(arena, "%s/console", path),
                                 .stop = arena_printf(arena, "%s/stop", path),
+                                .agent = arena_printf(arena, "%s/agent", path),
                                 .lock_fd = -1};
     return 0;
 }
@@ -47,7 +48,8 @@ void machine_dir_close(struct machine_dir *dir)
 
 static void stale_remove(const struct machine_dir *dir)
 {
-    const char *const files[] = {dir->pid, dir->qmp, dir->serial, dir->wait, dir->console, dir->stop};
+    const char *const files[] = {dir->pid,     dir->qmp,  dir->serial, dir->wait,
+                                 dir->console, dir->stop, dir->agent};
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         unlink(files[i]);
 }

@@ -14,7 +14,7 @@
 struct machine_dir {
     const char *name; /* the machine's */
     /* Absolute, in the arena given to init. */
-    const char *path, *lock, *pid, *qmp, *serial, *wait, *console, *stop;
+    const char *path, *lock, *pid, *qmp, *serial, *wait, *console, *stop, *agent;
     int lock_fd; /* ours, locked; -1 while it is not.  Start with {.lock_fd = -1} */
 };
 

@@ -127,6 +127,8 @@ static int refuse(const struct machine *machine, struct err *err)
         return err_set(err, EINVAL,
                        "%s: bhyve boots no kernel directly; put the guest on a disk and let UEFI boot it",
                        kernel);
+    if (machine->agent)
+        return err_set(err, EINVAL, "agent: vmwire gives a bhyve machine no channel to an agent");
     const struct display *display = &machine->display;
     if (display->on && (display->width > DISPLAY_WIDTH_MAX || display->height > DISPLAY_HEIGHT_MAX))
         return err_set(err, EINVAL, "display: %ux%u is more than bhyve's %dx%d", display->width,

@@ -15,11 +15,12 @@
 
 /* What the machine entry does not say. */
 struct hyper_options {
-    bool accelerated;     /* hardware virtualisation can be used */
-    bool vhost;           /* the host has /dev/vhost-net */
-    bool background;      /* `start`: daemonize, serial on a socket */
-    const char *qmp_path; /* control socket; NULL: none (`args`) */
-    const char *pid_path; /* NULL: none */
+    bool accelerated;       /* hardware virtualisation can be used */
+    bool vhost;             /* the host has /dev/vhost-net */
+    bool background;        /* `start`: daemonize, serial on a socket */
+    const char *qmp_path;   /* control socket; NULL: none (`args`) */
+    const char *agent_path; /* socket of the guest's agent, for a machine that has one; NULL: none */
+    const char *pid_path;   /* NULL: none */
     const char
         *serial_path; /* socket for the serial console, with SERIAL_SOCKET or in the background; NULL: none */
     const char *directory; /* where relative paths start; NULL: left as they are */

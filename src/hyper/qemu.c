@@ -252,6 +252,12 @@ static void control(struct qemu *qemu)
         option(qemu, "-qmp", "unix:%s,server=on,wait=off", value(qemu, options->wait_path));
         word(qemu, "-S");
     }
+    if (options->agent_path && qemu->machine->agent) {
+        option(qemu, "-device", "virtio-serial-pci");
+        option(qemu, "-chardev", "socket,id=agent0,server=on,wait=off,path=%s",
+               value(qemu, options->agent_path));
+        option(qemu, "-device", "virtserialport,chardev=agent0,name=org.qemu.guest_agent.0");
+    }
     if (options->pid_path)
         option(qemu, "-pidfile", "%s", options->pid_path);
     if (options->background)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "hyper/qmp_internal.h"
 
 struct reader {
     const char *at, *end;
@@ -249,13 +250,13 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int64_t deadline_after(int timeout_ms)
+int64_t qmp_deadline(int timeout_ms)
 {
     return timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
 }
 
 /* Wait until the socket can be read (or written).  -ETIMEDOUT past the deadline. */
-static int wait_for(int fd, short events, int64_t deadline_ms)
+int qmp_wait_for(int fd, short events, int64_t deadline_ms)
 {
     for (;;) {
         int64_t left = deadline_ms == INT64_MAX ? -1 : deadline_ms - now_ms();
@@ -273,7 +274,7 @@ static int wait_for(int fd, short events, int64_t deadline_ms)
 }
 
 /* Room for more, up to the longest line. */
-static int grow(struct qmp *qmp)
+int qmp_grow(struct qmp *qmp)
 {
     if (qmp->used < qmp->capacity)
         return 0;
@@ -289,7 +290,7 @@ static int grow(struct qmp *qmp)
 }
 
 /* The next message.  Empty lines are passed over. */
-static int receive(struct qmp *qmp, int64_t deadline_ms, struct qmp_message *message)
+int qmp_receive(struct qmp *qmp, int64_t deadline_ms, struct qmp_message *message)
 {
     size_t searched = 0;
     for (;;) {
@@ -307,9 +308,9 @@ static int receive(struct qmp *qmp, int64_t deadline_ms, struct qmp_message *mes
             continue;
         }
         searched = qmp->used;
-        int rc = grow(qmp);
+        int rc = qmp_grow(qmp);
         if (rc == 0)
-            rc = wait_for(qmp->fd, POLLIN, deadline_ms);
+            rc = qmp_wait_for(qmp->fd, POLLIN, deadline_ms);
         if (rc < 0)
             return rc;
         ssize_t got = recv(qmp->fd, qmp->buffer + qmp->used, qmp->capacity - qmp->used, MSG_DONTWAIT);
@@ -325,7 +326,7 @@ static int receive(struct qmp *qmp, int64_t deadline_ms, struct qmp_message *mes
     }
 }
 
-static int transmit(struct qmp *qmp, const char *bytes, size_t length, int64_t deadline_ms)
+int qmp_transmit(struct qmp *qmp, const char *bytes, size_t length, int64_t deadline_ms)
 {
     while (length) {
         ssize_t put = send(qmp->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -336,7 +337,7 @@ static int transmit(struct qmp *qmp, const char *bytes, size_t length, int64_t d
         }
         if (put < 0 && errno != EINTR && errno != EAGAIN)
             return errno == EPIPE ? -ECONNRESET : -errno;
-        int rc = wait_for(qmp->fd, POLLOUT, deadline_ms);
+        int rc = qmp_wait_for(qmp->fd, POLLOUT, deadline_ms);
         if (rc < 0)
             return rc;
     }
@@ -361,10 +362,10 @@ static int execute_until(struct qmp *qmp, const char *command, int64_t deadline_
     int length = snprintf(line, sizeof(line), "{\"execute\": \"%s\"}\n", command);
     if (length < 0 || (size_t)length >= sizeof(line) || strpbrk(command, "\"\\\r\n"))
         return err_set(err, EINVAL, "QMP command '%s' is not one", command);
-    int rc = transmit(qmp, line, (size_t)length, deadline_ms);
+    int rc = qmp_transmit(qmp, line, (size_t)length, deadline_ms);
     struct qmp_message message;
     while (rc == 0) {
-        rc = receive(qmp, deadline_ms, &message);
+        rc = qmp_receive(qmp, deadline_ms, &message);
         if (rc == 0 && message.kind == QMP_RETURN)
             return 0;
         if (rc == 0 && message.kind == QMP_ERROR)
@@ -376,7 +377,7 @@ static int execute_until(struct qmp *qmp, const char *command, int64_t deadline_
 static int negotiate(struct qmp *qmp, int64_t deadline_ms, const char *name, struct err *err)
 {
     struct qmp_message message = {0};
-    int rc = receive(qmp, deadline_ms, &message);
+    int rc = qmp_receive(qmp, deadline_ms, &message);
     if (rc == 0 && message.kind != QMP_GREETING)
         rc = -EPROTO;
     if (rc == -ETIMEDOUT)
@@ -393,10 +394,10 @@ static int negotiate(struct qmp *qmp, int64_t deadline_ms, const char *name, str
 int qmp_attach(struct qmp *qmp, int fd, int timeout_ms, struct err *err)
 {
     *qmp = (struct qmp){.fd = fd};
-    return negotiate(qmp, deadline_after(timeout_ms), "(descriptor)", err);
+    return negotiate(qmp, qmp_deadline(timeout_ms), "(descriptor)", err);
 }
 
-int qmp_open(struct qmp *qmp, const char *path, int timeout_ms, struct err *err)
+int qmp_connect(struct qmp *qmp, const char *path, int64_t deadline_ms, struct err *err)
 {
     *qmp = (struct qmp){.fd = -1};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -405,7 +406,6 @@ int qmp_open(struct qmp *qmp, const char *path, int timeout_ms, struct err *err)
         return err_errno(err, ENAMETOOLONG, "control socket '%s'", path);
     memcpy(address.sun_path, path, length + 1);
 
-    int64_t deadline_ms = deadline_after(timeout_ms);
     _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_errno(err, errno, "control socket '%s'", path);
@@ -418,20 +418,27 @@ int qmp_open(struct qmp *qmp, const char *path, int timeout_ms, struct err *err)
         poll(NULL, 0, 10);
     }
     qmp->fd = fd_steal(&fd);
-    return negotiate(qmp, deadline_ms, path, err);
+    return 0;
+}
+
+int qmp_open(struct qmp *qmp, const char *path, int timeout_ms, struct err *err)
+{
+    int64_t deadline_ms = qmp_deadline(timeout_ms);
+    int rc = qmp_connect(qmp, path, deadline_ms, err);
+    return rc < 0 ? rc : negotiate(qmp, deadline_ms, path, err);
 }
 
 int qmp_execute(struct qmp *qmp, const char *command, int timeout_ms, struct err *err)
 {
-    return execute_until(qmp, command, deadline_after(timeout_ms), err);
+    return execute_until(qmp, command, qmp_deadline(timeout_ms), err);
 }
 
 int qmp_wait_event(struct qmp *qmp, const char *event, int timeout_ms, struct err *err)
 {
-    int64_t deadline_ms = deadline_after(timeout_ms);
+    int64_t deadline_ms = qmp_deadline(timeout_ms);
     for (;;) {
         struct qmp_message message;
-        int rc = receive(qmp, deadline_ms, &message);
+        int rc = qmp_receive(qmp, deadline_ms, &message);
         if (rc < 0)
             return exchange_error(err, rc, "waiting for QMP event", event);
         if (message.kind == QMP_EVENT && strcmp(message.text, event) == 0)

@@ -136,6 +136,7 @@ struct machine {
     struct display display;
     bool tablet; /* a USB tablet as pointer; default: with a display */
     enum serial_kind serial;
+    bool agent; /* a channel to the guest's agent, qemu-ga */
     VEC(struct nic) nics;
     VEC(const char *) extra; /* arguments appended to the hypervisor's command line */
     struct pos pos;

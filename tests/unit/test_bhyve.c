@@ -198,6 +198,7 @@ static void test_what_bhyve_cannot_do_is_refused_by_machine_and_key(void **state
         check_refused(fixture, part);                                                                        \
     } while (0)
     REFUSED("machine 'vm0': firmware: bhyve has no BIOS", fixture->machine.firmware = FIRMWARE_BIOS);
+    REFUSED("agent: vmwire gives a bhyve machine no channel", fixture->machine.agent = true);
     REFUSED("kernel: bhyve boots no kernel", fixture->machine.kernel = "vmlinuz");
     REFUSED("cmdline: ", fixture->machine.cmdline = "quiet");
     REFUSED("at most 31", fixture->machine.name = "a2345678901234567890123456789012");

@@ -238,6 +238,7 @@ static void machines_arrive_with_their_values(void **state)
                   "            {path: c.qcow2, format: raw}]\n"
                   "    display: {vnc: \"[::1]:5907\", width: 800, height: 600, wait: true}\n"
                   "    tablet: no\n"
+                  "    agent: yes\n"
                   "    serial: off\n"
                   "    extra: [-device, \"virtio-rng-pci\", 7]\n"
                   "    nics:\n"
@@ -266,6 +267,7 @@ static void machines_arrive_with_their_values(void **state)
     assert_int_equal(machine->display.width, 800);
     assert_true(machine->display.wait);
     assert_false(machine->tablet);
+    assert_true(machine->agent);
     assert_int_equal(machine->serial, SERIAL_OFF);
     assert_int_equal(machine->extra.count, 3);
     assert_string_equal(machine->extra.items[0], "-device");
@@ -273,7 +275,7 @@ static void machines_arrive_with_their_values(void **state)
     struct nic *nics = machine->nics.items;
     assert_string_equal(MAC_TEXT(&nics[0].mac), "00:a0:98:1b:c8:07");
     assert_true(nics[0].mac_given);
-    assert_int_equal(nics[0].mac_pos.line, 18);
+    assert_int_equal(nics[0].mac_pos.line, 19);
     assert_int_equal(nics[0].mac_pos.column, 31);
     assert_int_equal(nics[0].queues, 2);
     assert_int_equal(nics[1].model, NIC_E1000);

@@ -360,6 +360,20 @@ static void open_fake(struct fixture *fixture, struct nics *nics, unsigned queue
     }
 }
 
+static void test_an_agent_has_its_port_only_where_it_is_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->options.agent_path = "/run/vmwire/machine/vm0/agent";
+    assert_null(strstr(shell_join(&fixture->arena, make_argv(fixture)), "agent0"));
+    fixture->machine.agent = true;
+    assert_non_null(strstr(shell_join(&fixture->arena, make_argv(fixture)),
+                           "-device virtio-serial-pci -chardev "
+                           "socket,id=agent0,server=on,wait=off,path=/run/vmwire/machine/vm0/agent -device "
+                           "virtserialport,chardev=agent0,name=org.qemu.guest_agent.0"));
+    fixture->options.agent_path = NULL; /* `args`: a line without control sockets */
+    assert_null(strstr(shell_join(&fixture->arena, make_argv(fixture)), "agent0"));
+}
+
 static void test_placeholders_are_filled_in(void **state)
 {
     struct fixture *fixture = *state;
@@ -428,6 +442,7 @@ int main(void)
         TEST(test_nic_text_that_is_wrong_is_refused),
         TEST(test_random_mac_is_local_and_unicast),
         TEST(test_placeholders_are_filled_in),
+        TEST(test_an_agent_has_its_port_only_where_it_is_asked_for),
         TEST(test_other_braces_are_left_alone),
         TEST(test_placeholder_beyond_the_nics_is_refused),
     };
