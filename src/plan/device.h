@@ -39,7 +39,7 @@ const struct device *device_of_network(const struct observed *observed, const st
 /* Who asks whether a device may go. */
 struct device_asker {
     const char *const *together; /* NULL-terminated addresses that go to the same machine; may be NULL */
-    bool in_use_take;            /* also when the host has addresses on it */
+    bool in_use_take;            /* also when the host uses it, even when it is reached by it */
 };
 
 /* Why a guest cannot have this device, with the cure, as one sentence ("group 12 also holds …"); NULL: it

@@ -65,19 +65,57 @@ def test_devices_json_is_what_its_document_says(outer):
     assert (cards["0000:01:00.0"]["up"], cards["0000:01:00.0"]["carrier"], cards[N1]["up"]) == (True, True, False)
 
 
+def bonded(outer, address):
+    """n1 and n2 as bond9's ports, each with its link."""
+    outer.sh("ip link add name bond9 type bond mode active-backup miimon 100; "
+             "ip link set dev n1 master bond9; ip link set dev n2 master bond9; ip link set dev bond9 up; "
+             f"ip addr add {address} dev bond9")
+    outer.wait_for("[ $(ip -d link show type bond_slave | grep -c 'mii_status UP') = 2 ] && "
+                   "ip -br link show bond9 | grep -q LOWER_UP && ! ip addr | grep -q tentative")
+
+
+def unbonded(outer):
+    outer.sh("ip link del dev bond9; ip link set dev n1 down; ip link set dev n2 down; rmmod bonding")
+
+
 # Refusing.
 
 
 def test_the_nic_of_the_default_route_is_refused(outer):
-    refused(outer, networks("n0", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"),
-            "0000:01:00.0", "n0", "cut the host")
+    refused(outer, networks("n0") + "machines:\n" + held("vm1", "nic1"), "0000:01:00.0", "n0", "cut the host off")
     outer.wait_for("ping -c 1 -W 5 8.8.8.8")
+
+
+def test_the_nic_of_the_default_route_comes_back_when_its_gateway_does_not_answer_without_it(outer):
+    """`in_use: take`: it is tried under the guard, which asks who answered before."""
+    outer.write(CONFIG, "guard_ms: 3000\n" + networks("n0", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"))
+    said = vmwire(outer, "start", "vm1", status=1)
+    assert "the change would cut this host off" in said and "192.168.87.1 does not answer (ARP)" in said, said
+    assert "what had been done was rolled back" in said
+    outer.wait_for("ping -c 1 -W 5 8.8.8.8")
+
+
+def test_a_port_of_the_default_routes_bond_is_taken_where_the_other_holds_it(outer):
+    bonded(outer, "192.168.87.3/24")
+    outer.sh("ip route add default via 192.168.87.1 dev bond9 metric 4000")
+    before = state(outer)
+    refused(outer, networks("n2") + "machines:\n" + held("vm1", "nic1"), N2, "port of bond 'bond9', over which the default "
+            "route leads", "cut the host off")
+    outer.write(CONFIG, networks("n2", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"))
+    vmwire(outer, "start", "vm1")
+    assert driver(outer, N2) == "vfio-pci"
+    outer.wait_for("ping -c 1 -W 5 -I bond9 192.168.87.1")
+    vmwire(outer, "stop", "vm1", "--timeout", "0")
+    same(outer, before)
+    unbonded(outer)
 
 
 def test_a_nic_with_part_of_the_default_route_is_refused(outer):
     outer.sh("ip link set dev n1 up; ip addr add 192.0.2.5/24 dev n1; "
              "ip route add default metric 4000 nexthop via 192.168.87.1 dev n0 nexthop via 192.0.2.1 dev n1")
-    refused(outer, networks("n1", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"), N1, "cut the host off")
+    refused(outer, networks("n1") + "machines:\n" + held("vm1", "nic1"), N1, "cut the host off")
+    refused(outer, networks("n1", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"), N1,
+            "the route default on n1 has attributes that could not be put back (several next hops")
     outer.sh("ip route del default metric 4000; ip addr flush dev n1; ip link set dev n1 down")
 
 
@@ -113,7 +151,7 @@ def test_what_would_not_come_back_is_refused(outer):
 def test_the_port_of_the_default_routes_bridge_is_refused(outer):
     outer.sh("ip link add name br9 type bridge; ip link set dev n2 master br9; ip link set dev br9 up; "
              "ip addr add 192.0.2.5/24 dev br9; ip route add default via 192.0.2.1 dev br9 metric 4000")
-    refused(outer, networks("n2", more="    in_use: take\n") + "machines:\n" + held("vm1", "nic1"), N2, "br9",
+    refused(outer, networks("n2") + "machines:\n" + held("vm1", "nic1"), N2, "br9",
             "cut the host off")
     outer.sh("ip link del dev br9")
 
@@ -286,12 +324,7 @@ def test_a_port_that_is_taken_is_a_port_again(outer):
 
 
 def test_a_bonds_port_is_refused_or_taken_and_given_back(outer):
-    outer.sh("ip link add name bond9 type bond mode active-backup miimon 100; "
-             "ip link set dev n1 master bond9; ip link set dev n2 master bond9; ip link set dev bond9 up; "
-             "ip addr add 192.0.2.5/24 dev bond9")
-    # Each has its link, and one of them is the active one.
-    outer.wait_for("[ $(ip -d link show type bond_slave | grep -c 'mii_status UP') = 2 ] && "
-                   "ip -br link show bond9 | grep -q LOWER_UP && ! ip addr | grep -q tentative")
+    bonded(outer, "192.0.2.5/24")
     before = state(outer)
     assert devices(outer)[1][N2]["use"] == "port of bond 'bond9'"
     refused(outer, networks("n2") + "machines:\n" + held("vm1", "nic1"), N2, "port of bond 'bond9'", "in_use: take")
@@ -303,7 +336,7 @@ def test_a_bonds_port_is_refused_or_taken_and_given_back(outer):
             "bond 'bond9' has no other port", command=("start", "vm2"))
     vmwire(outer, "stop", "vm1", "--timeout", "0")
     same(outer, before)
-    outer.sh("ip link del dev bond9; ip link set dev n1 down; ip link set dev n2 down; rmmod bonding")
+    unbonded(outer)
 
 
 def test_a_virtio_card_goes_and_comes_back(outer):

@@ -17,6 +17,8 @@ MAC = "02:00:00:00:00:07"
 # What no function has by itself: on a fresh one spoof checking is on, all else off.
 SETTINGS = f"vlan: {VLAN}, trust: on, spoof_check: off, rate: 100"
 TOLD = {"vlan": VLAN, "trust": True, "spoofchk": False, "rate": 100}
+# An operation's undo when it was not done, and when it was; tests/guest has the other two.
+HOWS = ("fail-before", "kill-after")
 FRESH = {"address": "00:00:00:00:00:00", "vlan": 0, "trust": False, "spoofchk": True, "rate": 0}
 
 
@@ -215,7 +217,7 @@ def test_the_parent_is_told_before_a_guest_starts_and_forgets_at_every_end(outer
     """With a fault at each operation: no hypervisor starts before all is said.  The next command leaves what was."""
     config(outer, pool(settings=SETTINGS), "machines:\n", held("vm1", "lan").replace("{network: lan}",
                                                                                  f'{{network: lan, mac: "{MAC}"}}'))
-    for how in ("fail-before", "fail-after", "kill-before", "kill-after"):
+    for how in HOWS:
         said = []
         for number in range(1, 20):
             status, out, err = outer.run([FAULTY, "start", "vm1"], env={"VMWIRE_FAULT": f"{how} {number}"}, timeout=240)
@@ -247,7 +249,7 @@ def test_a_down_that_fails_or_is_killed_anywhere_leaves_the_pool_or_nothing(oute
     vmwire(outer, "start", "vm1")
     ended(outer, "vm1")
     before = state(outer)
-    for how in ("fail-before", "fail-after", "kill-before", "kill-after"):
+    for how in HOWS:
         for number in range(1, 20):
             status, out, err = outer.run([FAULTY, "down"], env={"VMWIRE_FAULT": f"{how} {number}"})
             if status == 0:
