@@ -137,6 +137,28 @@ static void print_leases(struct cli *cli, const struct status *status)
     }
 }
 
+static void print_forwards(struct cli *cli, const struct status *status)
+{
+    struct arena *arena = &cli->arena;
+    struct table table = {.arena = arena, .columns = 5};
+    table_row(&table, "FORWARD", "AT", "TO", "MACHINE", "NETWORK");
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&network->forwards, row) {
+            const struct forward *forward = &row->forward;
+            table_row(
+                &table,
+                arena_printf(arena, "%s %s", forward_protocol_name(forward), forward_ports(arena, forward)),
+                ip_is_set(&forward->listen) ? arena_strdup(arena, IP_TEXT(&forward->listen)) : "*",
+                arena_printf(arena, "%s:%s", IP_TEXT(&forward->target), forward_target_ports(arena, forward)),
+                *row->machine ? row->machine : "-", network->name);
+        }
+    }
+    if (table.cells.count > table.columns) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
 struct machine_row {
     const char *name;
     struct machine_state state;
@@ -215,6 +237,20 @@ static void json_uplink(struct json *json, const struct status_network *network)
     json_object_close(json);
 }
 
+static void json_forward(struct json *json, const struct status_forward *row)
+{
+    const struct forward *forward = &row->forward;
+    json_object_open(json, NULL);
+    json_string(json, "protocol", forward_protocol_name(forward));
+    json_string(json, "address", ip_is_set(&forward->listen) ? IP_TEXT(&forward->listen) : NULL);
+    json_integer(json, "first", forward->first);
+    json_integer(json, "last", forward->last);
+    json_string(json, "target", IP_TEXT(&forward->target));
+    json_integer(json, "target_first", forward->target_first);
+    json_string(json, "machine", *row->machine ? row->machine : NULL);
+    json_object_close(json);
+}
+
 static void json_network(struct json *json, const struct status_network *network)
 {
     json_object_open(json, NULL);
@@ -246,6 +282,10 @@ static void json_network(struct json *json, const struct status_network *network
         json_string(json, "machine", *device->machine ? device->machine : NULL);
         json_object_close(json);
     }
+    json_array_close(json);
+    json_array_open(json, "forwards");
+    vec_foreach (&network->forwards, forward)
+        json_forward(json, forward);
     json_array_close(json);
     json_array_open(json, "leases");
     vec_foreach (&network->leases.list, lease)
@@ -345,6 +385,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         print_networks(cli, &status);
         print_ports(cli, &status);
         print_devices(cli, &status);
+        print_forwards(cli, &status);
         print_leases(cli, &status);
         print_machines(cli, machines, count);
         print_drift(cli, &status);

@@ -101,4 +101,7 @@ key_take key_word;      /* int or an enum, one of `words` */
 /* The takers of the file's two keys (network.c, machine.c). */
 key_take networks_take, machines_take;
 
+/* forward.c: port forwards, into a struct forward_entries at `offset`. */
+key_take network_forward_take, nic_forward_take;
+
 #endif

@@ -14,6 +14,7 @@
 #include "base/spawn.h"
 #include "engine/confirm.h"
 #include "engine/device.h"
+#include "engine/forward.h"
 #include "engine/journal.h"
 #include "host/profile.h"
 #include "plan/device.h"
@@ -276,7 +277,8 @@ int engine_plan_up(struct engine *engine, const struct model *model, const char 
                                       .dhclient = profile && profile->dhclient};
     vec_foreach (&model->networks, network)
         add_services(engine, network, &options, &request);
-    return make_plan(engine, &request, problems, plan, err);
+    int rc = forwards_check_listeners(engine, model, names, problems, err);
+    return rc < 0 ? rc : make_plan(engine, &request, problems, plan, err);
 }
 
 int engine_plan_down(struct engine *engine, const char *const *names, struct problems *problems,

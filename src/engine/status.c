@@ -68,6 +68,28 @@ static void add_ports(struct engine *engine, struct status *status)
     }
 }
 
+static const char *machine_at(const struct network *network, const struct ip *ip)
+{
+    if (!network)
+        return "";
+    vec_foreach (&network->nics, member) {
+        if (ip_equal(&member->nic->address, ip))
+            return member->machine->name;
+    }
+    return "";
+}
+
+static void add_forwards(struct engine *engine, struct status_network *network)
+{
+    vec_foreach (&engine->observed.firewalls, firewall) {
+        if (strcmp(firewall->network, network->name) != 0)
+            continue;
+        vec_foreach (&firewall->forwards.list, forward)
+            *vec_push(engine->arena, &network->forwards) = (struct status_forward){
+                .forward = *forward, .machine = machine_at(network->entry, &forward->target)};
+    }
+}
+
 static int fill_network(struct engine *engine, struct status_network *network, struct err *err)
 {
     const struct observed *observed = &engine->observed;
@@ -92,6 +114,7 @@ static int fill_network(struct engine *engine, struct status_network *network, s
     }
     vec_foreach (&observed->services, service)
         network->dhcp |= strcmp(service->network, network->name) == 0;
+    add_forwards(engine, network);
     engine_leases(engine, network->name, &network->leases);
     network->state = !network->entry                        ? STATE_UNLISTED
                      : !has_trace(engine, network, &record) ? STATE_DOWN

@@ -28,6 +28,12 @@ struct status_device {
     bool missing;        /* the file names it, and this host has no such device */
 };
 
+/* A port forward that is in force. */
+struct status_forward {
+    struct forward forward;
+    const char *machine; /* whose nic has the target address, by the file; "" nobody's */
+};
+
 struct status_network {
     const char *name;
     const struct network *entry; /* NULL: not in the file */
@@ -41,6 +47,7 @@ struct status_network {
     VEC(const struct address *) addresses;
     VEC(struct status_port) ports;
     VEC(struct status_device) devices;
+    VEC(struct status_forward) forwards;
     struct leases leases;
     VEC(const char *) drift; /* what `up` would do, one line each */
 };

@@ -86,6 +86,11 @@ struct listener {
     pid_t pid;           /* 0: not known */
     const char *program; /* its name; "" when not known */
     struct ip address;   /* where it listens; the unspecified address for every one */
+    uint16_t port;
+};
+
+struct listeners {
+    VEC(struct listener) list;
 };
 
 /* Frames of an interface.  Of a tap: `received` were sent by the guest, `sent` were read by it. */
@@ -131,6 +136,10 @@ struct host_backend {
      * -ENOENT when nobody does. */
     int (*listener_find)(struct host *host, struct arena *arena, int protocol, const struct ip *address,
                          uint16_t port, struct listener *listener, struct err *err);
+    /* Every port of this protocol that is listened on, in one look; pid and program only where that costs
+     * nothing. */
+    int (*listeners_list)(struct host *host, struct arena *arena, int protocol, struct listeners *listeners,
+                          struct err *err);
     /* The address and route that a DHCP client won for `ifname`: replaces those that it won before. `gateway`
      * unset: no default route.  Lifetime in seconds.  `prefix` unset: take them away. */
     int (*lease_apply)(struct host *host, const char *ifname, const struct prefix *prefix,

@@ -53,6 +53,7 @@ static const struct host_profile profiles[] = {
                    .bare_ports = true,
                    .leases_stay = true,
                    .nat_names_uplink = true,
+                   .loopback_closed = true,
                    .passthrough_driver = "ppt",
                    .stable_macs = true},
         .render = freebsd_render,

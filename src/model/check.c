@@ -461,6 +461,7 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     macs_check(&check);
     network_nics_fill(&check);
     nic_addresses_check(&check);
+    forwards_check(&check);
     devices_check(&check);
     vnc_check(&check);
 }

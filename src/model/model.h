@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "model/address.h"
+#include "model/forward.h"
 #include "model/problem.h"
 #include "model/state.h"
 
@@ -59,8 +60,19 @@ struct nic;
 /* A nic that is on a network. */
 struct network_nic {
     const struct machine *machine;
-    const struct nic *nic;
+    struct nic *nic;
     bool first; /* the machine's first on this network: it has the machine's name there */
+};
+
+/* A port forward as the file has it. */
+struct forward_entry {
+    struct forward forward; /* target: unset while `name` stands for it */
+    const char *name;       /* the machine whose nic on this network is meant; "" none */
+    struct pos pos;
+};
+
+struct forward_entries {
+    VEC(struct forward_entry) list;
 };
 
 struct network {
@@ -77,6 +89,8 @@ struct network {
     struct prefix subnet; /* host bits clear */
     bool dhcp;
     struct ip dhcp_first, dhcp_last; /* the range, inclusive */
+    struct forward_entries forward_entries;
+    struct forwards forwards; /* its own entries and its nics', with every target; filled by model_check */
 
     struct ip probe; /* bridged and nat: what `probe` pings; unset: 8.8.8.8 */
 
@@ -89,7 +103,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos;
+        in_use_pos, probe_pos, forward_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };
@@ -99,7 +113,9 @@ struct nic {
     struct mac mac;      /* always set once model_check has run */
     bool mac_given;      /* written in the file, not derived */
     struct ip address;   /* IPv4, that the guest has or is given by DHCP; unset: any */
-    unsigned queues;     /* 1 to NIC_QUEUES_MAX; 0: not given */
+    bool address_chosen; /* by model_check, because a forward leads to it */
+    struct forward_entries forward_entries;
+    unsigned queues; /* 1 to NIC_QUEUES_MAX; 0: not given */
     enum nic_model model;
     struct pos pos, network_pos, mac_pos, address_pos;
 };

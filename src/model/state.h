@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "model/address.h"
 #include "model/admission.h"
+#include "model/forward.h"
 #include "model/ruleset.h"
 
 /* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
@@ -41,6 +42,7 @@ struct link {
     bool ipv6;              /* makes itself a link-local address (addrgenmode is not none) */
 
     /* observed only */
+    bool localnet; /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
     int index;
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
@@ -103,6 +105,7 @@ struct firewall {
     const char *bridge;
     const char *uplink;   /* "" : whatever way the routes go */
     struct prefix subnet; /* host bits clear */
+    struct forwards forwards;
 };
 
 /* Where the rules of networks hang from a main ruleset that is the administrator's (pf): what must be so that
@@ -222,6 +225,7 @@ struct host_traits {
     bool leases_stay;        /* what a DHCP client won stays on its interface when the client is stopped */
     bool nat_names_uplink;   /* NAT is bound to an interface by name: without an uplink in the file, it is the
                                 default route's of the moment */
+    bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
 };

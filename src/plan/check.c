@@ -170,8 +170,25 @@ static void check_subnet(struct planner *planner, const struct passage *passage)
     }
 }
 
+/* Every address of the host is then every one but the loopback's; one that is the loopback's leads nowhere.
+ */
+static void check_loopback_forwards(struct planner *planner, const struct network *network)
+{
+    if (!planner->observed->traits.loopback_closed)
+        return;
+    vec_foreach (&network->forwards.list, forward) {
+        if (ip_is_loopback(&forward->listen))
+            problem_add(
+                planner->problems, network->forward_pos,
+                "network '%s': '%s': this host's packet filter does not forward the loopback's ports; "
+                "use the guest's own address",
+                network->name, forward_format(planner->arena, forward));
+    }
+}
+
 static void check_nat(struct planner *planner, const struct passage *passage)
 {
+    check_loopback_forwards(planner, passage->network);
     check_uplink(planner, passage->network);
     check_subnet(planner, passage);
     if (planner->observed->firewall_main.refusal)

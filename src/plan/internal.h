@@ -10,7 +10,8 @@ struct planner {
     const struct observed *observed;
     struct problems *problems;
     struct plan *plan;
-    bool devices; /* some device is away from this host: it has a record */
+    bool devices;                   /* some device is away from this host: it has a record */
+    VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
 };
 
 /* One network on its way from `now` to `want` (mode 0: nothing, to be taken down). */
@@ -29,6 +30,12 @@ void want_record(struct planner *planner, struct passage *passage);
 /* host_steps.c: what all nat networks share; up when one stays or comes. */
 void host_steps_up(struct planner *planner);
 int host_steps_down(struct planner *planner, struct err *err);
+/* firewall.c: a network's rules that go or lose something, and those that come. */
+void firewall_steps_down(struct planner *planner, const struct passage *passage);
+void firewall_steps_up(struct planner *planner, const struct passage *passage);
+/* Once, before any network's own: forwarded ports that move from one network to another are let go, and
+ * those that a network holds which stays as it is are refused to others. */
+void firewall_ports_release(struct planner *planner);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
 /* admission.c: rules in the chains of firewalls that are not vmwire's. */
@@ -48,7 +55,15 @@ bool route_moves(const struct observed *observed, const struct route *route, con
 enum address_mode address_mode_of(const struct network *network, const struct observed *observed,
                                   const struct record *now);
 
+/* An operation of this network, to be filled. */
+static inline struct op op_for(const struct passage *passage, enum op_kind kind)
+{
+    return (struct op){.kind = kind, .network = passage->name};
+}
+
 void step_add(struct planner *planner, const struct op *op, const struct op *undo);
+/* Does this plan bring that network to what the file says, or take it away? */
+bool plan_selects(const struct planner *planner, const char *name);
 void plan_note(struct planner *planner, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -20,11 +20,6 @@
 
 enum { ROUTE_KERNEL = 2, ROUTE_RA = 9, ROUTE_DHCP = 16 };
 
-static struct op op_for(const struct passage *passage, enum op_kind kind)
-{
-    return (struct op){.kind = kind, .network = passage->name};
-}
-
 /* On such a host an address leaves the uplink before it arrives on the bridge, and routes with it; elsewhere
  * (4. above) it is on both for a moment, and routes are moved in their slots. */
 static bool bare_ports(const struct planner *planner)
@@ -147,7 +142,7 @@ static const struct route *counterpart(const struct record *record, const struct
     return NULL;
 }
 
-/* --- 1. services and rules that should not be there
+/* --- 1. services that should not be there
  * ------------------------------------------------------------- */
 
 static const struct service *service_wanted(const struct passage *passage, const char *kind)
@@ -219,65 +214,6 @@ static void start_services(struct planner *planner, const struct passage *passag
         op.service = undo.service = *service;
         step_add(planner, &op, &undo);
     }
-}
-
-static const struct firewall *firewall_observed(const struct planner *planner, const char *network)
-{
-    vec_foreach (&planner->observed->firewalls, firewall) {
-        if (strcmp(firewall->network, network) == 0)
-            return firewall;
-    }
-    return NULL;
-}
-
-static bool firewall_traced(const struct planner *planner, const char *network)
-{
-    vec_foreach (&planner->observed->firewall_traces, name) {
-        if (strcmp(*name, network) == 0)
-            return true;
-    }
-    return false;
-}
-
-static struct firewall firewall_wanted(const struct planner *planner, const struct network *network)
-{
-    const char *uplink = network->uplink;
-    if (!uplink && planner->observed->traits.nat_names_uplink)
-        uplink = plan_default_uplink(planner->observed);
-    return (struct firewall){.network = network->name,
-                             .bridge = network->name,
-                             .uplink = uplink ? uplink : "",
-                             .subnet = network->subnet};
-}
-
-static void remove_firewall(struct planner *planner, const struct passage *passage)
-{
-    const struct firewall *now = firewall_observed(planner, passage->name);
-    if (passage->want.mode == NETWORK_NAT || (!now && !firewall_traced(planner, passage->name)))
-        return;
-    struct op op = op_for(passage, OP_FIREWALL_REMOVE), undo = op_for(passage, OP_FIREWALL_SET);
-    struct firewall rest = {.network = passage->name, .bridge = passage->name, .uplink = ""};
-    op.firewall = now ? *now : rest;
-    undo.firewall = op.firewall;
-    step_add(planner, &op, now ? &undo : &(struct op){0});
-}
-
-static void set_firewall(struct planner *planner, const struct passage *passage)
-{
-    if (passage->want.mode != NETWORK_NAT)
-        return;
-    struct firewall want = firewall_wanted(planner, passage->network);
-    const struct firewall *now = firewall_observed(planner, passage->name);
-    if (planner->observed->firewall_base && now && strcmp(now->uplink, want.uplink) == 0 &&
-        prefix_equal(&now->subnet, &want.subnet))
-        return;
-    struct op op = op_for(passage, OP_FIREWALL_SET);
-    op.firewall = want;
-    struct op undo = op;
-    undo.kind = now ? OP_FIREWALL_SET : OP_FIREWALL_REMOVE;
-    if (now)
-        undo.firewall = *now;
-    step_add(planner, &op, &undo);
 }
 
 /* --- 2. giving an uplink back, and what the bridge loses
@@ -624,7 +560,7 @@ void network_steps(struct planner *planner, struct passage *passage)
         device_network_down(planner, passage->name);
     stop_services(planner, passage);
     remove_admissions(planner, passage);
-    remove_firewall(planner, passage);
+    firewall_steps_down(planner, passage);
     if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
         write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
                    record_format(planner->arena, &passage->want));
@@ -659,7 +595,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     if (!bare_ports(planner))
         clear_uplink(planner, passage);
     reattach_taps(planner, passage);
-    set_firewall(planner, passage);
+    firewall_steps_up(planner, passage);
     add_admissions(planner, passage);
     start_services(planner, passage);
 }

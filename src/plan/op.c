@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum field_type { F_TEXT, F_BOOL, F_U8, F_U32, F_MAC, F_IP, F_PREFIX, F_ARGV };
+enum field_type { F_TEXT, F_BOOL, F_U8, F_U32, F_MAC, F_IP, F_PREFIX, F_ARGV, F_FORWARDS };
 
 struct field {
     const char *name;
@@ -74,9 +74,9 @@ static const struct field route_fields[] = {FIELD("table", F_U32, route.table),
 static const struct field sysctl_fields[] = {FIELD("name", F_TEXT, sysctl.name),
                                              FIELD("value", F_TEXT, sysctl.value), END};
 
-static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.bridge),
-                                               FIELD("uplink", F_TEXT, firewall.uplink),
-                                               FIELD("subnet", F_PREFIX, firewall.subnet), END};
+static const struct field firewall_fields[] = {
+    FIELD("bridge", F_TEXT, firewall.bridge), FIELD("uplink", F_TEXT, firewall.uplink),
+    FIELD("subnet", F_PREFIX, firewall.subnet), FIELD("forwards", F_FORWARDS, firewall.forwards), END};
 
 static const struct field main_fields[] = {FIELD("load", F_BOOL, main.load),
                                            FIELD("enable", F_BOOL, main.enable), END};
@@ -225,9 +225,30 @@ static const char *member_text(struct arena *arena, const struct op *op, const s
         return ip_is_set(&prefix->ip) ? arena_strdup(arena, PREFIX_TEXT(prefix)) : NULL;
     }
     case F_ARGV:
+    case F_FORWARDS:
         break;
     }
     return NULL;
+}
+
+/* The words of a member that is a list, ending with NULL; NULL when it is none, or empty. */
+static const char *const *member_words(struct arena *arena, const struct op *op, const struct field *field)
+{
+    if (field->type == F_ARGV)
+        return *(const char *const *const *)at(op, field);
+    const struct forwards *forwards = field->type == F_FORWARDS ? at(op, field) : NULL;
+    if (!forwards || !forwards->list.count)
+        return NULL;
+    VEC(const char *) words = {0};
+    vec_foreach (&forwards->list, forward)
+        *vec_push(arena, &words) = forward_format(arena, forward);
+    *vec_push(arena, &words) = NULL;
+    return words.items;
+}
+
+static bool is_list(const struct field *field)
+{
+    return field->type == F_ARGV || field->type == F_FORWARDS;
 }
 
 /* Which optional members an operation has: the bits of its `fields`; NULL when none is optional. */
@@ -244,12 +265,12 @@ static bool wanted(const struct op *op, const struct field *field)
     return !field->optional || (fields && (*fields & field->optional));
 }
 
-static void argv_format(struct text *out, const char *const *argv)
+static void words_format(struct text *out, const char *const *words)
 {
-    for (size_t i = 0; argv && argv[i]; i++) {
+    for (size_t i = 0; words && words[i]; i++) {
         if (i)
             text_add(out, ",");
-        encode(out, argv[i]);
+        encode(out, words[i]);
     }
 }
 
@@ -264,9 +285,12 @@ const char *op_format(struct arena *arena, const struct op *op)
     for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
         if (!wanted(op, field))
             continue;
-        if (field->type == F_ARGV) {
-            text_add(&out, " %s=", field->name);
-            argv_format(&out, *(const char *const *const *)at(op, field));
+        if (is_list(field)) {
+            const char *const *words = member_words(arena, op, field);
+            if (words || field->type == F_ARGV) {
+                text_add(&out, " %s=", field->name);
+                words_format(&out, words);
+            }
             continue;
         }
         const char *value = member_text(arena, op, field);
@@ -286,7 +310,7 @@ static int number_parse(const char *text, unsigned long max, unsigned long *numb
     return *number > max ? -EINVAL : 0;
 }
 
-static const char *const *argv_parse(struct arena *arena, const char *text)
+static const char *const *words_parse(struct arena *arena, const char *text)
 {
     VEC(const char *) words = {0};
     for (const char *rest = text; *rest;) {
@@ -301,16 +325,29 @@ static const char *const *argv_parse(struct arena *arena, const char *text)
     return words.items;
 }
 
+static int forwards_parse(struct arena *arena, const char *const *words, struct forwards *forwards)
+{
+    for (size_t i = 0; words && words[i]; i++) {
+        const char *name;
+        struct forward *forward = vec_push(arena, &forwards->list);
+        if (forward_parse(arena, words[i], forward, &name) || !ip_is_set(&forward->target))
+            return -EINVAL;
+    }
+    return words ? 0 : -EINVAL;
+}
+
 static int member_parse(struct arena *arena, struct op *op, const struct field *field, const char *raw,
                         size_t length)
 {
     void *member = (char *)op + field->offset;
     unsigned long number = 0;
     int rc = 0;
-    if (field->type == F_ARGV) {
-        const char *const *argv = argv_parse(arena, arena_strndup(arena, raw, length));
-        *(const char *const **)member = argv;
-        return argv ? 0 : -EINVAL;
+    if (is_list(field)) {
+        const char *const *words = words_parse(arena, arena_strndup(arena, raw, length));
+        if (field->type == F_FORWARDS)
+            return forwards_parse(arena, words, member);
+        *(const char *const **)member = words;
+        return words ? 0 : -EINVAL;
     }
     const char *text = decode(arena, raw, length);
     if (!text)
@@ -341,6 +378,7 @@ static int member_parse(struct arena *arena, struct op *op, const struct field *
         rc = prefix_parse(text, member);
         break;
     case F_ARGV:
+    case F_FORWARDS:
         break;
     }
     if (rc == 0 && field->optional)
@@ -418,11 +456,11 @@ void op_json(struct json *json, const struct op *op)
             continue;
         /* "kind" is the operation's already */
         const char *name = strcmp(field->name, "kind") == 0 ? "type" : field->name;
-        if (field->type == F_ARGV) {
+        if (is_list(field)) {
             json_array_open(json, name);
-            const char *const *argv = *(const char *const *const *)at(op, field);
-            for (size_t i = 0; argv && argv[i]; i++)
-                json_string(json, NULL, argv[i]);
+            const char *const *words = member_words(arena, op, field);
+            for (size_t i = 0; words && words[i]; i++)
+                json_string(json, NULL, words[i]);
             json_array_close(json);
         } else if (field->type == F_BOOL) {
             json_bool(json, name, *(const bool *)at(op, field));

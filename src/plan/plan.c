@@ -52,7 +52,7 @@ uint32_t plan_network_mtu(const struct network *network, const struct observed *
 /* --- which networks
  * ------------------------------------------------------------------------------------------------- */
 
-static bool selected(const struct planner *planner, const char *name)
+bool plan_selects(const struct planner *planner, const char *name)
 {
     const char *const *names = planner->request->names;
     if (!names)
@@ -138,12 +138,12 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
     vec_foreach (&here.list, name) {
         struct passage passage;
         const struct network *network = desired(planner, *name);
-        if (selected(planner, *name) && network)
+        if (plan_selects(planner, *name) && network)
             continue;
         int rc = passage_start(planner, *name, NULL, &passage, err);
         if (rc < 0)
             return rc;
-        if (selected(planner, *name))
+        if (plan_selects(planner, *name))
             network_steps(planner, &passage);
         else
             *forward |= passage.now.mode == NETWORK_NAT;
@@ -152,7 +152,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         return 0;
     vec_foreach (&planner->request->model->networks, network) {
         struct passage passage;
-        if (!selected(planner, network->name))
+        if (!plan_selects(planner, network->name))
             continue;
         int rc = passage_start(planner, network->name, network, &passage, err);
         if (rc < 0)
@@ -176,6 +176,7 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
                               .problems = problems,
                               .plan = plan};
     bool forward = false;
+    firewall_ports_release(&planner);
     int rc = plan_networks(&planner, &forward, err);
     if (rc < 0)
         return rc;

@@ -10,7 +10,7 @@ from conftest import FAULTY
 
 NAT = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
 KEEP = "networks:\n  brext:\n    mode: bridged\n    uplink: re0\n"
-BOTH = KEEP + "  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+BOTH = KEEP + "  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n    forward: tcp 2222 -> 10.0.0.5:22\n"
 
 
 def home(host):
@@ -51,6 +51,8 @@ CASES = {
     "nat": NAT,
     "nat with an uplink": NAT + "    uplink: re0\n",
     "nat without dhcp": NAT + "    dhcp: off\n",
+    "nat with forwards": NAT + "    forward: [tcp 2222 -> 10.0.0.5:22, udp 192.168.87.44:53 -> 10.0.0.5, "
+                               "tcp 8000-8010 -> 10.0.0.6]\n",
     "keep": KEEP,
     "static": KEEP + "    address: 192.168.87.9/24\n",
     "both": BOTH,

@@ -342,6 +342,65 @@ static void an_anchor_is_right_only_with_all_its_rules(void **state)
     assert_false(freebsd_anchor_parse(&arena, "brnat", nat_shown, less, &firewall));
 }
 
+/* How pfctl shows rdr rules is from its source, pfctl_parser.c: print_rule, print_port, print_pool. */
+static void forwards_are_rdr_rules_and_are_read_back(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    static const char set[] =
+        "firewall-set network=brnat bridge=brnat uplink=vtnet0 subnet=10.0.0.0/24 forwards="
+        "tcp%202222%20->%2010.0.0.5:22,tcp%208000-8010%20->%2010.0.0.5:9000-9010,"
+        "udp%20192.168.87.9:53%20->%2010.0.0.9:5353";
+    expect_render(
+        set, "kldload -n pf\n"
+             "pfctl -a vmwire/brnat -f - <<'EOF'\n"
+             "nat on vtnet0 inet from 10.0.0.0/24 to any -> (vtnet0)\n"
+             "nat on brnat inet from 10.0.0.0/24 to 10.0.0.0/24 tagged vmwire_in -> (brnat)\n"
+             "rdr inet proto tcp from any to (self) port = 2222 tag vmwire_in -> 10.0.0.5 port 22\n"
+             "rdr inet proto tcp from any to (self) port 8000:8010 tag vmwire_in -> 10.0.0.5 port 9000:*\n"
+             "rdr inet proto udp from any to 192.168.87.9 port = 53 tag vmwire_in -> 10.0.0.9 port 5353\n"
+             "pass in on brnat inet from 10.0.0.0/24 to any ! tagged vmwire_in tag vmwire\n"
+             "pass in on brnat inet proto udp from any port 68 to any port 67\n"
+             "pass out on vtnet0 inet all tagged vmwire\n"
+             "pass in inet all tagged vmwire_in\n"
+             "pass out quick on brnat inet all tagged vmwire_in\n"
+             "pass out quick on brnat inet from 10.0.0.0/24 to 10.0.0.0/24\n"
+             "pass out quick inet from 10.0.0.0/24 to 224.0.0.0/3\n"
+             "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
+             "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n"
+             "EOF\n");
+    static const char nat[] =
+        "nat on vtnet0 inet from 10.0.0.0/24 to any -> (vtnet0) round-robin\n"
+        "nat on brnat inet from 10.0.0.0/24 to 10.0.0.0/24 tagged vmwire_in -> (brnat) round-robin\n"
+        "rdr inet proto tcp from any to (self) port = 2222 tag vmwire_in -> 10.0.0.5 port 22\n"
+        "rdr inet proto tcp from any to (self) port 8000:8010 tag vmwire_in -> 10.0.0.5 port 9000:9010\n"
+        "rdr inet proto udp from any to 192.168.87.9 port = domain tag vmwire_in -> 10.0.0.9 port 5353\n";
+    static const char rules[] =
+        "pass in on brnat inet from 10.0.0.0/24 to any flags S/SA keep state tag vmwire ! tagged vmwire_in\n"
+        "pass in on brnat inet proto udp from any port = bootpc to any port = bootps keep state\n"
+        "pass out on vtnet0 inet all flags S/SA keep state tagged vmwire\n"
+        "pass in inet all flags S/SA keep state tagged vmwire_in\n"
+        "pass out quick on brnat inet all flags S/SA keep state tagged vmwire_in\n"
+        "pass out quick on brnat inet from 10.0.0.0/24 to 10.0.0.0/24 flags S/SA keep state\n"
+        "pass out quick inet from 10.0.0.0/24 to 224.0.0.0/3 flags S/SA keep state\n"
+        "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
+        "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n";
+    struct op op;
+    struct firewall firewall;
+    assert_int_equal(op_parse(&arena, set, &op, NULL), 0);
+    assert_string_equal(op_format(&arena, &op), set);
+    assert_true(freebsd_anchor_parse(&arena, "brnat", nat, rules, &firewall));
+    assert_true(forwards_equal(&firewall.forwards, &op.firewall.forwards));
+    /* One that went, or leads elsewhere, is seen. */
+    char *moved = arena_strdup(&arena, nat);
+    *(strstr(moved, "port 5353") - 2) = '8';
+    assert_true(freebsd_anchor_parse(&arena, "brnat", moved, rules, &firewall));
+    assert_false(forwards_equal(&firewall.forwards, &op.firewall.forwards));
+    *strstr(moved, "rdr inet proto udp") = '\0';
+    assert_true(freebsd_anchor_parse(&arena, "brnat", moved, rules, &firewall));
+    assert_false(forwards_equal(&firewall.forwards, &op.firewall.forwards));
+}
+
 static void anchors_are_listed_below_vmwire_alone(void **state)
 {
     (void)state;
@@ -712,6 +771,7 @@ int main(void)
         cmocka_unit_test(a_mac_seen_behind_a_port_is_found),
         cmocka_unit_test(one_anchor_a_network_and_the_module_first),
         cmocka_unit_test(an_anchor_is_right_only_with_all_its_rules),
+        cmocka_unit_test(forwards_are_rdr_rules_and_are_read_back),
         cmocka_unit_test(anchors_are_listed_below_vmwire_alone),
         cmocka_unit_test(an_absent_anchor_has_no_rules_though_pfctl_ends_with_0),
         cmocka_unit_test(without_the_module_a_minimal_ruleset_is_loaded_and_pf_switched_on),

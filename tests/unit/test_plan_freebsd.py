@@ -20,9 +20,18 @@ def plan(path=os.path.join(EXAMPLES, "article.yaml"), *arguments):
     return done.stdout
 
 
-def test_the_articles_networks_come_out_word_for_word():
-    with open(os.path.join(EXAMPLES, "article.plan")) as golden:
-        assert plan() == golden.read()
+@pytest.mark.parametrize("name", ["article", "forward"])
+def test_networks_come_out_word_for_word(name):
+    with open(os.path.join(EXAMPLES, f"{name}.plan")) as golden:
+        assert plan(os.path.join(EXAMPLES, f"{name}.yaml")) == golden.read()
+
+
+def test_a_forward_of_the_loopback_is_refused(tmp_path):
+    path = tmp_path / "vmwire.yaml"
+    path.write_text("networks:\n  n1:\n    mode: nat\n    subnet: 10.1.0.0/24\n    uplink: re0\n"
+                    "    forward: tcp 127.0.0.1:22 -> 10.1.0.5\n")
+    done = vmwire("-c", str(path), "plan", "--host", "freebsd")
+    assert done.returncode == 2 and f"{path}:6:14:" in done.stderr and "loopback" in done.stderr
 
 
 def test_what_the_articles_author_types_is_there_in_his_order():

@@ -115,6 +115,18 @@ static int listener_find(struct host *host, struct arena *arena, int protocol, c
     return err_set(err, ENOENT, "nobody listens on port %u", port);
 }
 
+static int listeners_list(struct host *host, struct arena *arena, int protocol, struct listeners *listeners,
+                          struct err *err)
+{
+    (void)host;
+    struct freebsd_answer answer;
+    int rc =
+        FREEBSD_ASK(arena, &answer, err, "sockstat", "-46l", "-P", protocol == IPPROTO_TCP ? "tcp" : "udp");
+    if (rc == 0)
+        freebsd_sockstat_list(arena, answer.output, listeners);
+    return rc;
+}
+
 /* dhclient-script(8) does it. */
 static int lease_apply(struct host *host, const char *ifname, const struct prefix *prefix,
                        const struct ip *gateway, uint32_t lifetime_s, struct err *err)
@@ -146,6 +158,7 @@ static const struct host_backend freebsd_backend = {
     .program = program,
     .service_user = service_user,
     .listener_find = listener_find,
+    .listeners_list = listeners_list,
     .lease_apply = lease_apply,
     .reach = freebsd_reach,
 };

@@ -94,6 +94,8 @@ const char *freebsd_sysctl_parse(struct arena *arena, const char *text, const ch
 pid_t freebsd_dhclient_parse(const char *text, const char *ifname);
 /* A file of dhclient.leases(5): the address and router of the last lease that is not rejected. */
 bool freebsd_lease_parse(const char *text, const char *ifname, struct prefix *address, struct ip *router);
+/* `sockstat -46l -P udp`: who listens where. */
+void freebsd_sockstat_list(struct arena *arena, const char *text, struct listeners *listeners);
 /* `sockstat -46l -P udp -p 67`: who listens. */
 bool freebsd_sockstat_parse(struct arena *arena, const char *text, const struct ip *address, uint16_t port,
                             struct listener *listener);

@@ -96,10 +96,10 @@ static bool endpoint_parse(char *text, uint16_t *port, struct ip *ip, bool v6)
 }
 
 /* "root     bhyve      155   6  tcp4   *:5901                *:*" */
-bool freebsd_sockstat_parse(struct arena *arena, const char *text, const struct ip *address, uint16_t port,
-                            struct listener *listener)
+void freebsd_sockstat_list(struct arena *arena, const char *text, struct listeners *listeners)
 {
     char *rest = arena_strdup(arena, text);
+    *listeners = (struct listeners){0};
     for (char *line; (line = strsep(&rest, "\n"));) {
         char *words[6];
         size_t count = 0;
@@ -107,14 +107,26 @@ bool freebsd_sockstat_parse(struct arena *arena, const char *text, const struct 
             if (*word)
                 words[count++] = word;
         }
-        struct ip at;
-        uint16_t seen;
-        if (count < 6 || !endpoint_parse(words[5], &seen, &at, strchr(words[4], '6')) || seen != port)
+        struct listener listener = {.program = ""};
+        if (count < 6 || !endpoint_parse(words[5], &listener.port, &listener.address, strchr(words[4], '6')))
             continue;
-        struct ip any = {.family = at.family};
-        if (address && !ip_equal(&at, &any) && !ip_equal(&at, address))
+        listener.pid = (pid_t)atol(words[2]);
+        listener.program = words[1];
+        *vec_push(arena, &listeners->list) = listener;
+    }
+}
+
+bool freebsd_sockstat_parse(struct arena *arena, const char *text, const struct ip *address, uint16_t port,
+                            struct listener *listener)
+{
+    struct listeners listeners;
+    freebsd_sockstat_list(arena, text, &listeners);
+    vec_foreach (&listeners.list, at) {
+        struct ip any = {.family = at->address.family};
+        if (at->port != port ||
+            (address && !ip_equal(&at->address, &any) && !ip_equal(&at->address, address)))
             continue;
-        *listener = (struct listener){.pid = (pid_t)atol(words[2]), .program = words[1], .address = at};
+        *listener = *at;
         return true;
     }
     return false;

@@ -5,9 +5,19 @@
  * it is never rewritten.  Where it lacks the three lines vmwire refuses and says them; only where no ruleset
  * is loaded at all it loads one of its own, which is these three lines, and pf's default is to pass.
  *
+ * Port forwards are rdr rules on every interface; their tag lets the packets, which have the guest's address
+ * by then, in to the guest, and nobody can give himself a tag.  One that comes from the guest's own network
+ * is translated to the host's address, else the guest would answer past the host.  A connection of the host
+ * itself passes no rdr rule: pf has it for packets that come in.
+ *
  * A network's rules, as for Linux (nft_text.c): guests leave by the uplink alone, under the host's address;
  * nobody outside opens a connection to them; networks are closed to each other.  What admits is not `quick`,
  * so that a rule of the administrator's behind the anchor can still refuse; what refuses is. */
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -28,16 +38,41 @@ const char *freebsd_main_text(void)
     return "nat-anchor \"vmwire/*\"\nrdr-anchor \"vmwire/*\"\nanchor \"vmwire/*\"\n";
 }
 
+/* "port 8000:8010 tag vmwire_in -> 10.0.0.5 port 8000:*": the ports in order, pf.conf(5). */
+static void rdr_rules(struct text *out, const struct firewall *firewall)
+{
+    vec_foreach (&firewall->forwards.list, forward) {
+        bool range = forward->last > forward->first;
+        text_add(out, "rdr inet proto %s from any to %s port %s%u", forward_protocol_name(forward),
+                 ip_is_set(&forward->listen) ? IP_TEXT(&forward->listen) : "(self)", range ? "" : "= ",
+                 forward->first);
+        if (range)
+            text_add(out, ":%u", forward->last);
+        text_add(out, " tag vmwire_in -> %s port %u%s\n", IP_TEXT(&forward->target), forward->target_first,
+                 range ? ":*" : "");
+    }
+}
+
 /* The tag tells, behind the translation, whose packet it is. */
 const char *freebsd_anchor_text(struct arena *arena, const struct firewall *firewall)
 {
     const char *bridge = firewall->bridge, *uplink = firewall->uplink;
     const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
     struct text out = {.arena = arena};
+    bool forwards = firewall->forwards.list.count > 0;
     text_add(&out, "nat on %s inet from %s to any -> (%s)\n", uplink, subnet, uplink);
-    text_add(&out, "pass in on %s inet from %s to any tag vmwire\n", bridge, subnet);
+    if (forwards)
+        text_add(&out, "nat on %s inet from %s to %s tagged vmwire_in -> (%s)\n", bridge, subnet, subnet,
+                 bridge);
+    rdr_rules(&out, firewall);
+    text_add(&out, "pass in on %s inet from %s to any%s tag vmwire\n", bridge, subnet,
+             forwards ? " ! tagged vmwire_in" : ""); /* a later tag would replace it */
     text_add(&out, "pass in on %s inet proto udp from any port 68 to any port 67\n", bridge);
     text_add(&out, "pass out on %s inet all tagged vmwire\n", uplink);
+    if (forwards) {
+        text_add(&out, "pass in inet all tagged vmwire_in\n");
+        text_add(&out, "pass out quick on %s inet all tagged vmwire_in\n", bridge);
+    }
     text_add(&out, "pass out quick on %s inet from %s to %s\n", bridge, subnet, subnet);
     /* What everybody gets, also through the bridge's ports: DHCP's answers to 255.255.255.255, multicast. */
     text_add(&out, "pass out quick inet from %s to 224.0.0.0/3\n", subnet);
@@ -83,6 +118,49 @@ static bool same_rules(const char *wanted, const char *shown)
     return !*wanted && !*shown;
 }
 
+/* A port as pfctl prints it, which may be its name in /etc/services. */
+static bool port_read(const char *text, const char *protocol, uint16_t *port)
+{
+    if (text[strspn(text, "0123456789")] == '\0' && *text) {
+        *port = (uint16_t)atoi(text);
+        return *port != 0;
+    }
+    const struct servent *service = getservbyname(text, protocol);
+    *port = service ? ntohs((uint16_t)service->s_port) : 0;
+    return service != NULL;
+}
+
+/* "rdr inet proto tcp from any to (self) port = 2222 tag vmwire_in -> 10.0.0.5 port 22", or "port 8000:8010
+ * tag vmwire_in -> 10.0.0.5 port 8000:8010". */
+static bool rdr_parse(const char *line, struct forward *forward)
+{
+    char protocol[8], to[64], from[32], target[64], target_port[32], last[32] = "";
+    *forward = (struct forward){0};
+    if (sscanf(line, "rdr inet proto %7s from any to %63s port = %31s tag vmwire_in -> %63s port %31[^: \n]",
+               protocol, to, from, target, target_port) != 5 &&
+        sscanf(line,
+               "rdr inet proto %7s from any to %63s port %31[^:]:%31s tag vmwire_in -> %63s port %31[^: \n]",
+               protocol, to, from, last, target, target_port) != 6)
+        return false;
+    forward->protocol = strcmp(protocol, "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP;
+    bool ok = port_read(from, protocol, &forward->first) &&
+              port_read(*last ? last : from, protocol, &forward->last) &&
+              port_read(target_port, protocol, &forward->target_first) &&
+              ip_parse(target, &forward->target) == 0;
+    return ok && (strcmp(to, "(self)") == 0 || ip_parse(to, &forward->listen) == 0);
+}
+
+static bool rdrs_parse(struct arena *arena, const char *nat, struct forwards *forwards)
+{
+    for (const char *line = nat; *line;) {
+        if (strncmp(line, "rdr ", 4) == 0 && !rdr_parse(line, vec_push(arena, &forwards->list)))
+            return false;
+        line += strcspn(line, "\n");
+        line += *line == '\n';
+    }
+    return true; /* their order is the canonical one already, being vmwire's */
+}
+
 bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *nat, const char *rules,
                           struct firewall *firewall)
 {
@@ -97,6 +175,8 @@ bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *
     firewall->uplink = arena_strndup(arena, uplink, (size_t)(subnet - uplink));
     subnet += strlen(from);
     if (prefix_parse(arena_strndup(arena, subnet, (size_t)(end - subnet)), &firewall->subnet) < 0)
+        return false;
+    if (!rdrs_parse(arena, nat, &firewall->forwards))
         return false;
     return same_rules(freebsd_anchor_text(arena, firewall), arena_printf(arena, "%s%s", nat, rules));
 }

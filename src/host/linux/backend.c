@@ -179,6 +179,7 @@ static const struct host_backend linux_backend = {
     .program = process_program,
     .service_user = process_user,
     .listener_find = listener_find,
+    .listeners_list = listeners_list,
     .lease_apply = lease_apply,
     .traffic_get = traffic_get,
     .chain_trace = &nft_chain_trace,

@@ -68,6 +68,8 @@ int device_apply(struct linux_host *host, const struct op *op, unsigned flags, s
 /* proc.c */
 int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
                   uint16_t port, struct listener *listener, struct err *err);
+int listeners_list(struct host *host, struct arena *arena, int protocol, struct listeners *listeners,
+                   struct err *err);
 
 const char *process_program(struct host *host, struct arena *arena);
 const char *process_user(struct host *host);

@@ -7,24 +7,43 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 #include "host/linux/linux.h"
 
 enum { UDATA_COMMENT = 0, KEY_SIZE = 16 };
 
+/* Of the maps that are keyed by addresses or ports, `bridge` is the comment. */
 struct element {
     const char *bridge, *uplink, *verdict, *comment;
+    struct ip host;         /* of HOSTS; of NAT_HAIRPIN the subnet's first */
+    struct forward forward; /* of FORWARD_AT and FORWARD_ANY, one port */
 };
 
 struct elements {
     VEC(struct element) list;
 };
 
-enum map { FORWARD_PAIR, FORWARD_TO, FORWARD_FROM, NAT_PAIR, NAT_FROM, MAP_COUNT };
-static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to", "forward_from", "nat_pair",
-                                                 "nat_from"};
+enum map {
+    FORWARD_PAIR,
+    FORWARD_TO,
+    FORWARD_FROM,
+    NAT_PAIR,
+    NAT_FROM,
+    NAT_HAIRPIN,
+    LOOPBACK,
+    HOSTS,
+    FORWARD_AT,
+    FORWARD_ANY,
+    MAP_COUNT
+};
+static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to",  "forward_from", "nat_pair",
+                                                 "nat_from",     "nat_hairpin", "loopback",     "hosts",
+                                                 "forward_at",   "forward_any"};
+enum { CHAIN_COUNT = 8 };
 
 struct reader {
     struct arena *arena;
@@ -104,36 +123,79 @@ static int set_each(const struct nlmsghdr *header, void *data)
             return 0;
         }
     }
-    reader->strange = true;
+    reader->strange |= strncmp(name, "__", 2) != 0; /* a set that is part of a rule has such a name */
     return 0;
+}
+
+static const char *verdict_of(struct arena *arena, const struct nlattr *data)
+{
+    const struct nlattr *verdict[NFTA_VERDICT_MAX + 1];
+    if (!data)
+        return "";
+    netlink_nested(data, verdict, NFTA_VERDICT_MAX + 1);
+    if (verdict[NFTA_VERDICT_CHAIN])
+        return arena_strdup(arena, netlink_text(verdict[NFTA_VERDICT_CHAIN]));
+    return ntohl(netlink_u32(verdict[NFTA_VERDICT_CODE])) == NF_ACCEPT ? "accept" : "";
+}
+
+static struct ip ip_read(const uint8_t *bytes)
+{
+    struct ip ip = {.family = AF_INET};
+    memcpy(ip.bytes, bytes, 4);
+    return ip;
+}
+
+/* Parts of a key or value that is a concatenation are filled up to 4 bytes each. */
+static void forward_read(const uint8_t *key, size_t length, const struct nlattr *value,
+                         struct forward *forward)
+{
+    const uint8_t *to = value ? mnl_attr_get_payload(value) : NULL;
+    if ((length != 8 && length != 12) || !to || mnl_attr_get_payload_len(value) < 6)
+        return;
+    if (length == 12)
+        forward->listen = ip_read(key);
+    key += length - 8;
+    forward->protocol = key[0];
+    forward->first = forward->last = (uint16_t)(key[4] << 8 | key[5]);
+    forward->target = ip_read(to);
+    forward->target_first = (uint16_t)(to[4] << 8 | to[5]);
 }
 
 static void element_read(struct reader *reader, const struct nlattr *nest)
 {
-    const struct nlattr *table[NFTA_SET_ELEM_MAX + 1], *data[NFTA_DATA_MAX + 1],
-        *verdict[NFTA_VERDICT_MAX + 1];
+    const struct nlattr *table[NFTA_SET_ELEM_MAX + 1], *data[NFTA_DATA_MAX + 1];
     netlink_nested(nest, table, NFTA_SET_ELEM_MAX + 1);
-    if (!table[NFTA_SET_ELEM_KEY] || !table[NFTA_SET_ELEM_DATA])
-        return;
     netlink_nested(table[NFTA_SET_ELEM_KEY], data, NFTA_DATA_MAX + 1);
     if (!data[NFTA_DATA_VALUE])
         return;
     const char *key = mnl_attr_get_payload(data[NFTA_DATA_VALUE]);
     size_t length = mnl_attr_get_payload_len(data[NFTA_DATA_VALUE]);
-    struct element element = {.uplink = "", .verdict = "", .comment = ""};
-    element.bridge = arena_strndup(reader->arena, key, strnlen(key, length < KEY_SIZE ? length : KEY_SIZE));
-    if (length >= 2 * KEY_SIZE)
-        element.uplink = arena_strndup(reader->arena, key + KEY_SIZE, strnlen(key + KEY_SIZE, KEY_SIZE));
+    struct element *element = vec_push(reader->arena, &reader->elements[reader->map].list);
+    *element = (struct element){.uplink = "", .verdict = ""};
+    element->comment = nft_comment(table[NFTA_SET_ELEM_USERDATA], reader->arena);
     netlink_nested(table[NFTA_SET_ELEM_DATA], data, NFTA_DATA_MAX + 1);
-    if (data[NFTA_DATA_VERDICT]) {
-        netlink_nested(data[NFTA_DATA_VERDICT], verdict, NFTA_VERDICT_MAX + 1);
-        element.verdict = verdict[NFTA_VERDICT_CHAIN]
-                              ? arena_strdup(reader->arena, netlink_text(verdict[NFTA_VERDICT_CHAIN]))
-                          : ntohl(netlink_u32(verdict[NFTA_VERDICT_CODE])) == NF_ACCEPT ? "accept"
-                                                                                        : "";
+    if (reader->map >= HOSTS) {
+        element->bridge = element->comment;
+        if (!*element->bridge) { /* somebody else's */
+            reader->strange = true;
+            reader->elements[reader->map].list.count--;
+            return;
+        }
+        if (reader->map == HOSTS && length >= 4)
+            element->host = ip_read((const uint8_t *)key);
+        else
+            forward_read((const uint8_t *)key, length, data[NFTA_DATA_VALUE], &element->forward);
+        return;
     }
-    element.comment = nft_comment(table[NFTA_SET_ELEM_USERDATA], reader->arena);
-    *vec_push(reader->arena, &reader->elements[reader->map].list) = element;
+    if (reader->map == NAT_HAIRPIN && length >= 4 + KEY_SIZE) {
+        element->host = ip_read((const uint8_t *)key);
+        key += 4;
+        length -= 4;
+    }
+    element->bridge = arena_strndup(reader->arena, key, strnlen(key, length < KEY_SIZE ? length : KEY_SIZE));
+    if (length >= 2 * KEY_SIZE)
+        element->uplink = arena_strndup(reader->arena, key + KEY_SIZE, strnlen(key + KEY_SIZE, KEY_SIZE));
+    element->verdict = verdict_of(reader->arena, data[NFTA_DATA_VERDICT]);
 }
 
 static int elements_each(const struct nlmsghdr *header, void *data)
@@ -195,6 +257,7 @@ static int read_all(struct linux_host *host, struct reader *reader, struct err *
                       elements_each, err);
         if (rc < 0 && rc != -ENOENT)
             return rc;
+        strange |= reader->strange;
     }
     reader->rules = rules, reader->chains = chains, reader->maps = maps, reader->strange = strange;
     return 0;
@@ -228,14 +291,51 @@ static const char *uplink_of(const struct reader *reader, const char *bridge)
 static bool whole(const struct reader *reader, const struct firewall *firewall)
 {
     const char *bridge = firewall->bridge, *uplink = firewall->uplink;
-    bool common = is(find(reader, FORWARD_PAIR, bridge, bridge), "accept") &&
-                  is(find(reader, FORWARD_TO, bridge, NULL), "inward") &&
-                  is(find(reader, NAT_PAIR, bridge, bridge), "accept") && ip_is_set(&firewall->subnet.ip);
+    struct ip address = ip_add(&firewall->subnet.ip, 1);
+    const struct element *host = find(reader, HOSTS, bridge, NULL),
+                         *hairpin = find(reader, NAT_HAIRPIN, bridge, NULL);
+    bool forwards = firewall->forwards.list.count > 0;
+    bool common =
+        is(find(reader, FORWARD_PAIR, bridge, bridge), "accept") &&
+        is(find(reader, FORWARD_TO, bridge, NULL), "inward") &&
+        is(find(reader, NAT_PAIR, bridge, bridge), "accept") && ip_is_set(&firewall->subnet.ip) && host &&
+        ip_equal(&host->host, &address) && (find(reader, LOOPBACK, bridge, NULL) != NULL) == forwards &&
+        is(hairpin, "translate") == forwards && (!hairpin || ip_equal(&hairpin->host, &firewall->subnet.ip));
     if (!*uplink)
         return common && is(find(reader, NAT_FROM, bridge, NULL), "translate") &&
                !find(reader, FORWARD_FROM, bridge, NULL);
     return common && is(find(reader, FORWARD_PAIR, bridge, uplink), "accept") &&
            is(find(reader, FORWARD_FROM, bridge, NULL), "refuse") && !find(reader, NAT_FROM, bridge, NULL);
+}
+
+/* Each network's forwards, in one pass over the elements whatever the number of networks. */
+static int element_compare(const void *left, const void *right)
+{
+    return strcmp(((const struct element *)left)->bridge, ((const struct element *)right)->bridge);
+}
+
+static void sort_forwards(struct reader *reader)
+{
+    for (int map = FORWARD_AT; map <= FORWARD_ANY; map++) {
+        if (reader->elements[map].list.count > 1)
+            qsort(reader->elements[map].list.items, reader->elements[map].list.count, sizeof(struct element),
+                  element_compare);
+    }
+}
+
+static void forwards_of(const struct reader *reader, const char *bridge, struct forwards *forwards)
+{
+    for (int map = FORWARD_AT; map <= FORWARD_ANY; map++) {
+        const struct element key = {.bridge = bridge}, *items = reader->elements[map].list.items;
+        size_t count = reader->elements[map].list.count;
+        const struct element *at =
+            count ? bsearch(&key, items, count, sizeof(*items), element_compare) : NULL;
+        while (at && at > items && strcmp(at[-1].bridge, bridge) == 0)
+            at--;
+        for (; at && at < items + count && strcmp(at->bridge, bridge) == 0; at++)
+            *vec_push(reader->arena, &forwards->list) = at->forward;
+    }
+    forwards_settle(forwards);
 }
 
 static void add_trace(struct arena *arena, struct observed *observed, const char *bridge)
@@ -263,11 +363,16 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
         return 0;
     if (rc < 0)
         return err_wrap(err, "reading the firewall rules");
-    observed->firewall_base =
-        reader.rules == rule_count && reader.chains == 5 && reader.maps == MAP_COUNT && !reader.strange;
+    observed->firewall_base = reader.rules == rule_count && reader.chains == CHAIN_COUNT &&
+                              reader.maps == MAP_COUNT && !reader.strange;
+    sort_forwards(&reader);
     for (int map = 0; map < MAP_COUNT; map++) {
-        vec_foreach (&reader.elements[map].list, element)
-            add_trace(arena, observed, element->bridge);
+        const char *last = NULL;
+        vec_foreach (&reader.elements[map].list, element) {
+            if (!last || strcmp(last, element->bridge) != 0)
+                add_trace(arena, observed, element->bridge);
+            last = element->bridge;
+        }
     }
     vec_foreach (&observed->firewall_traces, bridge) {
         struct firewall firewall = {
@@ -275,6 +380,7 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
         const struct element *to = find(&reader, FORWARD_TO, *bridge, NULL);
         if (to)
             prefix_parse(to->comment, &firewall.subnet);
+        forwards_of(&reader, *bridge, &firewall.forwards);
         if (whole(&reader, &firewall))
             *vec_push(arena, &observed->firewalls) = firewall;
     }

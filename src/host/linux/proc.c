@@ -37,6 +37,28 @@ static bool is_unspecified(const struct ip *ip)
     return ip_equal(ip, &(struct ip){.family = ip->family});
 }
 
+/* A line of /proc/net/tcp or udp as a listener, with its inode.  A UDP socket that is connected is a client's
+ * and gets nothing from others. */
+static bool socket_read(const char *line, int protocol, struct listener *listener, unsigned long *inode)
+{
+    enum { UDP_UNCONNECTED = 0x07 };
+    char local[40];
+    unsigned port, state;
+    if (sscanf(line, " %*u: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*u %*u %lu", local, &port, &state, inode) !=
+            4 ||
+        state != (protocol == IPPROTO_TCP ? STATE_LISTEN : UDP_UNCONNECTED) || port > UINT16_MAX)
+        return false;
+    *listener = (struct listener){.program = "", .port = (uint16_t)port};
+    return address_read(local, &listener->address);
+}
+
+static const char *socket_table(int protocol, bool ipv6)
+{
+    if (protocol == IPPROTO_TCP)
+        return ipv6 ? "/proc/net/tcp6" : "/proc/net/tcp";
+    return ipv6 ? "/proc/net/udp6" : "/proc/net/udp";
+}
+
 /* The inode of the first matching socket of a table, 0 when there is none. */
 static unsigned long socket_find(struct arena *arena, const char *table, int protocol,
                                  const struct ip *wanted, uint16_t port, struct ip *address)
@@ -45,16 +67,36 @@ static unsigned long socket_find(struct arena *arena, const char *table, int pro
     if (file_read(arena, AT_FDCWD, table, TABLE_SIZE_MAX, &text, NULL, NULL) < 0)
         return 0;
     for (char *line; (line = strsep(&text, "\n"));) {
-        char local[40];
-        unsigned local_port, state;
+        struct listener listener;
         unsigned long inode;
-        if (sscanf(line, " %*u: %39[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*u %*u %lu", local, &local_port, &state,
-                   &inode) != 4 ||
-            local_port != port || (protocol == IPPROTO_TCP && state != STATE_LISTEN) ||
-            !address_read(local, address))
+        if (!socket_read(line, protocol, &listener, &inode) || listener.port != port)
             continue;
+        *address = listener.address;
         if (!wanted || is_unspecified(address) || ip_equal(address, wanted))
             return inode;
+    }
+    return 0;
+}
+
+int listeners_list(struct host *host, struct arena *arena, int protocol, struct listeners *listeners,
+                   struct err *err)
+{
+    (void)host;
+    *listeners = (struct listeners){0};
+    for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+        char *text;
+        const char *table = socket_table(protocol, ipv6);
+        int rc = file_read(arena, AT_FDCWD, table, TABLE_SIZE_MAX, &text, NULL, ipv6 ? NULL : err);
+        if (rc < 0 && ipv6)
+            break; /* a kernel without IPv6 */
+        if (rc < 0)
+            return err_wrap(err, "reading '%s'", table);
+        for (char *line; (line = strsep(&text, "\n"));) {
+            struct listener listener;
+            unsigned long inode;
+            if (socket_read(line, protocol, &listener, &inode))
+                *vec_push(arena, &listeners->list) = listener;
+        }
     }
     return 0;
 }
@@ -98,13 +140,13 @@ int listener_find(struct host *host, struct arena *arena, int protocol, const st
                   uint16_t port, struct listener *listener, struct err *err)
 {
     (void)host;
-    const char *const tables[] = {protocol == IPPROTO_TCP ? "/proc/net/tcp" : "/proc/net/udp",
-                                  protocol == IPPROTO_TCP ? "/proc/net/tcp6" : "/proc/net/udp6"};
     *listener = (struct listener){.program = ""};
     for (size_t i = 0; i < 2; i++) {
-        unsigned long inode = socket_find(arena, tables[i], protocol, address, port, &listener->address);
+        unsigned long inode =
+            socket_find(arena, socket_table(protocol, i == 1), protocol, address, port, &listener->address);
         if (!inode)
             continue;
+        listener->port = port;
         owner_find(arena, inode, listener);
         return 0;
     }

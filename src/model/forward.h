@@ -1,0 +1,46 @@
+/* forward.h: port forwards: ports of the host that lead to a guest. */
+#ifndef VMWIRE_MODEL_FORWARD_H
+#define VMWIRE_MODEL_FORWARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "model/address.h"
+
+/* Ports `first` to `last` at `listen` lead to the same number of ports from `target_first` on, of one guest.
+ */
+struct forward {
+    uint8_t protocol;     /* IPPROTO_TCP or IPPROTO_UDP */
+    struct ip listen;     /* IPv4; unset: every address of the host */
+    uint16_t first, last; /* 1 to 65535, first <= last */
+    struct ip target;     /* IPv4 */
+    uint16_t target_first;
+};
+
+/* In the order of forwards_settle, none twice: two lists say the same just when they are equal. */
+struct forwards {
+    VEC(struct forward) list;
+};
+
+/* "tcp [ADDRESS:]PORTS -> [TARGET:]PORTS"; PORTS is N or N-M, and may be left out behind TARGET.  Fills
+ * `forward` and returns NULL, or says what is wrong.  `name` gets what stands as TARGET when it is no address
+ * (a machine's name), "" when nothing stands there; forward->target is unset in both cases. */
+const char *forward_parse(struct arena *arena, const char *text, struct forward *forward, const char **name);
+/* The same form, "tcp 2222 -> 10.0.0.5:22", in the arena. */
+const char *forward_format(struct arena *arena, const struct forward *forward);
+/* "2222" or "8000-8010": the ports on the host's side, and on the target's. */
+const char *forward_ports(struct arena *arena, const struct forward *forward);
+const char *forward_target_ports(struct arena *arena, const struct forward *forward);
+const char *forward_protocol_name(const struct forward *forward); /* "tcp", "udp" */
+
+/* Is it for this machine's own loopback too (127.0.0.0/8, or every address)? */
+bool forward_has_loopback(const struct forward *forward);
+/* Do both want a port at an address? */
+bool forward_clash(const struct forward *a, const struct forward *b);
+
+/* Order by protocol, address and port, and join what continues another. */
+void forwards_settle(struct forwards *forwards);
+bool forwards_equal(const struct forwards *a, const struct forwards *b);
+
+#endif
