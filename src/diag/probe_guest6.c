@@ -16,7 +16,7 @@
 #include "diag/probe_internal.h"
 
 enum {
-    MAYBE_WAIT_MS = 1500,  /* a router waits up to half a second before it answers (RFC 4861, 6.2.6) */
+    MAYBE_WAIT_MS = 1000,  /* a router waits up to half a second before it answers (RFC 4861, 6.2.6) */
     WANTED_WAIT_MS = 4000, /* or three seconds, when it has just advertised */
     LOOK_EVERY_MS = 50,
     PING_TRIES = 3,

@@ -257,6 +257,21 @@ def test_it_adds_rules_only_while_it_runs(nat):
     assert nat.sh("nft list ruleset") == before
 
 
+def test_nothing_is_injected(nat):
+    """Neither to the guest nor to the wire."""
+    nat.guest.space.sh("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
+    watch = [nat.popen("tcpdump", "-Q", "out", "-nqpi", name, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+             for name in (nat.guest.tap, "re0", "brnat")]
+    for each in watch:
+        assert "listening" in each.stderr.readline() + each.stderr.readline()
+    nat.vmwire("trace", "vm0", "--seconds", "2", check=False)
+    for each in watch:
+        each.send_signal(signal.SIGINT)
+    sent = [each.communicate(timeout=5)[0] for each in watch]
+    # A veth and a bridge have an IPv6 of their own, which speaks when it likes.
+    assert [[line for line in out.splitlines() if line and " IP6 " not in line] for out in sent] == [[], [], []]
+
+
 def test_kill_9_leaves_no_rule(nat):
     before = nat.sh("nft list ruleset")
     process = nat.popen(VMWIRE, "trace", "vm0", "--seconds", "30", stdout=subprocess.DEVNULL)
