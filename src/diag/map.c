@@ -8,7 +8,7 @@
 #include "diag/capture.h"
 #include "plan/device.h"
 
-enum { NOWHERE_SCOPE = 254, TABLE_MAIN = 254 };
+enum { NOWHERE_SCOPE = 254, TABLE_MAIN = 254, FORWARDS_SHOWN = 4 };
 #define NONE SIZE_MAX
 
 struct builder {
@@ -181,6 +181,17 @@ static bool forwards(const struct observed *observed)
     return true;
 }
 
+/* The first of them; a firewall has as many as one likes. */
+static void forwards_add(struct builder *builder, size_t node, const struct forwards *forwards)
+{
+    for (size_t i = 0; i < forwards->list.count && i < FORWARDS_SHOWN; i++)
+        line_add(builder, node, forward_format(builder->arena, &forwards->list.items[i]));
+    if (forwards->list.count > FORWARDS_SHOWN)
+        line_add(
+            builder, node,
+            arena_printf(builder->arena, "and %zu forwards more", forwards->list.count - FORWARDS_SHOWN));
+}
+
 static size_t nat_of(struct builder *builder, const char *network, const char *uplink)
 {
     const struct observed *observed = builder->observed;
@@ -194,8 +205,12 @@ static size_t nat_of(struct builder *builder, const char *network, const char *u
             arena_printf(builder->arena, "%s%s%s", PREFIX_TEXT(&subnet), as ? " as " : "", as ? as : ""));
     }
     bool masquerades = false;
-    vec_foreach (&observed->firewalls, firewall)
-        masquerades |= observed->firewall_base && strcmp(firewall->network, network) == 0;
+    vec_foreach (&observed->firewalls, firewall) {
+        if (strcmp(firewall->network, network) != 0)
+            continue;
+        masquerades |= observed->firewall_base;
+        forwards_add(builder, node, &firewall->forwards);
+    }
     if (!masquerades)
         shown(builder, node, "masquerade-missing");
     if (!uplink)

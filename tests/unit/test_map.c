@@ -167,6 +167,21 @@ static void test_three_schemes(void **state)
     assert_string_equal(node(world, "machine:vm0")->lines.items[0], "10.0.0.10");
 }
 
+static void test_nat_shows_its_forwards(void **state)
+{
+    struct world *world = *state;
+    struct forwards *forwards = &world->observed.firewalls.items[0].forwards;
+    for (unsigned i = 0; i < 6; i++) {
+        const char *text = arena_printf(&world->arena, "tcp %u -> 10.0.0.10:22", 2200 + i * 10), *name;
+        assert_null(forward_parse(&world->arena, text, vec_push(&world->arena, &forwards->list), &name));
+    }
+    build(world);
+    const struct map_node *nat = node(world, "nat:brnat");
+    assert_int_equal(nat->lines.count, 6);
+    assert_string_equal(nat->lines.items[1], "tcp 2200 -> 10.0.0.10:22");
+    assert_string_equal(nat->lines.items[5], "and 2 forwards more");
+}
+
 static void test_broken_parts_carry_their_reasons(void **state)
 {
     struct world *world = *state;
@@ -293,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_three_schemes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nat_shows_its_forwards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_broken_parts_carry_their_reasons, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_bridge_that_is_gone_is_known_by_its_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_bound_device_misses_no_bridge, setup, teardown),
