@@ -132,7 +132,7 @@ static int collect(struct cli *cli, struct engine *engine, struct map *map, stru
     struct status status;
     int rc = engine_settle(engine, err);
     if (rc == 0)
-        rc = engine_status(engine, &cli->model, &cli->problems, &status, err);
+        rc = engine_status(engine, &cli->model, 0, &cli->problems, &status, err);
     if (rc == 0)
         rc = engine_observe(engine, HOST_OBSERVE_ALL | HOST_OBSERVE_DEVICES, err);
     if (rc < 0)

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "engine/doctor.h"
 #include "engine/machine.h"
 #include "engine/status.h"
 
@@ -197,6 +198,24 @@ static void print_drift(struct cli *cli, const struct status *status)
     }
 }
 
+/* A line each; the evidence and the cure are doctor's. */
+static void print_findings(struct cli *cli, const struct findings *findings)
+{
+    bool any = false;
+    vec_foreach (&findings->list, finding) {
+        bool down = strcmp(finding->code, "network-down") == 0,
+             drift = strcmp(finding->code, "network-drifted") == 0;
+        if (finding->severity == FINDING_NOTE || down || drift) /* the table and the lines above say that */
+            continue;
+        const char *on = !cli->color ? "" : finding->severity == FINDING_ERROR ? "\033[31m" : "\033[33m";
+        printf("%s%s%s: %s: %s%s  [%s]\n", any ? "" : "\n", on, finding_severity_name(finding->severity),
+               finding->subject, finding->title, *on ? "\033[0m" : "", finding->code);
+        any = true;
+    }
+    if (any)
+        printf("%s doctor tells more\n", cli->program);
+}
+
 static void json_lease(struct json *json, const struct lease *lease)
 {
     json_object_open(json, NULL);
@@ -298,8 +317,8 @@ static void json_network(struct json *json, const struct status_network *network
     json_object_close(json);
 }
 
-static void print_json(struct cli *cli, const struct status *status, const struct machine_row *machines,
-                       size_t count)
+static void print_json(struct cli *cli, const struct status *status, const struct findings *findings,
+                       const struct machine_row *machines, size_t count)
 {
     struct text out = {.arena = &cli->arena};
     struct json json = {.out = &out};
@@ -328,6 +347,7 @@ static void print_json(struct cli *cli, const struct status *status, const struc
         json_null(&json, "confirm_ms");
     else
         json_integer(&json, "confirm_ms", status->confirm_ms);
+    findings_json(&json, findings);
     json_object_close(&json);
     fputs(text_get(&out), stdout);
 }
@@ -347,14 +367,15 @@ static void show_note(void *context, const char *text)
     fprintf(stderr, "%s: %s\n", cli->program, text);
 }
 
-static int collect(struct cli *cli, struct status *status, struct err *err)
+static int collect(struct cli *cli, struct status *status, struct findings *findings, struct err *err)
 {
     struct engine_listener listener = {.context = cli, .note = show_note};
     _cleanup_engine_ struct engine engine;
     engine_init(&engine, &cli->arena, cli->host, &listener);
     if (engine_settle(&engine, err) < 0)
         return err->code;
-    return engine_status(&engine, &cli->model, &cli->problems, status, err);
+    int rc = engine_status(&engine, &cli->model, DOCTOR_OBSERVES, &cli->problems, status, err);
+    return rc < 0 ? rc : engine_doctor(&engine, &cli->model, status, NULL, findings, err);
 }
 
 int cmd_status(struct cli *cli, int argc, char **argv)
@@ -369,7 +390,8 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         return exit_status;
     struct err err = {0};
     struct status status;
-    if (collect(cli, &status, &err) < 0)
+    struct findings findings = {.arena = &cli->arena};
+    if (collect(cli, &status, &findings, &err) < 0)
         return cli_fail(cli, &err);
     cli_problems(cli);
     size_t count = cli->model.machines.count;
@@ -380,7 +402,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
             machines[i].state = (struct machine_state){0};
     }
     if (as_json) {
-        print_json(cli, &status, machines, count);
+        print_json(cli, &status, &findings, machines, count);
     } else {
         print_networks(cli, &status);
         print_ports(cli, &status);
@@ -389,6 +411,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         print_leases(cli, &status);
         print_machines(cli, machines, count);
         print_drift(cli, &status);
+        print_findings(cli, &findings);
     }
     return drifted(&status) ? EXIT_DRIFT : EXIT_DONE;
 }

@@ -36,6 +36,8 @@ const struct command commands[] = {
     {"probe", "NET [TARGET] [--json]",
      "act as a guest on a network, step by step, and say what is wrong first", "--json", "networks",
      cmd_probe},
+    {"doctor", "[NET|MACHINE] [--json]", "say what is wrong, as far as can be told without a packet",
+     "--json", "both", cmd_doctor},
     {"lab", "[--single-mac] [CMD…]", "a private practice host with a home router and 8.8.8.8", "--single-mac",
      "command", cmd_lab},
     {"completion", "bash|zsh", "print shell completion", "", "none", cmd_completion},

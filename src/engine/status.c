@@ -214,11 +214,11 @@ static void forgive_forwarding(struct status *status)
     status->host_drift.count = 0;
 }
 
-int engine_status(struct engine *engine, const struct model *model, struct problems *problems,
+int engine_status(struct engine *engine, const struct model *model, unsigned more, struct problems *problems,
                   struct status *status, struct err *err)
 {
     *status = (struct status){.confirm_ms = engine->confirm_ms};
-    int rc = engine_observe(engine, HOST_OBSERVE_ALL, err);
+    int rc = engine_observe(engine, HOST_OBSERVE_ALL | more, err);
     if (rc < 0)
         return rc;
     vec_foreach (&model->networks, entry)

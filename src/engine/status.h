@@ -58,8 +58,9 @@ struct status {
     int confirm_ms;               /* a change waits to be confirmed, for so long yet; -1: none */
 };
 
-/* Collect it.  `model` may be empty (no file).  Observes the host; engine->observed is filled. */
-int engine_status(struct engine *engine, const struct model *model, struct problems *problems,
+/* Collect it.  `model` may be empty (no file).  Observes the host (HOST_OBSERVE_ALL and `more`);
+ * engine->observed is filled. */
+int engine_status(struct engine *engine, const struct model *model, unsigned more, struct problems *problems,
                   struct status *status, struct err *err);
 
 const char *network_state_name(enum network_state state); /* "down", "up", "drifted", "unlisted" */

@@ -39,6 +39,7 @@ enum host_observe_flags {
     HOST_OBSERVE_DEVICE_NAMES = 1 << 8,    /* vendors' and products' names of the devices observed */
     HOST_OBSERVE_RULESET = 1 << 9,         /* every firewall chain that is not vmwire's */
     HOST_OBSERVE_DEVICE_SYSCTLS = 1 << 10, /* what their interfaces would lose by going away */
+    HOST_OBSERVE_HEALTH = 1 << 11, /* counters, tables, sockets: model/health.h; needs links, services */
 };
 
 /* A nic to be opened: a tap that lives as long as its descriptors. */
@@ -93,10 +94,24 @@ struct listeners {
     VEC(struct listener) list;
 };
 
-/* Frames of an interface.  Of a tap: `received` were sent by the guest, `sent` were read by it. */
-struct traffic {
-    uint64_t received, sent;
-    uint64_t dropped; /* could not be sent: of a tap, nobody read them in time */
+struct process_look {
+    bool stopped;  /* by SIGSTOP or a debugger */
+    int64_t age_s; /* since it was started */
+};
+
+/* A packet whose way is asked for, without sending it. */
+struct route_question {
+    const char *in;   /* it comes in here; "": it is the host's own */
+    struct ip source; /* unset: the host's own */
+    struct ip target;
+};
+
+struct route_answer {
+    int refused;  /* 0: it would be routed; -EXDEV and -EINVAL the reverse path filter, -EHOSTUNREACH,
+                     -ENETUNREACH  no route, or no forwarding, -EACCES prohibited, … */
+    uint8_t type; /* RTN_*: 1 unicast, 2 local */
+    char ifname[NAME_MAX_LENGTH + 1]; /* by which it would leave */
+    struct ip gateway;                /* unset: on the link */
 };
 
 /* The table that a backend fills.  Every function returns 0 or a negative errno with `err` set. */
@@ -152,6 +167,14 @@ struct host_backend {
     int (*reach)(struct host *host, const struct reach_request *request, struct err *err);
     /* Asking is over: close what it kept open; NULL where it keeps nothing. */
     void (*reach_end)(struct host *host);
+    /* A foreign chain's rule as `nft list` would print it, in the arena; "" when it cannot be told.  NULL
+     * where there are no such chains. */
+    const char *(*rule_text)(struct host *host, struct arena *arena, const struct rule_chain *chain,
+                             const struct rule *rule);
+    /* How a process fares; -ESRCH when it is not there.  NULL where this host cannot tell. */
+    int (*process_look)(struct host *host, pid_t pid, struct process_look *look);
+    /* What would be done with a packet; NULL where this host cannot tell. */
+    int (*route_ask)(struct host *host, const struct route_question *question, struct route_answer *answer);
     /* Start such a guest; guest_end ends it.  NULL where this host has none. */
     int (*guest_start)(struct host *host, const struct guest_request *request, struct guest *guest,
                        struct err *err);

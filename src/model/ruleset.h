@@ -169,7 +169,7 @@ struct sample {
     struct mac source_mac, target_mac; /* zero: not known */
     uint16_t ethertype;                /* 0: by the family */
     uint8_t protocol;                  /* IPPROTO_*; 0: not known */
-    uint16_t source_port, target_port; /* 0: not known */
+    uint16_t source_port, target_port; /* 0: one that a sender chose, above 32767 */
     uint8_t icmp_type;                 /* with ICMP and ICMPv6 */
     bool answer;                       /* of a connection that is there; else the first packet of one */
     bool translated;                   /* by a port forward (ct status dnat) */
@@ -202,6 +202,9 @@ struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const stru
 
 const struct rule_chain *ruleset_chain_find(const struct ruleset *ruleset, bool legacy, const char *family,
                                             const char *table, const char *name);
+
+/* "Docker", "ufw", "firewalld", "libvirt": whose rules these are as far as names tell; NULL: not known. */
+const char *judgement_owner(const struct ruleset *ruleset, const struct judgement *judgement);
 
 /* "table 'ip filter', chain 'FORWARD', by its policy", "table 'inet foreign', chain 'fw', rule 7 (comment)".
  */

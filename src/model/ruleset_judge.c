@@ -271,6 +271,35 @@ const struct rule_chain *ruleset_chain_find(const struct ruleset *ruleset, bool 
     return NULL;
 }
 
+static const char *owner_by_name(const char *name)
+{
+    static const struct {
+        const char *word, *owner;
+    } known[] = {{"DOCKER", "Docker"},       {"docker", "Docker"},   {"ufw-", "ufw"},
+                 {"firewalld", "firewalld"}, {"LIBVIRT", "libvirt"}, {"libvirt", "libvirt"},
+                 {"KUBE-", "Kubernetes"},    {"cali-", "Calico"},    {"f2b-", "fail2ban"}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strncmp(name, known[i].word, strlen(known[i].word)) == 0)
+            return known[i].owner;
+    }
+    return NULL;
+}
+
+const char *judgement_owner(const struct ruleset *ruleset, const struct judgement *judgement)
+{
+    const struct rule_chain *chain = judgement->chain;
+    const char *owner = chain ? owner_by_name(chain->name) : NULL;
+    if (!chain || owner || (owner = owner_by_name(chain->table)))
+        return owner;
+    /* A built-in chain of iptables belongs to nobody, its policy to who has chains beside it. */
+    vec_foreach (&ruleset->chains, other) {
+        if (!judgement->rule && other->hook == HOOK_NONE && strcmp(other->table, chain->table) == 0 &&
+            strcmp(other->family, chain->family) == 0 && (owner = owner_by_name(other->name)))
+            return owner;
+    }
+    return NULL;
+}
+
 const char *judgement_text(struct arena *arena, const struct judgement *judgement)
 {
     if (judgement->as == JUDGED_PASSED || !judgement->base)

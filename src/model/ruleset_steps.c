@@ -47,6 +47,15 @@ uint16_t sample_ethertype(const struct sample *sample)
     return sample->source.ip.family == AF_INET6 || sample->target.ip.family == AF_INET6 ? 0x86dd : 0x0800;
 }
 
+/* A port that the sender chose is above 32767 (net.ipv4.ip_local_port_range; RFC 6335, 6). */
+static void put_port(struct bytes *to, size_t at, uint16_t port)
+{
+    if (port)
+        put_u16(to, at, port);
+    else
+        to->bits[at] = to->known[at] = 0x80;
+}
+
 /* The packet's headers, as far as they are known.  RFC 791, 8200, 768, 9293, 792. */
 void walk_headers_make(struct walk *walk)
 {
@@ -73,10 +82,8 @@ void walk_headers_make(struct walk *walk)
         walk->network_size = 40;
     }
     if (sample->protocol == IPPROTO_TCP || sample->protocol == IPPROTO_UDP) {
-        if (sample->source_port)
-            put_u16(&walk->transport, 0, sample->source_port);
-        if (sample->target_port)
-            put_u16(&walk->transport, 2, sample->target_port);
+        put_port(&walk->transport, 0, sample->source_port);
+        put_port(&walk->transport, 2, sample->target_port);
         if (sample->protocol == IPPROTO_TCP && !sample->answer)
             put_u8(&walk->transport, 13, 0x02); /* SYN */
     } else if (sample->protocol == IPPROTO_ICMP || sample->protocol == IPPROTO_ICMPV6) {

@@ -26,6 +26,30 @@ const struct link *link_by_index(const struct observed *observed, int index)
     return NULL;
 }
 
+const struct interface_health *health_interface(const struct health *health, const char *ifname)
+{
+    vec_foreach (&health->interfaces, interface) {
+        if (strcmp(interface->ifname, ifname) == 0)
+            return interface;
+    }
+    return NULL;
+}
+
+const char *port_state_name(uint8_t state)
+{
+    static const char *const names[] = {"disabled", "listening", "learning", "forwarding", "blocking"};
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "in an unknown state";
+}
+
+const char *port_restriction(const struct interface_health *port)
+{
+    return port->locked         ? "is locked: it takes frames from MACs that were entered by hand alone"
+           : port->isolated     ? "is isolated from other isolated ports"
+           : port->no_flood     ? "does not get frames to MACs that the bridge has not learned (flood off)"
+           : port->no_broadcast ? "does not get broadcasts (bcast_flood off)"
+                                : NULL;
+}
+
 const struct file *file_find(const struct observed *observed, const char *path)
 {
     vec_foreach (&observed->files, file) {

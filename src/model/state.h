@@ -11,6 +11,7 @@
 #include "model/address.h"
 #include "model/admission.h"
 #include "model/forward.h"
+#include "model/health.h"
 #include "model/ruleset.h"
 
 /* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
@@ -240,7 +241,8 @@ struct observed {
     VEC(struct forwarding_sysctl) forwarding;
     struct firewall_main firewall_main;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
-    VEC(struct firewall) firewalls; /* networks whose elements are all there and right */
+    VEC(struct firewall) firewalls;        /* networks whose elements are all there and right */
+    VEC(const char *) firewall_translates; /* networks whose packets are translated on their way out */
     VEC(const char *)
     firewall_traces; /* networks of which anything at all is in the table (also half of it) */
     struct foreign_firewalls foreign;
@@ -248,8 +250,9 @@ struct observed {
     VEC(struct service) services;     /* running ones, by their pid files */
     VEC(struct device) devices;       /* every PCI device */
     bool iommu;                       /* some device is behind an IOMMU */
-    bool iommu_remaps;      /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
-    bool vfio;              /* vfio-pci is there, or can be loaded */
+    bool iommu_remaps; /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
+    bool vfio;         /* vfio-pci is there, or can be loaded */
+    struct health health;
     struct ruleset ruleset; /* everybody else's firewall rules */
     VEC(struct file)
     files; /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */

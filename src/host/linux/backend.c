@@ -42,6 +42,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = admissions_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
         rc = services_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_HEALTH))
+        rc = health_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
         rc = files_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_DEVICES))
@@ -185,6 +187,9 @@ static const struct host_backend linux_backend = {
     .chain_trace = &nft_chain_trace,
     .reach = linux_reach,
     .reach_end = linux_reach_end,
+    .rule_text = rule_text,
+    .process_look = process_look,
+    .route_ask = route_ask,
     .guest_start = guest_start,
     .guest_end = guest_end,
 };

@@ -44,7 +44,17 @@ void interface_sysctls_observe(struct arena *arena, struct device *device);
 /* nft.c: writes through libnftables; nft_observe.c: reads through nfnetlink. */
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+int nft_open(struct linux_host *host, struct err *err);
 void nft_close(struct linux_host *host);
+/* health.c */
+int health_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+/* route_ask.c */
+int route_ask(struct host *host, const struct route_question *question, struct route_answer *answer);
+/* nft_rule_text.c */
+const char *nft_rule_text(struct nft_ctx *nft, struct arena *arena, const char *family, const char *table,
+                          const char *chain, uint64_t handle);
+const char *rule_text(struct host *host, struct arena *arena, const struct rule_chain *chain,
+                      const struct rule *rule);
 /* ruleset_observe.c: everybody else's chains */
 int ruleset_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 /* One transaction, as nft(8) text. */
@@ -71,6 +81,7 @@ int listener_find(struct host *host, struct arena *arena, int protocol, const st
 int listeners_list(struct host *host, struct arena *arena, int protocol, struct listeners *listeners,
                    struct err *err);
 
+int process_look(struct host *host, pid_t pid, struct process_look *look);
 const char *process_program(struct host *host, struct arena *arena);
 const char *process_user(struct host *host);
 

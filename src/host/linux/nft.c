@@ -14,7 +14,7 @@ void nft_close(struct linux_host *host)
 }
 
 /* libnftables ends the whole program when the kernel has no netfilter socket, so that is looked at first. */
-static int nft_open(struct linux_host *host, struct err *err)
+int nft_open(struct linux_host *host, struct err *err)
 {
     if (host->nft)
         return 0;

@@ -47,9 +47,10 @@ enum { CHAIN_COUNT = 8 };
 
 struct reader {
     struct arena *arena;
-    size_t rules; /* seen so far */
-    size_t last;  /* the place in nft_rules of the last one, for the order inside a chain */
-    bool strange; /* a rule, chain or map that is not ours, or out of place */
+    size_t rules;     /* seen so far */
+    size_t last;      /* the place in nft_rules of the last one, for the order inside a chain */
+    uint32_t present; /* which of nft_rules, a bit each */
+    bool strange;     /* a rule, chain or map that is not ours, or out of place */
     size_t chains, maps;
     struct elements elements[MAP_COUNT];
     enum map map; /* being read */
@@ -88,6 +89,7 @@ static int rule_each(const struct nlmsghdr *header, void *data)
             if (same_chain && i <= reader->last)
                 reader->strange = true;
             reader->last = i;
+            reader->present |= 1u << i;
             reader->rules++;
             return 0;
         }
@@ -338,6 +340,18 @@ static void forwards_of(const struct reader *reader, const char *bridge, struct 
     forwards_settle(forwards);
 }
 
+/* Whatever else may be missing: what leaves is translated. */
+static bool translates(const struct reader *reader, const char *bridge)
+{
+    for (size_t i = 0; nft_rules[i].chain; i++) {
+        bool nat =
+            strcmp(nft_rules[i].chain, "postrouting") == 0 || strcmp(nft_rules[i].chain, "translate") == 0;
+        if (nat && !(reader->present & 1u << i))
+            return false;
+    }
+    return is(find(reader, NAT_FROM, bridge, NULL), "translate") || *uplink_of(reader, bridge);
+}
+
 static void add_trace(struct arena *arena, struct observed *observed, const char *bridge)
 {
     vec_foreach (&observed->firewall_traces, known) {
@@ -375,6 +389,8 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
         }
     }
     vec_foreach (&observed->firewall_traces, bridge) {
+        if (translates(&reader, *bridge))
+            *vec_push(arena, &observed->firewall_translates) = *bridge;
         struct firewall firewall = {
             .network = *bridge, .bridge = *bridge, .uplink = uplink_of(&reader, *bridge)};
         const struct element *to = find(&reader, FORWARD_TO, *bridge, NULL);

@@ -21,7 +21,7 @@
 #include "host/chain_trace.h"
 #include "host/linux/linux.h"
 
-enum { EVENTS_BUFFER = 8 << 20, ETHERNET_SIZE = 14, RULE_TEXT_MAX = 400 };
+enum { EVENTS_BUFFER = 8 << 20, ETHERNET_SIZE = 14 };
 
 struct chain_trace {
     struct nft_ctx *nft;       /* owns the tables */
@@ -202,15 +202,6 @@ static const char *family_name(uint8_t family)
     return "?";
 }
 
-static uint8_t family_number(const char *name)
-{
-    for (uint8_t family = 0; family < NFPROTO_NUMPROTO; family++) {
-        if (strcmp(family_name(family), name) == 0)
-            return family;
-    }
-    return NFPROTO_UNSPEC;
-}
-
 static void frame_put(struct chain_event *event, const struct nlattr *attribute)
 {
     size_t size = attribute ? mnl_attr_get_payload_len(attribute) : 0;
@@ -314,52 +305,10 @@ static int trace_next(struct chain_trace *trace, struct chain_event *event, stru
     }
 }
 
-/* One line, without the tabs and newlines of a set that was listed over several. */
-static const char *squeeze(struct arena *arena, const char *text, size_t length)
+static const char *traced_rule_text(struct chain_trace *trace, struct arena *arena, const char *family,
+                                    const char *table, const char *chain, uint64_t handle)
 {
-    struct text out = {.arena = arena};
-    bool space = false;
-    for (size_t i = 0; i < length && out.length < RULE_TEXT_MAX; i++) {
-        bool blank = text[i] == ' ' || text[i] == '\t' || text[i] == '\n';
-        if (!blank)
-            text_add(&out, "%s%c", space && out.length ? " " : "", text[i]);
-        space = blank;
-    }
-    return text_get(&out);
-}
-
-/* The rule stands before "# handle N", behind the rule or the chain's head before it. */
-static const char *rule_in(struct arena *arena, const char *listing, uint64_t handle)
-{
-    const char *mark = arena_printf(arena, " # handle %llu\n", (unsigned long long)handle);
-    const char *end = strstr(listing, mark), *start = listing;
-    if (!end)
-        return "";
-    for (const char *line = listing; line && line < end;
-         line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-        const char *stop = strchr(line, '\n');
-        if (!stop || stop > end)
-            break;
-        const char *hash = memmem(line, (size_t)(stop - line), " # handle ", 10);
-        if (hash || memmem(line, (size_t)(stop - line), "; policy ", 9))
-            start = stop + 1;
-    }
-    return squeeze(arena, start, (size_t)(end - start));
-}
-
-static const char *rule_text(struct chain_trace *trace, struct arena *arena, const char *family,
-                             const char *table, const char *chain, uint64_t handle)
-{
-    const char *words = arena_printf(arena, "list chain %s %s %s", family, table, chain);
-    if (family_number(family) == NFPROTO_UNSPEC || nft_run_cmd_from_buffer(trace->nft, words) != 0) {
-        nft_ctx_get_error_buffer(trace->nft);
-        return "";
-    }
-    const char *listing = nft_ctx_get_output_buffer(trace->nft);
-    if (handle)
-        return rule_in(arena, listing, handle);
-    const char *policy = strstr(listing, "; policy ");
-    return policy ? arena_strndup(arena, policy + 2, strcspn(policy + 2, ";\n")) : "";
+    return nft_rule_text(trace->nft, arena, family, table, chain, handle);
 }
 
 const struct host_chain_trace nft_chain_trace = {
@@ -367,6 +316,6 @@ const struct host_chain_trace nft_chain_trace = {
     .guest_set = guest_set,
     .fd = trace_fd,
     .next = trace_next,
-    .rule_text = rule_text,
+    .rule_text = traced_rule_text,
     .close = trace_close,
 };

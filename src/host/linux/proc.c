@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -190,6 +191,29 @@ const char *process_user(struct host *host)
             return names[i];
     }
     return NULL;
+}
+
+/* Source: proc(5), /proc/PID/stat: the state is field 3, the start in clock ticks since boot field 22. */
+int process_look(struct host *host, pid_t pid, struct process_look *look)
+{
+    (void)host;
+    _cleanup_arena_ struct arena arena = {0};
+    char *text, state = 0;
+    unsigned long long start = 0;
+    struct timespec now;
+    *look = (struct process_look){0};
+    if (file_read(&arena, AT_FDCWD, arena_printf(&arena, "/proc/%d/stat", (int)pid), 4096, &text, NULL,
+                  NULL) < 0)
+        return -ESRCH;
+    const char *rest = strrchr(text, ')'); /* the name may hold anything */
+    if (!rest ||
+        sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &state, &start) != 2)
+        return -ESRCH;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    look->stopped = state == 'T' || state == 't';
+    look->age_s = now.tv_sec - (int64_t)(start / (unsigned long long)sysconf(_SC_CLK_TCK));
+    return 0;
 }
 
 const char *process_program(struct host *host, struct arena *arena)

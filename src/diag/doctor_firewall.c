@@ -1,0 +1,143 @@
+/* doctor_firewall.c: what everybody's firewall rules do to a network's packets: doctor.h. */
+#include <sys/socket.h>
+
+#include "base/text.h"
+#include "diag/doctor_internal.h"
+#include "diag/firewall_text.h"
+#include "plan/refusal.h"
+
+static const char *refusal_text(struct arena *arena, struct host *host, const struct refusal *refusal)
+{
+    const struct judgement *judgement = &refusal->judgement;
+    const char *rule = "";
+    if (judgement->rule && host->backend->rule_text)
+        rule = host->backend->rule_text(host, arena, judgement->chain, judgement->rule);
+    const char *where = judgement_text(arena, judgement);
+    if (!*rule)
+        return where;
+    const struct rule_chain *chain = judgement->chain;
+    return arena_printf(arena, "table '%s %s', chain '%s', rule '%s' (handle %llu)", chain->family,
+                        chain->table, chain->name, rule, (unsigned long long)judgement->rule->handle);
+}
+
+static const char *code_of(const struct patient *patient, const struct refusal *refusal)
+{
+    const char *family = refusal->judgement.chain->family;
+    bool bridge = strcmp(family, "bridge") == 0 || strcmp(family, "netdev") == 0;
+    if (bridge)
+        return "bridge-refused";
+    if (refusal->way == WAY_SERVICE)
+        return "service-refused";
+    return refusal->way == WAY_BRIDGED || patient->network->mode == NETWORK_BRIDGED ? "bridge-netfilter"
+                                                                                    : "forward-refused";
+}
+
+/* `up` tells Docker, ufw and firewalld by itself; others are the administrator's to tell. */
+static const char *cure_of(struct patient *patient, const struct refusal *refusal, const char *owner)
+{
+    if (owner && patient->network->drift.count)
+        return arena_printf(patient->arena, "vmwire up %s", patient->network->name);
+    return firewall_cure(patient->arena, patient->network->name, refusal);
+}
+
+/* Everything that the same rule drops, in one finding. */
+static void tell_dropped(struct patient *patient, const struct refusals *refusals,
+                         const struct refusal *first)
+{
+    struct text what = {.arena = patient->arena};
+    const char *code = code_of(patient, first);
+    if (finding_find(patient->findings, code, patient->subject))
+        return;
+    vec_foreach (&refusals->list, refusal) {
+        if (refusal->judgement.as == JUDGED_DROPPED && refusal->judgement.rule == first->judgement.rule &&
+            refusal->judgement.chain == first->judgement.chain && refusal->way == first->way)
+            text_add(&what, "%s%s", what.length ? ", " : "", refusal->what);
+    }
+    const char *owner = judgement_owner(&patient->observed->ruleset, &first->judgement);
+    PATIENT_FIND(patient, code, patient->subject, "%s%s %s %s",
+                 refusal_text(patient->arena, patient->host, first),
+                 owner ? arena_printf(patient->arena, " (%s's)", owner) : "",
+                 first->judgement.told ? "rejects" : "drops", text_get(&what));
+    struct finding *finding = &patient->findings->list.items[patient->findings->list.count - 1];
+    if (strcmp(code, "bridge-netfilter") != 0)
+        finding_cure(patient->findings, finding, "%s", cure_of(patient, first, owner));
+}
+
+static void tell_unknown(struct patient *patient, const struct refusal *refusal)
+{
+    PATIENT_FIND(patient, "firewall-unknown", patient->subject, "%s may drop %s: not known is %s",
+                 refusal_text(patient->arena, patient->host, refusal), refusal->what, refusal->judgement.why);
+}
+
+static struct refusal_request request_make(const struct patient *patient)
+{
+    const struct network *entry = patient->network->entry;
+    bool nat = patient->network->mode == NETWORK_NAT;
+    struct refusal_request request = {.mode = patient->network->mode,
+                                      .bridge = patient->network->name,
+                                      .uplink = patient->out,
+                                      .target = patient->target};
+    if (nat) {
+        request.subnet = patient->subnet;
+        request.host = patient->host_ip;
+        request.dns = true;
+        request.dhcp = !entry || entry->dhcp;
+    }
+    return request;
+}
+
+/* A rule may be about one guest alone. */
+static void check_guests(struct patient *patient, const struct refusal_request *common)
+{
+    enum { GUESTS_MAX = 16 };
+    size_t count = 0;
+    vec_foreach (&patient->network->leases, lease) {
+        if (++count > GUESTS_MAX)
+            return;
+        struct refusal_request request = *common;
+        struct refusals refusals = {0};
+        request.guest = (struct prefix){.ip = lease->ip, .length = 32};
+        plan_refusals(patient->arena, patient->observed, &request, &refusals);
+        const struct refusal *first = refusal_first(&refusals, true);
+        if (!first)
+            continue;
+        PATIENT_FIND(patient, code_of(patient, first),
+                     arena_printf(patient->arena, "guest %s", IP_TEXT(&lease->ip)), "%s drops its %s",
+                     refusal_text(patient->arena, patient->host, first), first->what);
+    }
+}
+
+static void check_translation(struct patient *patient)
+{
+    vec_foreach (&patient->observed->firewall_translates, name) {
+        if (strcmp(*name, patient->network->name) == 0)
+            return;
+    }
+    PATIENT_FIND(patient, "masquerade-missing", patient->subject, "nftables table 'inet vmwire' %s",
+                 patient->observed->firewall_base ? "has no entry for it in its nat maps"
+                                                  : "lacks rules of the chain 'postrouting'");
+}
+
+void doctor_firewall(struct patient *patient)
+{
+    if (!patient->observed->ruleset.read)
+        return;
+    struct refusal_request request = request_make(patient);
+    struct refusals refusals = {0};
+    plan_refusals(patient->arena, patient->observed, &request, &refusals);
+    vec_foreach (&refusals.list, refusal) {
+        if (refusal->judgement.as == JUDGED_DROPPED)
+            tell_dropped(patient, &refusals, refusal);
+    }
+    const struct refusal *maybe = refusal_first(&refusals, false);
+    if (!refusal_first(&refusals, true)) {
+        check_guests(patient, &request);
+        if (maybe)
+            tell_unknown(patient, maybe);
+    }
+    if (patient->observed->ruleset.legacy)
+        PATIENT_FIND(patient, "firewall-unknown", patient->subject,
+                     "tables of iptables-legacy are there and cannot be read");
+    if (patient->network->mode == NETWORK_NAT && patient->host->backend->rule_text)
+        check_translation(patient);
+}

@@ -1,0 +1,46 @@
+/* doctor_internal.h: what the files of doctor share. */
+#ifndef VMWIRE_DIAG_DOCTOR_INTERNAL_H
+#define VMWIRE_DIAG_DOCTOR_INTERNAL_H
+
+#include <string.h>
+
+#include "diag/doctor.h"
+
+enum { TABLE_MAIN = 254 };
+
+/* One network that is looked at. */
+struct patient {
+    struct arena *arena;
+    struct host *host;
+    const struct doctor_request *request;
+    const struct observed *observed;
+    const struct health *health;
+    struct findings *findings;
+    const struct doctor_network *network;
+    const char *subject;       /* "network 'brnat'" */
+    const struct link *bridge; /* vmwire's; NULL: not there */
+    const struct link *uplink; /* NULL: none, or not there */
+    const char *out;           /* what guests' packets leave by; "" not known */
+    struct prefix subnet;      /* of nat, else the bridge's IPv4 prefix; unset: none */
+    struct ip host_ip;         /* the host's on the bridge; unset: none */
+    struct ip guest;           /* an address that a guest has or could have; unset: none */
+    struct ip target;          /* outside */
+};
+
+#define PATIENT_FIND(patient, code, about, ...)                                                              \
+    finding_evidence((patient)->findings, finding_add((patient)->findings, code, about), __VA_ARGS__)
+
+/* doctor_link.c: bridge, uplink, ports.  False when nothing behind them can be judged. */
+bool doctor_links(struct patient *patient);
+/* doctor_route.c: addresses, forwarding, routes. */
+void doctor_routes(struct patient *patient);
+/* doctor_firewall.c */
+void doctor_firewall(struct patient *patient);
+/* doctor_service.c: DHCP and DNS. */
+void doctor_services(struct patient *patient);
+/* doctor_guest.c: one running machine, or a program of `exec`, by its nics on this network. */
+void doctor_guests(struct patient *patient, const char *machine);
+
+bool doctor_default_route(const struct observed *observed);
+
+#endif
