@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Timings beside the hand-written floor and a peer, all in one run, in throw-away namespaces.
 
-`make bench` runs all of it (about 3 minutes); `bench/bench.py NAME…` some of: updown idle nic memory packets.
+`make bench` runs all of it (about 3 minutes); `bench/bench.py NAME…` some of: updown idle nic memory packets
+forwards.
 Prints one table: what was measured, the figure, what it is compared with, the ratio, the bound, and whether it holds.
 Exits 1 when a bound does not hold."""
 import pathlib
@@ -239,9 +240,57 @@ def bench_packets():
             host.close()
 
 
+def forwarding_host(count, blaster):
+    """`count` UDP forwards, the last of which leads to the guest 10.0.0.2; each run of `blaster` has a source of its own."""
+    host = practice()
+    rules = "".join(f"      - udp {20000 + i} -> 10.0.0.2:{30000 + i * 2}\n" for i in range(count))
+    host.config(NAT + "    dhcp: off\n    forward:\n" + rules)
+    host.sh("mount --bind /bin/true $(command -v dnsmasq)")
+    host.up = timed(host, ["sh", "-c", f"{VMWIRE} up && {VMWIRE} down"], 0, 3)
+    host.vmwire("up")
+    host.idle = timed(host, [VMWIRE, "up"])
+    guest = host.uplink("guest", gateway="10.0.0.2/24")
+    host.sh("ip link set dev guest master brnat")
+    guest.sh("ip route add default via 10.0.0.1; sysctl -qw net.ipv4.icmp_ratelimit=100000")
+    host.peers["re0"].sh("".join(f"ip addr add 192.168.87.{100 + i}/24 dev far\n" for i in range(12)))
+    host.run_number = 0
+
+    def flow_ns():
+        source = f"192.168.87.{100 + host.run_number}"
+        host.run_number += 1
+        return float(host.peers["re0"].run(blaster, "192.168.87.44", str(20000 + count - 1), source, "10000").stdout)
+
+    host.flow_ns = flow_ns
+    return host
+
+
+def bench_forwards():
+    blaster = ROOT / "build" / "flows"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "flows.c"], check=True)
+    hosts = {}
+    try:
+        for count in (1, 1000):
+            hosts[count] = forwarding_host(count, blaster)
+        times = {count: [] for count in hosts}
+        for _ in range(11):
+            for count, host in hosts.items():
+                times[count].append(host.flow_ns())
+        one, many = (min(times[count][1:]) for count in (1, 1000))
+        row("new flow through a forward, 1,000 of them", f"{many / 1000:.2f} us", f"1 forward {one / 1000:.2f} us",
+            f"{many / one:.2f}", "<= 1.15", many <= 1.15 * one)
+        one, many = hosts[1], hosts[1000]
+        row("up + down, 1,000 forwards", ms(many.up), f"1 forward {ms(one.up)}", f"{many.up / one.up:.2f}",
+            "<= 2", many.up <= 2 * one.up)
+        row("up, nothing to do, 1,000 forwards", ms(many.idle), f"1 forward {ms(one.idle)}",
+            f"{many.idle / one.idle:.2f}", "<= 20 ms", many.idle <= 0.020)
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
 def main():
     parts = {"updown": bench_updown, "idle": bench_idle, "nic": bench_nic, "memory": bench_memory,
-             "packets": bench_packets}
+             "packets": bench_packets, "forwards": bench_forwards}
     for name in sys.argv[1:] or parts:
         parts[name]()
     head = ("what", "vmwire", "beside", "ratio", "bound", "holds")
