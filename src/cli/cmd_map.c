@@ -142,6 +142,9 @@ static int collect(struct cli *cli, struct engine *engine, struct map *map, stru
     vec_foreach (&status.networks, network) {
         vec_foreach (&network->leases.list, lease)
             *vec_push(&cli->arena, &request.leases) = (struct map_lease){lease->mac, lease->ip};
+        vec_foreach (&network->owners, owner)
+            *vec_push(&cli->arena, &request.leases) =
+                (struct map_lease){owner->address->mac, owner->address->ip};
         vec_foreach (&network->drift, text)
             *vec_push(&cli->arena, &request.drift) = (struct map_drift){network->name, *text};
     }

@@ -160,6 +160,41 @@ static void print_forwards(struct cli *cli, const struct status *status)
     }
 }
 
+static const char *since_text(struct arena *arena, const struct shared_address *address)
+{
+    if (address->fixed)
+        return "fixed";
+    return address->since_s < 120 ? arena_printf(arena, "%u s", address->since_s)
+                                  : arena_printf(arena, "%u min", address->since_s / 60);
+}
+
+static const char *owner_text(const struct status_owner *owner)
+{
+    return owner->host                        ? "(the host)"
+           : strcmp(owner->machine, "-") == 0 ? "(exec)"
+           : *owner->machine                  ? owner->machine
+                                              : "-";
+}
+
+static void print_owners(struct cli *cli, const struct status *status)
+{
+    struct table table = {.arena = &cli->arena, .columns = 6};
+    table_row(&table, "OWNER", "ADDRESS", "MAC", "NETWORK", "SINCE", "HEARD");
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&network->owners, owner)
+            table_row(&table, owner_text(owner), arena_strdup(&cli->arena, IP_TEXT(&owner->address->ip)),
+                      arena_strdup(&cli->arena, MAC_TEXT(&owner->address->mac)), network->name,
+                      since_text(&cli->arena, owner->address),
+                      owner->address->fixed  ? "-"
+                      : owner->address->live ? "lately"
+                                             : "not lately");
+    }
+    if (table.cells.count > table.columns) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
 struct machine_row {
     const char *name;
     struct machine_state state;
@@ -223,6 +258,33 @@ static void json_lease(struct json *json, const struct lease *lease)
     json_string(json, "mac", MAC_TEXT(&lease->mac));
     json_string(json, "hostname", *lease->hostname ? lease->hostname : NULL);
     json_string(json, "expires", utc(json->out->arena, lease->expires));
+    json_object_close(json);
+}
+
+static void json_owners(struct json *json, const struct status_network *network)
+{
+    if (!network->shared) {
+        json_null(json, "shared");
+        return;
+    }
+    json_object_open(json, "shared");
+    json_string(json, "mac", MAC_TEXT(&network->shared->mac));
+    json_array_open(json, "addresses");
+    vec_foreach (&network->owners, owner) {
+        const struct shared_address *address = owner->address;
+        int64_t now = (int64_t)time(NULL);
+        json_object_open(json, NULL);
+        json_string(json, "address", IP_TEXT(&address->ip));
+        json_string(json, "mac", MAC_TEXT(&address->mac));
+        json_bool(json, "host", owner->host);
+        json_string(json, "machine",
+                    *owner->machine && strcmp(owner->machine, "-") != 0 ? owner->machine : NULL);
+        json_string(json, "known", address->fixed ? "fixed" : "learned");
+        json_string(json, "since", address->fixed ? NULL : utc(json->out->arena, now - address->since_s));
+        json_bool(json, "live", address->live);
+        json_object_close(json);
+    }
+    json_array_close(json);
     json_object_close(json);
 }
 
@@ -310,6 +372,7 @@ static void json_network(struct json *json, const struct status_network *network
     vec_foreach (&network->leases.list, lease)
         json_lease(json, lease);
     json_array_close(json);
+    json_owners(json, network);
     json_array_open(json, "drift");
     vec_foreach (&network->drift, text)
         json_string(json, NULL, *text);
@@ -409,6 +472,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         print_devices(cli, &status);
         print_forwards(cli, &status);
         print_leases(cli, &status);
+        print_owners(cli, &status);
         print_machines(cli, machines, count);
         print_drift(cli, &status);
         print_findings(cli, &findings);

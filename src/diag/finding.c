@@ -165,7 +165,7 @@ const struct finding_code finding_codes[] = {
     /* beyond the uplink */
     {"switch-one-mac", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
      "the switch passes one MAC only: the host's",
-     "use mode nat, which shows the switch the host's MAC alone"},
+     "give the network 'mac: shared', which shows the switch the host's MAC alone; or use mode nat"},
     {"router-silent", FINDING_ERROR, EVERY,
      "the router does not answer",
      "check the router, and the cable to it"},

@@ -235,11 +235,24 @@ static int observe_devices(struct engine *engine, const struct model *model, str
     return rc;
 }
 
+/* Can this kernel share a MAC?  Asked only where a network is to do it and none does. */
+static int observe_sharing(struct engine *engine, const struct model *model, struct err *err)
+{
+    bool needed = false;
+    vec_foreach (&model->networks, network)
+        needed |= network->mac_shared && !engine->observed.shared_base;
+    return needed ? engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_SHARING,
+                                                   &engine->observed, err)
+                  : 0;
+}
+
 static int make_plan(struct engine *engine, struct plan_request *request, struct problems *problems,
                      struct plan *plan, struct err *err)
 {
     request->observed = &engine->observed;
     int rc = observe_devices(engine, request->model, err);
+    if (rc == 0 && request->model)
+        rc = observe_sharing(engine, request->model, err);
     if (rc == 0)
         rc = plan_make(engine->arena, request, problems, plan, err);
     if (rc < 0)

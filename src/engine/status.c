@@ -40,6 +40,10 @@ static bool has_trace(const struct engine *engine, const struct status_network *
         if (strcmp(*trace, network->name) == 0)
             return true;
     }
+    vec_foreach (&engine->observed.shared_traces, trace) {
+        if (strcmp(*trace, network->name) == 0)
+            return true;
+    }
     return false;
 }
 
@@ -79,6 +83,16 @@ static const char *machine_at(const struct network *network, const struct ip *ip
     return "";
 }
 
+/* Whose MAC is it?  Ports are known. */
+static const char *machine_of(const struct status_network *network, const struct mac *mac)
+{
+    vec_foreach (&network->ports, port) {
+        if (*port->nic.machine && mac_equal(&port->nic.mac, mac))
+            return port->nic.machine;
+    }
+    return "";
+}
+
 static void add_forwards(struct engine *engine, struct status_network *network)
 {
     vec_foreach (&engine->observed.firewalls, firewall) {
@@ -87,6 +101,24 @@ static void add_forwards(struct engine *engine, struct status_network *network)
         vec_foreach (&firewall->forwards.list, forward)
             *vec_push(engine->arena, &network->forwards) = (struct status_forward){
                 .forward = *forward, .machine = machine_at(network->entry, &forward->target)};
+    }
+}
+
+static void add_owners(struct engine *engine, struct status *status)
+{
+    vec_foreach (&status->networks, network) {
+        vec_foreach (&engine->observed.shareds, shared) {
+            if (strcmp(shared->network, network->name) == 0)
+                network->shared = shared;
+        }
+        vec_foreach (&engine->observed.shared_addresses, address) {
+            if (!network->shared || strcmp(address->network, network->name) != 0)
+                continue;
+            *vec_push(engine->arena, &network->owners) =
+                (struct status_owner){.address = address,
+                                      .host = mac_equal(&address->mac, &network->shared->mac),
+                                      .machine = machine_of(network, &address->mac)};
+        }
     }
 }
 
@@ -246,6 +278,7 @@ int engine_status(struct engine *engine, const struct model *model, unsigned mor
             return rc;
     }
     add_ports(engine, status);
+    add_owners(engine, status);
     rc = add_drift(engine, model, problems, status, err);
     add_devices(engine, status);
     forgive_forwarding(status);

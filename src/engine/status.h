@@ -34,6 +34,13 @@ struct status_forward {
     const char *machine; /* whose nic has the target address, by the file; "" nobody's */
 };
 
+/* Who has an address of a network that shares a MAC. */
+struct status_owner {
+    const struct shared_address *address;
+    bool host;           /* the host itself */
+    const char *machine; /* whose nic has that MAC; "" not known, "-" a program of exec */
+};
+
 struct status_network {
     const char *name;
     const struct network *entry; /* NULL: not in the file */
@@ -49,6 +56,8 @@ struct status_network {
     VEC(struct status_device) devices;
     VEC(struct status_forward) forwards;
     struct leases leases;
+    const struct shared *shared; /* the translation that is in force; NULL: none */
+    VEC(struct status_owner) owners;
     VEC(const char *) drift; /* what `up` would do, one line each */
 };
 

@@ -55,6 +55,7 @@ static const struct host_profile profiles[] = {
                    .nat_names_uplink = true,
                    .loopback_closed = true,
                    .passthrough_driver = "ppt",
+                   .no_shared_mac = true,
                    .stable_macs = true},
         .render = freebsd_render,
         .fresh = freebsd_fresh,

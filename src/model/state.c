@@ -120,6 +120,14 @@ const char *owner_nic_tag(struct arena *arena, const char *network, const char *
     return arena_printf(arena, OWNER_PREFIX "%s %s/%u %s", network, machine, index, MAC_TEXT(mac));
 }
 
+uint32_t owner_group(const char *network)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (const unsigned char *c = (const unsigned char *)network; *c; c++)
+        hash = (hash ^ *c) * 16777619u;
+    return 0x40000000u | (hash & 0x3fffffffu);
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
     return text_equal(a->ifname, b->ifname) && prefix_equal(&a->prefix, &b->prefix) &&

@@ -109,6 +109,25 @@ struct firewall {
     struct forwards forwards;
 };
 
+/* The translation of one bridged network with `mac: shared`: what leaves by the uplink has the host's MAC. */
+struct shared {
+    const char *network;
+    const char *bridge;
+    const char *uplink;
+    struct mac mac; /* the host's, the one that the wire sees */
+};
+
+/* Who has an IPv4 address of such a network. */
+struct shared_address {
+    const char *network;
+    struct ip ip;
+    struct mac mac;
+    bool fixed;       /* a nic's `address:`, or the host's own that `up` knew: not learned, and never lost */
+    uint32_t since_s; /* learned: seconds ago; fixed: 0 */
+    bool held;        /* its owner has spoken from it; else a lease only was seen */
+    bool live;        /* heard of lately: nobody else can take it */
+};
+
 /* Where the rules of networks hang from a main ruleset that is the administrator's (pf): what must be so that
  * they are in force.  All zero on a host that has no such thing. */
 struct firewall_main {
@@ -228,6 +247,7 @@ struct host_traits {
                                 default route's of the moment */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
+    bool no_shared_mac;             /* it has no way to do `mac: shared` */
     bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
 };
 
@@ -247,11 +267,16 @@ struct observed {
     firewall_traces; /* networks of which anything at all is in the table (also half of it) */
     struct foreign_firewalls foreign;
     VEC(struct admission) admissions; /* vmwire's rules in others' chains */
-    VEC(struct service) services;     /* running ones, by their pid files */
-    VEC(struct device) devices;       /* every PCI device */
-    bool iommu;                       /* some device is behind an IOMMU */
-    bool iommu_remaps; /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
-    bool vfio;         /* vfio-pci is there, or can be loaded */
+    bool shared_base;                 /* the same for the table of the networks that share a MAC */
+    VEC(struct shared) shareds;
+    VEC(const char *) shared_traces;
+    VEC(struct shared_address) shared_addresses;
+    const char *shared_refusal;   /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
+    VEC(struct service) services; /* running ones, by their pid files */
+    VEC(struct device) devices;   /* every PCI device */
+    bool iommu;                   /* some device is behind an IOMMU */
+    bool iommu_remaps;            /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
+    bool vfio;                    /* vfio-pci is there, or can be loaded */
     struct health health;
     struct ruleset ruleset; /* everybody else's firewall rules */
     VEC(struct file)
@@ -277,6 +302,10 @@ bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *ni
 const char *owner_tag(struct arena *arena, const char *network);
 const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
                           const struct mac *mac);
+
+/* The device group (ip-link(8)) of a network's taps, by which rules know whose a frame is: made from its
+ * name, in a range that no administrator would choose from. */
+uint32_t owner_group(const char *network);
 
 bool address_equal(const struct address *a,
                    const struct address *b); /* interface, prefix, peer: what makes it the same one */

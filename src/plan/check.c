@@ -112,11 +112,7 @@ static void check_bridged(struct planner *planner, const struct passage *passage
 {
     const struct network *network = passage->network;
     if (network->mac_shared)
-        problem_add(
-            planner->problems, network->mac_pos,
-            "network '%s': 'mac: shared' is not supported by this version; use mode nat where the switch "
-            "passes one MAC",
-            network->name);
+        check_shared(planner, passage);
     const struct link *uplink = check_uplink(planner, network);
     if (!uplink)
         return;

@@ -36,6 +36,11 @@ void firewall_steps_up(struct planner *planner, const struct passage *passage);
 /* Once, before any network's own: forwarded ports that move from one network to another are let go, and
  * those that a network holds which stays as it is are refused to others. */
 void firewall_ports_release(struct planner *planner);
+/* shared.c: `mac: shared`: rules and fixed addresses that should not be there, those that should, and what
+ * this host cannot give. */
+void remove_shared(struct planner *planner, const struct passage *passage);
+void set_shared(struct planner *planner, const struct passage *passage);
+void check_shared(struct planner *planner, const struct passage *passage);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
 /* admission.c: rules in the chains of firewalls that are not vmwire's. */

@@ -569,6 +569,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     give_uplink_back(planner, passage);
     if (!bare_ports(planner))
         strip_bridge(planner, passage);
+    remove_shared(planner, passage);
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
         leave_zone(planner, passage);
@@ -588,6 +589,7 @@ void network_steps(struct planner *planner, struct passage *passage)
         clear_uplink(planner, passage);
     else
         add_made_addresses(planner, passage);
+    set_shared(planner, passage);
     attach_uplink(planner, passage);
     if (bare_ports(planner))
         add_made_addresses(planner, passage);

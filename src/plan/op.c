@@ -88,6 +88,12 @@ static const struct field admission_fields[] = {
 
 static const struct field zone_fields[] = {FIELD("ifname", F_TEXT, zone.ifname),
                                            FIELD("zone", F_TEXT, zone.zone), END};
+static const struct field shared_fields[] = {FIELD("bridge", F_TEXT, shared.bridge),
+                                             FIELD("uplink", F_TEXT, shared.uplink),
+                                             FIELD("mac", F_MAC, shared.mac), END};
+
+static const struct field shared_address_fields[] = {FIELD("address", F_IP, shared_address.ip),
+                                                     FIELD("mac", F_MAC, shared_address.mac), END};
 
 static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
@@ -139,6 +145,10 @@ static const struct {
     [OP_ADMISSION_REMOVE] = {"admission-remove", admission_fields},
     [OP_ZONE_ADD] = {"zone-add", zone_fields},
     [OP_ZONE_REMOVE] = {"zone-remove", zone_fields},
+    [OP_SHARED_SET] = {"shared-set", shared_fields},
+    [OP_SHARED_REMOVE] = {"shared-remove", shared_fields},
+    [OP_SHARED_ADDRESS_ADD] = {"shared-address-add", shared_address_fields},
+    [OP_SHARED_ADDRESS_REMOVE] = {"shared-address-remove", shared_address_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
@@ -400,6 +410,10 @@ static void fill_texts(struct op *op)
         op->firewall.network = op->network;
     if (op->kind == OP_ADMISSION_ADD || op->kind == OP_ADMISSION_REMOVE)
         op->admission.network = op->network;
+    if (op->kind == OP_SHARED_SET || op->kind == OP_SHARED_REMOVE)
+        op->shared.network = op->network;
+    if (op->kind == OP_SHARED_ADDRESS_ADD || op->kind == OP_SHARED_ADDRESS_REMOVE)
+        op->shared_address.network = op->network;
     if (op->kind == OP_SERVICE_START || op->kind == OP_SERVICE_STOP)
         op->service.network = op->network;
 }
@@ -560,6 +574,17 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_ZONE_REMOVE:
         return arena_printf(arena, "removing '%s' from the firewall's zone '%s'", op->zone.ifname,
                             op->zone.zone);
+    case OP_SHARED_SET:
+        return arena_printf(arena, "setting the rules by which '%s' shares the MAC of '%s'", op->network,
+                            op->shared.uplink);
+    case OP_SHARED_REMOVE:
+        return arena_printf(arena, "removing the rules by which '%s' shares a MAC", op->network);
+    case OP_SHARED_ADDRESS_ADD:
+        return arena_printf(arena, "reserving address %s for %s", IP_TEXT(&op->shared_address.ip),
+                            MAC_TEXT(&op->shared_address.mac));
+    case OP_SHARED_ADDRESS_REMOVE:
+        return arena_printf(arena, "releasing address %s of %s", IP_TEXT(&op->shared_address.ip),
+                            MAC_TEXT(&op->shared_address.mac));
     case OP_SERVICE_START:
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:

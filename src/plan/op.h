@@ -28,6 +28,10 @@ enum op_kind {
     OP_ADMISSION_REMOVE,
     OP_ZONE_ADD, /* zone: an interface into a zone of firewalld's, until that is reloaded */
     OP_ZONE_REMOVE,
+    OP_SHARED_SET,            /* shared: one network's translation; makes the table when it is not there */
+    OP_SHARED_REMOVE,         /* shared; takes the table away with the last */
+    OP_SHARED_ADDRESS_ADD,    /* shared_address: ip is mac's for ever, whoever else claims it */
+    OP_SHARED_ADDRESS_REMOVE, /* shared_address */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
     OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
@@ -58,6 +62,8 @@ struct op {
         struct firewall_main main; /* load, enable */
         struct admission admission;
         struct zone_member zone;
+        struct shared shared;
+        struct shared_address shared_address; /* network, ip, mac */
         struct service service;
         struct device_driver device;
         struct functions functions;

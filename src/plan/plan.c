@@ -88,6 +88,8 @@ static void networks_here(struct planner *planner, struct names *names)
     }
     vec_foreach (&observed->firewall_traces, trace)
         name_add(planner, names, *trace);
+    vec_foreach (&observed->shared_traces, trace)
+        name_add(planner, names, *trace);
     struct device_records records;
     if (device_records_read(planner->arena, observed, &records, NULL) == 0) {
         planner->devices = records.list.count > 0;

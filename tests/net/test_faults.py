@@ -139,7 +139,7 @@ def test_rendered_plan_does_what_apply_does(host, name):
     """The commands that `plan` prints, run by sh, leave the same kernel state as `up`; the name may be a keyword."""
     host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
     host.config(f"networks:\n  {name}:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
-                f"  x{name}:\n    mode: bridged\n    uplink: re0\n")
+                f"  x{name}:\n    mode: bridged\n    uplink: re0\n    mac: shared\n")
     script = host.vmwire("plan").stdout
 
     def state():

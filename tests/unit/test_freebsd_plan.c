@@ -246,6 +246,14 @@ static void a_taken_name_is_refused_before_anything_is_made(void **state)
     expect_problem(world, "2:3", "an interface of that name already");
 }
 
+static void a_shared_mac_is_refused(void **state)
+{
+    struct world *world = *state;
+    see(world, home, home_routes);
+    read_file(world, "networks:\n  brext:\n    mode: bridged\n    uplink: vtnet0\n    mac: shared\n");
+    expect_problem(world, "5:10", "'mac: shared' needs Linux");
+}
+
 static void a_member_of_another_bridge_is_refused(void **state)
 {
     struct world *world = *state;
@@ -413,6 +421,7 @@ int main(void)
         TEST(addresses_and_routes_move_to_the_bridge_and_back),
         TEST(a_bridge_that_lost_its_port_is_mended),
         TEST(a_taken_name_is_refused_before_anything_is_made),
+        TEST(a_shared_mac_is_refused),
         TEST(a_member_of_another_bridge_is_refused),
         TEST(pf_conf_without_the_anchor_is_refused_with_the_lines_to_add),
         TEST(forwarding_and_a_minimal_ruleset_are_put_back_by_the_last),

@@ -288,6 +288,90 @@ static void nothing_here_means_nothing_to_take_down(void **state)
     assert_string_equal(plan_text(world, true), "");
 }
 
+static struct network *add_shared(struct world *world)
+{
+    add_home(world);
+    struct network *network = add_network(world, "brext", NETWORK_BRIDGED);
+    network->uplink = "re0";
+    network->mac_shared = true;
+    network->mac_pos = (struct pos){6, 10};
+    return network;
+}
+
+static struct shared_address fixed(const char *address, const char *mac)
+{
+    struct shared_address made = {
+        .network = "brext", .ip = ip(address), .fixed = true, .held = true, .live = true};
+    mac_parse(mac, &made.mac);
+    return made;
+}
+
+/* No frame leaves by the uplink before the rules are there, or after they have gone. */
+static void a_shared_mac_has_its_rules_before_its_uplink(void **state)
+{
+    struct world *world = *state;
+    struct nic nic = {.network = "brext", .address = ip("192.168.87.50")};
+    mac_parse("00:a0:98:1b:c8:07", &nic.mac);
+    struct network *network = add_shared(world);
+    *vec_push(&world->arena, &network->nics) = (struct network_nic){.nic = &nic};
+    assert_string_equal(plan_text(world, false),
+                        "file-write\n"
+                        "link-create creating bridge 'brext'\n"
+                        "address-add adding address 192.168.87.44/24 to 'brext'\n"
+                        "shared-set setting the rules by which 'brext' shares the MAC of 're0'\n"
+                        "shared-address-add reserving address 192.168.87.44 for 18:a6:f7:01:66:51\n"
+                        "shared-address-add reserving address 192.168.87.50 for 00:a0:98:1b:c8:07\n"
+                        "port-add adding port 're0' to bridge 'brext'\n"
+                        "route-replace moving route default via 192.168.87.1 to 'brext'\n"
+                        "address-remove removing address 192.168.87.44/24 from 're0'\n");
+    assert_int_equal(problem_count(&world->problems), 0);
+    nic.address = ip("192.168.87.44");
+    plan_text(world, false);
+    assert_int_equal(problem_count(&world->problems), 1);
+    assert_non_null(strstr(world->problems.list.items[0].text, "192.168.87.44 is the host's own address"));
+}
+
+static void a_shared_mac_is_changed_by_as_little_as_will_do(void **state)
+{
+    struct world *world = *state;
+    add_shared(world);
+    struct observed *observed = &world->observed;
+    struct shared shared = {.network = "brext", .bridge = "brext", .uplink = "re0"};
+    mac_parse("18:a6:f7:01:66:51", &shared.mac);
+    observed->shared_base = true;
+    *vec_push(&world->arena, &observed->shared_traces) = "brext";
+    *vec_push(&world->arena, &observed->shareds) = shared;
+    *vec_push(&world->arena, &observed->shared_addresses) = fixed("192.168.87.44", "18:a6:f7:01:66:51");
+    assert_null(strstr(plan_text(world, false), "shared-"));
+    /* A nic that lost its address. */
+    *vec_push(&world->arena, &observed->shared_addresses) = fixed("192.168.87.50", "00:a0:98:1b:c8:07");
+    const char *plan = plan_text(world, false);
+    assert_non_null(
+        strstr(plan, "shared-address-remove releasing address 192.168.87.50 of 00:a0:98:1b:c8:07\n"));
+    assert_null(strstr(plan, "shared-set"));
+    /* A card that was exchanged. */
+    mac_parse("18:a6:f7:01:66:99", &observed->shareds.items[0].mac);
+    plan = plan_text(world, false);
+    assert_non_null(strstr(plan, "shared-remove removing the rules by which 'brext' shares a MAC\n"
+                                 "link-create"));
+    assert_non_null(strstr(plan, "shared-set"));
+    assert_int_equal(problem_count(&world->problems), 0);
+}
+
+static void a_kernel_that_cannot_share_a_mac_is_said(void **state)
+{
+    struct world *world = *state;
+    add_shared(world);
+    world->observed.shared_refusal = "this kernel has no bridge family";
+    plan_text(world, false);
+    assert_int_equal(problem_count(&world->problems), 1);
+    const struct problem *problem = &world->problems.list.items[0];
+    assert_int_equal(problem->pos.line, 6);
+    assert_string_equal(problem->text,
+                        "network 'brext': 'mac: shared' cannot be had: this kernel has no bridge family; "
+                        "use mode nat where the switch passes one MAC");
+}
+
 static void every_operation_survives_its_text_form(void **state)
 {
     struct world *world = *state;
@@ -304,6 +388,8 @@ static void every_operation_survives_its_text_form(void **state)
         "route-add network=brext table=100 to=203.0.113.0/24 type=1 protocol=3 metric=300 "
         "gateway=192.168.87.1 "
         "ifname=re0 source=192.168.87.45 onlink=1 mtu=1400 advmss=1360 preference=3",
+        "shared-set network=brext bridge=brext uplink=re0 mac=18:a6:f7:01:66:51",
+        "shared-address-add network=brext address=192.168.87.50 mac=00:a0:98:1b:c8:07",
         "sysctl-set name=net.ipv4.ip_forward value=1",
         "firewall-set network=brnat bridge=brnat uplink=re0 subnet=10.0.0.0/24",
         "service-start network=brnat kind=dnsmasq argv=dnsmasq,--conf-file%3d/a%20b%2cc pid_path=/p "
@@ -363,6 +449,9 @@ int main(void)
         TEST(a_zone_is_second_to_rules_and_to_the_administrators_word),
         TEST(a_bridge_is_in_its_uplinks_zone_before_it_has_its_addresses),
         TEST(rules_in_other_firewalls_go_with_their_network),
+        TEST(a_shared_mac_has_its_rules_before_its_uplink),
+        TEST(a_shared_mac_is_changed_by_as_little_as_will_do),
+        TEST(a_kernel_that_cannot_share_a_mac_is_said),
         TEST(none_on_the_default_route_is_refused),
         TEST(uplinks_that_cannot_be_are_refused),
         TEST(a_subnet_that_is_routed_is_refused_with_the_route),

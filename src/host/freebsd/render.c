@@ -57,6 +57,10 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_ADMISSION_REMOVE:
     case OP_ZONE_ADD:
     case OP_ZONE_REMOVE:
+    case OP_SHARED_SET: /* refused: struct host_traits */
+    case OP_SHARED_REMOVE:
+    case OP_SHARED_ADDRESS_ADD:
+    case OP_SHARED_ADDRESS_REMOVE:
         text_add(&out, "# the main ruleset of pf is the administrator's: see pf.conf(5)\n");
         break;
     default:

@@ -36,6 +36,10 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = forwarding_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = nft_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
+        rc = nft_shared_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_SHARING))
+        nft_shared_probe(host, arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_RULESET))
         rc = ruleset_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
@@ -74,6 +78,11 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_ZONE_ADD:
     case OP_ZONE_REMOVE:
         return zone_apply(op, flags, err);
+    case OP_SHARED_SET:
+    case OP_SHARED_REMOVE:
+    case OP_SHARED_ADDRESS_ADD:
+    case OP_SHARED_ADDRESS_REMOVE:
+        return nft_shared_apply(host, op, flags, err);
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);

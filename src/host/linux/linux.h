@@ -55,6 +55,12 @@ const char *nft_rule_text(struct nft_ctx *nft, struct arena *arena, const char *
                           const char *chain, uint64_t handle);
 const char *rule_text(struct host *host, struct arena *arena, const struct rule_chain *chain,
                       const struct rule *rule);
+/* nft_shared.c: the table of the networks that share a MAC; nft_shared_observe.c: reads it. */
+int nft_shared_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+int nft_shared_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       struct err *err);
+/* Sets observed->shared_refusal when this kernel cannot do it. */
+void nft_shared_probe(struct linux_host *host, struct arena *arena, struct observed *observed);
 /* ruleset_observe.c: everybody else's chains */
 int ruleset_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 /* One transaction, as nft(8) text. */

@@ -185,6 +185,24 @@ static void render_admission(struct arena *arena, struct text *out, const struct
                               admission_tag(arena, admission))));
 }
 
+static void render_shared(struct arena *arena, struct text *out, const struct op *op)
+{
+    const char *text = "";
+    if (op->kind == OP_SHARED_SET)
+        text_add(out, "nft list table bridge vmwire >/dev/null 2>&1 || nft -f - <<'EOF'\n%sEOF\n",
+                 nft_shared_base_text(arena));
+    if (op->kind == OP_SHARED_SET)
+        text = nft_shared_set_text(arena, &op->shared);
+    else if (op->kind == OP_SHARED_REMOVE)
+        text = nft_shared_remove_text(arena, &op->shared, 0);
+    else
+        text = nft_shared_address_text(arena, &op->shared_address, op->kind == OP_SHARED_ADDRESS_ADD);
+    text_add(out, "nft -f - <<'EOF'\n%sEOF\n", text);
+    if (op->kind == OP_SHARED_REMOVE)
+        text_add(out,
+                 "nft list map bridge vmwire wire_in | grep -q goto || nft delete table bridge vmwire\n");
+}
+
 /* Source: Documentation/ABI/testing/sysfs-bus-pci of the kernel. */
 static void render_device(struct arena *arena, struct text *out, const struct op *op)
 {
@@ -275,6 +293,12 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_ZONE_REMOVE:
         text_add(&out, "firewall-cmd --quiet --zone=%s --%s-interface=%s\n", quote(arena, op->zone.zone),
                  op->kind == OP_ZONE_ADD ? "add" : "remove", quote(arena, op->zone.ifname));
+        break;
+    case OP_SHARED_SET:
+    case OP_SHARED_REMOVE:
+    case OP_SHARED_ADDRESS_ADD:
+    case OP_SHARED_ADDRESS_REMOVE:
+        render_shared(arena, &out, op);
         break;
     case OP_SERVICE_START:
         text_add(&out, "%s\n", shell_join(arena, op->service.argv));

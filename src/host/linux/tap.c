@@ -117,6 +117,7 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     info->ifi_index = index;
     netlink_put(&messages[0], IFLA_IFALIAS, tag, strlen(tag));
     netlink_put_u32(&messages[0], IFLA_MTU, mtu);
+    netlink_put_u32(&messages[0], IFLA_GROUP, owner_group(request->network));
     netlink_put_u32(&messages[0], IFLA_MASTER, (uint32_t)bridge);
     link_put_ipv6(&messages[0], false);
     info = netlink_start(&messages[1], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));

@@ -19,6 +19,25 @@ struct nft_rule {
 };
 extern const struct nft_rule nft_rules[];
 
+/* nft_shared_text.c: the table of the networks that share a MAC, in the same way.  Chains and sets of a
+ * network are named NAME_NETWORK; its rules' chains are written without the network. */
+struct nft_shared_set {
+    const char *name, *spec;
+};
+extern const struct nft_rule nft_shared_base_rules[], nft_shared_rules[];
+extern const char *const nft_shared_base_chains[], *const nft_shared_chains[]; /* NULL-terminated */
+extern const struct nft_shared_set nft_shared_maps[], nft_shared_sets[];
+/* How long an owner can be known: its element's timeout, from which its age is told. */
+#define SHARED_AGE_TEXT "365d"
+
+const char *nft_shared_base_text(struct arena *arena);
+const char *nft_shared_set_text(struct arena *arena, const struct shared *shared);
+/* `uplink_index`: the interface's index that the elements have, for an uplink that is gone; 0: by its name.
+ */
+const char *nft_shared_remove_text(struct arena *arena, const struct shared *shared, int uplink_index);
+/* Fix an address, or let it go: its elements without a timeout. */
+const char *nft_shared_address_text(struct arena *arena, const struct shared_address *address, bool add);
+
 /* admission_text.c: one command without a newline. */
 const char *admission_add_text(struct arena *arena, const struct admission *admission);
 const char *admission_remove_text(struct arena *arena, const struct admission *admission, const char *handle);
