@@ -17,7 +17,6 @@ enum {
     DEVICE_LOCK_WAIT_MS = 30000,
     OBSERVE = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES | HOST_OBSERVE_FILES |
               HOST_OBSERVE_DEVICES,
-    OBSERVE_TAKE = OBSERVE | HOST_OBSERVE_DEVICE_SYSCTLS,
 };
 
 bool devices_wanted(const struct model *model, const struct machine *machine)
@@ -30,11 +29,30 @@ bool devices_wanted(const struct model *model, const struct machine *machine)
     return false;
 }
 
+/* The host, with what the machine's devices would lose. */
+static int observe_taking(struct engine *engine, const struct model *model, const struct machine *machine,
+                          struct err *err)
+{
+    struct device_records records;
+    int rc = engine_observe(engine, OBSERVE, err);
+    if (rc == 0)
+        rc = device_records_read(engine->arena, &engine->observed, &records, err);
+    if (rc < 0)
+        return rc;
+    vec_foreach (&machine->nics, nic) {
+        const struct network *network = network_find(model, nic->network);
+        if (network && network->mode == NETWORK_PASSTHROUGH)
+            device_want(&engine->observed, &records, &network->device);
+    }
+    return engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_DEVICE_SYSCTLS,
+                                          &engine->observed, err);
+}
+
 static int take_plan(struct engine *engine, const struct model *model, const struct machine *machine,
                      struct plan *plan, const char *const **addresses, struct err *err)
 {
     struct problems problems = {.arena = engine->arena};
-    int rc = engine_observe(engine, OBSERVE_TAKE, err);
+    int rc = observe_taking(engine, model, machine, err);
     if (rc == 0)
         rc = plan_devices_take(engine->arena, model, machine, &engine->observed, &problems, plan, addresses,
                                err);

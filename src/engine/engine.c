@@ -221,18 +221,24 @@ static void add_services(struct engine *engine, const struct network *network,
 /* Devices are looked at only where something is, or should be, passed through. */
 static int observe_devices(struct engine *engine, const struct model *model, struct err *err)
 {
+    const struct host_backend *backend = engine->host->backend;
     struct device_records records;
     int rc = device_records_read(engine->arena, &engine->observed, &records, err);
-    unsigned what = rc == 0 && records.list.count ? HOST_OBSERVE_DEVICES : 0;
-    if (rc == 0 && model) {
-        vec_foreach (&model->networks, network) {
-            if (network->mode == NETWORK_PASSTHROUGH)
-                what |= HOST_OBSERVE_DEVICES | (network->bind_up ? HOST_OBSERVE_DEVICE_SYSCTLS : 0);
+    bool needed = rc == 0 && records.list.count, taken = false;
+    for (size_t i = 0; model && i < model->networks.count; i++)
+        needed |= model->networks.items[i].mode == NETWORK_PASSTHROUGH;
+    if (rc == 0 && needed)
+        rc = backend->observe(engine->host, engine->arena, HOST_OBSERVE_DEVICES, &engine->observed, err);
+    for (size_t i = 0; rc == 0 && model && i < model->networks.count; i++) {
+        const struct network *network = &model->networks.items[i];
+        if (network->mode == NETWORK_PASSTHROUGH && network->bind_up) {
+            device_want(&engine->observed, &records, &network->device);
+            taken = true;
         }
     }
-    if (what)
-        rc = engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
-    return rc;
+    return taken && rc == 0 ? backend->observe(engine->host, engine->arena, HOST_OBSERVE_DEVICE_SYSCTLS,
+                                               &engine->observed, err)
+                            : rc;
 }
 
 /* Can this kernel share a MAC?  Asked only where a network is to do it and none does. */

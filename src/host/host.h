@@ -38,7 +38,7 @@ enum host_observe_flags {
     HOST_OBSERVE_DEVICES = 1 << 7,         /* apart: only passthrough needs it */
     HOST_OBSERVE_DEVICE_NAMES = 1 << 8,    /* vendors' and products' names of the devices observed */
     HOST_OBSERVE_RULESET = 1 << 9,         /* every firewall chain that is not vmwire's */
-    HOST_OBSERVE_DEVICE_SYSCTLS = 1 << 10, /* what their interfaces would lose by going away */
+    HOST_OBSERVE_DEVICE_SYSCTLS = 1 << 10, /* of those `wanted`: what their interfaces would lose */
     HOST_OBSERVE_HEALTH = 1 << 11,  /* counters, tables, sockets: model/health.h; needs links, services */
     HOST_OBSERVE_SHARING = 1 << 12, /* can this host do `mac: shared`? */
 };

@@ -198,12 +198,13 @@ struct device {
     const char *override;                   /* the only driver that may have it; "" or NULL: any */
     const char *ifname;                     /* its first interface; "" none */
     VEC(const char *) other_ifnames;        /* its further ones: some cards have two ports on one device */
+    bool wanted;                            /* said by the observer: it may be taken from the host */
     VEC(struct sysctl)
-    sysctls;                          /* its interface's that one just made would not have; with
-                                         HOST_OBSERVE_DEVICE_SYSCTLS */
-    bool network;                     /* a network controller (class 0x02) */
-    int numa_node;                    /* -1: not known */
-    int group;                        /* IOMMU group; -1: none */
+    sysctls;       /* of a wanted one, with HOST_OBSERVE_DEVICE_SYSCTLS: its interface's that one
+                      just made would not have */
+    bool network;  /* a network controller (class 0x02) */
+    int numa_node; /* -1: not known */
+    int group;     /* IOMMU group; -1: none */
     VEC(struct group_member) members; /* everything else in that group */
 
     /* SR-IOV */

@@ -124,6 +124,17 @@ const struct device *device_of_network(const struct observed *observed, const st
     return NULL;
 }
 
+void device_want(struct observed *observed, const struct device_records *records,
+                 const struct device_ref *ref)
+{
+    const struct device *meant = device_of_network(observed, records, ref);
+    vec_foreach (&observed->devices, device) {
+        if (meant &&
+            (ref->kind == DEVICE_FUNCTION ? strcmp(device->parent, meant->address) == 0 : device == meant))
+            device->wanted = true;
+    }
+}
+
 /* --- may it go */
 
 static bool passes_together(const struct device_asker *asker, const char *address)

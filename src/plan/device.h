@@ -36,6 +36,10 @@ const struct device_record *device_record_find(const struct device_records *reco
 const struct device *device_of_network(const struct observed *observed, const struct device_records *records,
                                        const struct device_ref *ref);
 
+/* Mark as `wanted` what a network may take: its device, or all functions that its parent has now. */
+void device_want(struct observed *observed, const struct device_records *records,
+                 const struct device_ref *ref);
+
 /* Who asks whether a device may go. */
 struct device_asker {
     const char *const *together; /* NULL-terminated addresses that go to the same machine; may be NULL */

@@ -56,7 +56,7 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         device_names_observe(arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_DEVICE_SYSCTLS)) {
         vec_foreach (&observed->devices, device) {
-            if (*device->ifname)
+            if (device->wanted && *device->ifname)
                 interface_sysctls_observe(arena, device);
         }
     }

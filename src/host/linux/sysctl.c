@@ -51,37 +51,59 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
 
 /* --- what an interface has of its own */
 
+enum { SETTING_MAX = 256 };
+
 struct settings_walk {
     struct arena *arena;
     struct device *device;
-    const char *folder; /* net.ipv4.conf */
-    const char *ifname; /* as in a sysctl's name */
+    const char *folder;   /* net.ipv4.conf */
+    const char *ifname;   /* as in a sysctl's name */
+    int own_fd, fresh_fd; /* their directories: the interface's, and "default" */
 };
+
+/* Some hundred of them are read, so this is no more than it takes.  False when it cannot be read. */
+static bool setting_get(int directory, const char *entry, char text[SETTING_MAX])
+{
+    int fd = openat(directory, entry, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t length = fd >= 0 ? read(fd, text, SETTING_MAX - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return length > 0;
+}
 
 static bool setting_add(struct settings_walk *walk, const char *entry, bool always)
 {
-    const char *name = arena_printf(walk->arena, "%s.%s.%s", walk->folder, walk->ifname, entry);
-    const char *fresh =
-        sysctl_read(walk->arena, arena_printf(walk->arena, "%s.default.%s", walk->folder, entry));
-    const char *now = sysctl_read(walk->arena, name); /* stable_secret cannot be read while it is unset */
-    if (!now || (!always && fresh && strcmp(now, fresh) == 0))
+    char own[SETTING_MAX], fresh[SETTING_MAX];
+    struct stat about;
+    if (!setting_get(walk->own_fd, entry, own)) /* stable_secret while it is unset */
         return false;
-    *vec_push(walk->arena, &walk->device->sysctls) = (struct sysctl){name, now};
+    if (!always && setting_get(walk->fresh_fd, entry, fresh) && strcmp(own, fresh) == 0)
+        return false;
+    if (fstatat(walk->own_fd, entry, &about, 0) < 0 || !(about.st_mode & S_IWUSR))
+        return false;
+    *vec_push(walk->arena, &walk->device->sysctls) =
+        (struct sysctl){arena_printf(walk->arena, "%s.%s.%s", walk->folder, walk->ifname, entry),
+                        arena_strdup(walk->arena, own)};
     return true;
 }
 
-static void setting_read(struct settings_walk *walk, int directory, const char *entry)
+static void settings_read(struct settings_walk *walk)
 {
     /* The MTU is the interface's.  Setting the secret sets the mode, and one of the modes needs it. */
     static const char *const apart[] = {"mtu", "stable_secret", "addr_gen_mode", NULL};
-    struct stat about;
-    if (fstatat(directory, entry, &about, 0) < 0 || !S_ISREG(about.st_mode) || !(about.st_mode & S_IWUSR))
-        return;
-    for (const char *const *word = apart; *word; word++) {
-        if (strcmp(entry, *word) == 0)
-            return;
+    DIR *directory = walk->own_fd >= 0 ? fdopendir(dup(walk->own_fd)) : NULL;
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        const char *const *word = apart;
+        while (*word && strcmp(entry->d_name, *word) != 0)
+            word++;
+        if (!*word && entry->d_name[0] != '.')
+            setting_add(walk, entry->d_name, false);
     }
-    setting_add(walk, entry, false);
+    if (directory)
+        closedir(directory);
+    setting_add(walk, "addr_gen_mode", setting_add(walk, "stable_secret", false));
 }
 
 /* A new interface has what "default" has. */
@@ -93,14 +115,12 @@ void interface_sysctls_observe(struct arena *arena, struct device *device)
     for (char *c = ifname; *c; c++)
         *c = *c == '.' ? '/' : *c;
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
-        struct settings_walk walk = {arena, device, folders[i], ifname};
-        DIR *directory = opendir(sysctl_path(arena, arena_printf(arena, "%s.%s", folders[i], ifname)));
-        for (struct dirent *entry; directory && (entry = readdir(directory));)
-            setting_read(&walk, dirfd(directory), entry->d_name);
-        if (directory)
-            closedir(directory);
-        if (strcmp(folders[i], "net.ipv6.conf") == 0)
-            setting_add(&walk, "addr_gen_mode", setting_add(&walk, "stable_secret", false));
+        const char *own = sysctl_path(arena, arena_printf(arena, "%s.%s", folders[i], ifname)),
+                   *fresh = sysctl_path(arena, arena_printf(arena, "%s.default", folders[i]));
+        _cleanup_fd_ int own_fd = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_fd_ int fresh_fd = open(fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct settings_walk walk = {arena, device, folders[i], ifname, own_fd, fresh_fd};
+        settings_read(&walk);
     }
 }
 
