@@ -14,8 +14,8 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/map_text.h"
+#include "engine/doctor.h"
 #include "engine/machine.h"
-#include "engine/status.h"
 
 enum {
     GROUP_ABOVE = 8, /* so many guests of the same networks are drawn one by one */
@@ -132,13 +132,18 @@ static int collect(struct cli *cli, struct engine *engine, struct map *map, stru
     struct status status;
     int rc = engine_settle(engine, err);
     if (rc == 0)
-        rc = engine_status(engine, &cli->model, 0, &cli->problems, &status, err);
+        rc = engine_status(engine, &cli->model, DOCTOR_OBSERVES | HOST_OBSERVE_DEVICES, &cli->problems,
+                           &status, err);
+    struct findings findings = {.arena = &cli->arena};
     if (rc == 0)
-        rc = engine_observe(engine, HOST_OBSERVE_ALL | HOST_OBSERVE_DEVICES, err);
+        rc = engine_doctor(engine, &cli->model, &status, NULL, &findings, err);
     if (rc < 0)
         return rc;
-    struct map_request request = {
-        .model = &cli->model, .observed = &engine->observed, .runs = runs, .context = cli};
+    struct map_request request = {.model = &cli->model,
+                                  .observed = &engine->observed,
+                                  .findings = &findings,
+                                  .runs = runs,
+                                  .context = cli};
     vec_foreach (&status.networks, network) {
         vec_foreach (&network->leases.list, lease)
             *vec_push(&cli->arena, &request.leases) = (struct map_lease){lease->mac, lease->ip};

@@ -129,6 +129,9 @@ static void group_print(struct tree *tree, size_t bridge, size_t group, bool las
     size_t rows = (members.count + columns - 1) / columns;
     printf("%s%s %s%zu guests%s\n", tree->prefix, last ? "└──" : "├──", paint(tree, "1"), members.count,
            paint(tree, "0"));
+    vec_foreach (&map_group_member(tree->map, group)->reasons, reason)
+        printf("%s%s%s%s %s%s\n", tree->prefix, last ? "    " : "│   ", state_paint(tree, reason->state),
+               reason->state == MAP_BROKEN ? "✗" : "!", reason->text, paint(tree, "0"));
     for (size_t row = 0; row < rows; row++) {
         printf("%s%s", tree->prefix, last ? "    " : "│   ");
         for (size_t i = row; i < members.count; i += rows)

@@ -123,7 +123,15 @@ static size_t router_of(struct builder *builder, const char *uplink)
     }
     const char *name = arena_printf(builder->arena, "%s", IP_TEXT(&route->gateway));
     size_t node = ip_is_link_local(&route->gateway) ? NONE : node_find(builder->map, MAP_ROUTER, name);
-    return node == NONE ? node_add(builder, MAP_ROUTER, name, "") : node;
+    if (node != NONE)
+        return node;
+    node = node_add(builder, MAP_ROUTER, name, "");
+    vec_foreach (&builder->observed->health.neighbours, neighbour) {
+        if (ip_equal(&neighbour->ip, &route->gateway) && !neighbour->failed &&
+            text_equal(neighbour->ifname, route->ifname))
+            line_add(builder, node, MAC_TEXT(&neighbour->mac));
+    }
+    return node;
 }
 
 static const char *lower_text(struct builder *builder, const struct link *link)
@@ -315,6 +323,20 @@ static void networks_add(struct builder *builder)
 
 /* ---- guests ---- */
 
+/* The addresses that this host's kernel knows a MAC by, where no lease tells: guests of a bridged network. */
+static bool neighbours_add(struct builder *builder, size_t tap, size_t machine, const struct mac *mac)
+{
+    bool any = false;
+    vec_foreach (&builder->observed->health.neighbours, neighbour) {
+        if (neighbour->failed || !mac_equal(&neighbour->mac, mac) || ip_is_link_local(&neighbour->ip))
+            continue;
+        line_add(builder, tap, IP_TEXT(&neighbour->ip));
+        line_add(builder, machine, IP_TEXT(&neighbour->ip));
+        any = true;
+    }
+    return any;
+}
+
 static size_t machine_of(struct builder *builder, const struct wired_nic *nic)
 {
     struct arena *arena = builder->arena;
@@ -337,6 +359,8 @@ static void nic_add(struct builder *builder, const struct link *link, const stru
             leased = true;
         }
     }
+    if (!leased)
+        leased = neighbours_add(builder, tap, machine, &nic->mac);
     line_add(builder, tap, MAC_TEXT(&nic->mac));
     if (!leased)
         line_add(builder, machine, MAC_TEXT(&nic->mac));
@@ -448,23 +472,27 @@ void map_build(struct arena *arena, const struct map_request *request, struct ma
 
 /* ---- groups ---- */
 
-/* The bridges and devices of a machine in the order of the nodes, as a word that equals for equal ones. */
-static const char *machine_place(const struct map *map, size_t machine, bool *healthy)
+/* The networks of a machine and what is wrong with it, as a word that equals for equal ones.  NULL: it hangs
+ * on something that is broken, or is no bridge. */
+static const char *machine_place(const struct map *map, size_t machine)
 {
     struct text place = {.arena = map->arena};
-    *healthy = map->nodes.items[machine].state == MAP_FINE;
+    bool whole = true;
     vec_foreach (&map->edges, edge) {
         const struct map_node *port = &map->nodes.items[edge->from];
         if (edge->to != machine)
             continue;
-        *healthy &= !edge->broken && port->state == MAP_FINE && port->kind == MAP_NIC;
+        whole &= !edge->broken && port->state == MAP_FINE && port->kind == MAP_NIC;
         text_add(&place, "%s ", port->network);
         vec_foreach (&map->edges, upper) {
             if (upper->to == edge->from)
-                *healthy &= !upper->broken;
+                whole &= !upper->broken;
         }
     }
-    return text_get(&place);
+    whole &= place.length > 0;
+    vec_foreach (&map->nodes.items[machine].reasons, reason)
+        text_add(&place, "%s %s ", reason->code, reason->text);
+    return whole ? text_get(&place) : NULL;
 }
 
 static void group_mark(struct map *map, size_t machine)
@@ -479,11 +507,8 @@ static void group_mark(struct map *map, size_t machine)
 void map_group(struct map *map, size_t most)
 {
     const char **places = arena_alloc(map->arena, (map->nodes.count + 1) * sizeof(*places));
-    for (size_t i = 0; i < map->nodes.count; i++) {
-        bool healthy = false;
-        const char *place = map->nodes.items[i].kind == MAP_MACHINE ? machine_place(map, i, &healthy) : NULL;
-        places[i] = healthy ? place : NULL;
-    }
+    for (size_t i = 0; i < map->nodes.count; i++)
+        places[i] = map->nodes.items[i].kind == MAP_MACHINE ? machine_place(map, i) : NULL;
     for (size_t i = 0; i < map->nodes.count; i++) {
         size_t count = 0;
         for (size_t j = i; places[i] && j < map->nodes.count; j++)
@@ -509,4 +534,13 @@ size_t map_group_taps(const struct map *map, size_t bridge, size_t group)
         count += edge->from == bridge && to->group == group && to->kind == MAP_NIC;
     }
     return count;
+}
+
+const struct map_node *map_group_member(const struct map *map, size_t group)
+{
+    vec_foreach (&map->nodes, node) {
+        if (node->kind == MAP_MACHINE && node->group == group)
+            return node;
+    }
+    return NULL;
 }

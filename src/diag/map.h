@@ -71,7 +71,7 @@ struct map_drift {
 
 struct map_request {
     const struct model *model;       /* may be empty: names what is absent */
-    const struct observed *observed; /* HOST_OBSERVE_ALL and HOST_OBSERVE_DEVICES */
+    const struct observed *observed; /* HOST_OBSERVE_ALL, _DEVICES, and _HEALTH for addresses without lease */
     VEC(struct map_lease) leases;
     VEC(struct map_drift) drift;
     const struct findings *findings;    /* may be NULL */
@@ -84,10 +84,12 @@ void map_build(struct arena *arena, const struct map_request *request, struct ma
 
 const char *map_kind_name(enum map_kind kind); /* "router", "uplink", "nat", … */
 
-/* Put healthy machines that hang on the same networks into one group, where they are more than `most`; their
- * taps go with them.  What has a reason stays by itself. */
+/* Put machines that hang on the same networks, and are healthy or have the same reasons, into one group where
+ * they are more than `most`; their taps go with them.  What has reasons of its own stays by itself. */
 void map_group(struct map *map, size_t most);
 
+/* A machine of the group, which has its reasons. */
+const struct map_node *map_group_member(const struct map *map, size_t group);
 /* How many taps of a group sit on this bridge. */
 size_t map_group_taps(const struct map *map, size_t bridge, size_t group);
 

@@ -108,10 +108,15 @@ static void small_row(struct text *out, const char *line)
     row_end(out);
 }
 
+static const char *reason_color(const struct map_reason *reason)
+{
+    return reason->state == MAP_BROKEN ? "#b91c1c" : "#854d0e";
+}
+
 static void reason_rows(struct text *out, const struct map_node *node)
 {
     vec_foreach (&node->reasons, reason) {
-        row_start(out, 0, 10, reason->state == MAP_BROKEN ? "#b91c1c" : "#854d0e");
+        row_start(out, 0, 10, reason_color(reason));
         wrapped(out, reason->text);
         row_end(out);
     }
@@ -254,6 +259,12 @@ static void group_node(struct text *out, const struct map *map, size_t group)
     table_start(out, members[0]);
     text_add(out, "<TR><TD COLSPAN=\"%zu\" HEIGHT=\"24\"><B>%zu guests</B></TD></TR>", columns * 2 + 2,
              count);
+    vec_foreach (&members[0]->reasons, reason) {
+        text_add(out, "<TR><TD COLSPAN=\"%zu\"><FONT POINT-SIZE=\"10\" COLOR=\"%s\">", columns * 2 + 2,
+                 reason_color(reason));
+        escaped(out, reason->text, strlen(reason->text));
+        text_add(out, "</FONT></TD></TR>");
+    }
     for (size_t row = 0; row < rows; row++) {
         text_add(out, "<TR><TD WIDTH=\"%d\"></TD>", MARGIN);
         for (size_t i = row; i < count; i += rows)

@@ -56,13 +56,14 @@ void map_reason_add(struct map *map, struct map_node *node, const char *code, en
         node->state = state;
 }
 
+/* What is not there is told at the next thing inwards. */
 static size_t part_node(const struct map_part *part, enum map_kind kind)
 {
-    size_t wanted = kind == MAP_ROUTER   ? part->router
-                    : kind == MAP_UPLINK ? part->uplink
-                    : kind == MAP_NAT    ? part->nat
-                                         : part->bridge;
-    return wanted == NONE ? part->bridge : wanted;
+    if (kind == MAP_ROUTER && part->router != NONE)
+        return part->router;
+    if ((kind == MAP_ROUTER || kind == MAP_UPLINK) && part->uplink != NONE)
+        return part->uplink;
+    return kind != MAP_BRIDGE && part->nat != NONE ? part->nat : part->bridge;
 }
 
 /* "machine 'vm0'": is it about one of these, and which? */
@@ -73,6 +74,21 @@ static const char *subject_name(struct arena *arena, const char *subject, const 
         return NULL;
     const char *name = subject + length + 2;
     return arena_strndup(arena, name, strcspn(name, "'"));
+}
+
+/* What is about a tap names it in its evidence. */
+static bool attach_nic(struct map *map, const char *name, const struct finding *finding, enum map_state state)
+{
+    bool about = strncmp(finding->code, "nic-", 4) == 0 || strncmp(finding->code, "port-", 5) == 0;
+    vec_foreach (&map->nodes, node) {
+        const char *quoted = arena_printf(map->arena, "'%s'", node->name);
+        if (node->kind == MAP_NIC &&
+            (name ? strcmp(node->name, name) == 0 : about && strstr(finding->evidence, quoted))) {
+            map_reason_add(map, node, finding->code, state, finding->title);
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool attach_machine(struct map *map, const char *name, const struct finding *finding,
@@ -121,12 +137,17 @@ static void attach(struct map *map, const struct map_parts *parts, const struct 
     enum map_state state = finding->severity == FINDING_ERROR ? MAP_BROKEN : MAP_WARNED;
     const char *machine = subject_name(map->arena, finding->subject, "machine");
     const char *network = subject_name(map->arena, finding->subject, "network");
+    const char *nic = subject_name(map->arena, finding->subject, "nic");
     if (finding->severity == FINDING_NOTE || strcmp(finding->code, "network-down") == 0 ||
         strcmp(finding->code, "machine-stopped") == 0)
         return; /* not there is not broken: the map lists it below */
+    if (strcmp(finding->code, "network-drifted") == 0)
+        return; /* request->drift has it, with what mends it */
+    if ((nic || machine) && attach_nic(map, nic, finding, state))
+        return;
     if (machine && attach_machine(map, machine, finding, state))
         return;
-    if (!machine && attach_parts(map, parts, network, finding, state))
+    if (!machine && !nic && attach_parts(map, parts, network, finding, state))
         return;
     if (network && attach_device(map, network, finding, state))
         return;
@@ -152,6 +173,18 @@ static void drift_attach(struct map *map, struct map_node *node, const struct ma
             "network-drifted", arena_printf(map->arena, "the host: %s", text_get(&out)), MAP_BROKEN};
 }
 
+/* Errors before warnings; else as they came. */
+static void reasons_sort(struct map_node *node)
+{
+    for (size_t i = 1; i < node->reasons.count; i++) {
+        struct map_reason reason = node->reasons.items[i];
+        size_t at = i;
+        for (; at > 0 && node->reasons.items[at - 1].state < reason.state; at--)
+            node->reasons.items[at] = node->reasons.items[at - 1];
+        node->reasons.items[at] = reason;
+    }
+}
+
 void map_reasons_attach(struct map *map, const struct map_request *request, const struct map_parts *parts)
 {
     for (size_t i = 0; request->findings && i < request->findings->list.count; i++)
@@ -159,4 +192,6 @@ void map_reasons_attach(struct map *map, const struct map_request *request, cons
     vec_foreach (&parts->list, part)
         drift_attach(map, &map->nodes.items[part->bridge], request, part->network);
     drift_attach(map, NULL, request, "");
+    vec_foreach (&map->nodes, node)
+        reasons_sort(node);
 }

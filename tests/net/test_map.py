@@ -44,6 +44,8 @@ class Nics:
 def wired(host):
     host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
     host.uplink("re1", "192.168.88.46/24", "192.168.88.1/24")
+    (host.directory / "resolv.conf").write_text("nameserver 192.168.87.1\n")
+    host.sh(f"mount --bind {host.directory}/resolv.conf $(readlink -f /etc/resolv.conf)")
     host.config(FILE)
     host.vmwire("up")
     host.nics = [Nics(host, "brnat", ["vm0", "vm1"], 0xc8), Nics(host, "brext", ["vm2"], 0xc9)]
@@ -71,7 +73,9 @@ def test_the_three_guests_of_a_healthy_host(wired):
     chain = ["router:192.168.87.1", "uplink:re0", "nat:brnat", "bridge:brnat", f"nic:{tap0}", "machine:vm0"]
     for link in list(zip(chain, chain[1:])) + [("uplink:re1", "bridge:brext"), ("bridge:brext", f"nic:{tap2}")]:
         assert edges[link] is False, link
-    assert [node for node in told["nodes"] if node["state"] != "fine"] == [] and not any(edges.values())
+    assert [node for node in told["nodes"] if node["state"] == "broken"] == [] and not any(edges.values())
+    # Nobody is behind the taps.
+    assert {reason["code"] for node in told["nodes"] for reason in node["reasons"]} == {"guest-silent"}
     assert "10.0.0.0/24 as 192.168.87.44" in nodes["nat:brnat"]["lines"]
     assert nodes["bridge:brnat"]["lines"][:2] == ["10.0.0.1/24", "DHCP and DNS"]
     assert told["machines_stopped"] == ["idle"] and told["networks_down"] == []
@@ -114,6 +118,23 @@ def test_broken_parts_say_why(wired):
     assert "└─✗ brext" in tree and "✗ the uplink is not a port of the bridge" in tree
 
 
+def test_what_doctor_finds_is_drawn_where_it_is(wired):
+    wired.run("nft", "-f", "-", input="table ip docker {\nchain FORWARD {\ntype filter hook forward priority 0; policy drop;\n}\n}\n")
+    wired.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    _, nodes, _ = drawn(wired)
+    codes = {id: {reason["code"] for reason in node["reasons"]} for id, node in nodes.items()}
+    assert "forward-refused" in codes["nat:brnat"] and "dnsmasq-dead" in codes["bridge:brnat"]
+    assert codes["bridge:brext"] <= {"bridge-netfilter"}  # where bridged frames go through that chain too
+    assert "a firewall refuses to forward" in svg(wired) and "✗ a firewall refuses to forward" in wired.vmwire("map").stdout
+
+
+def test_a_guests_address_without_a_lease_is_what_the_kernel_knows(wired):
+    tap = wired.nics[1].taps["vm2"]
+    wired.sh("ip neigh replace 192.168.88.47 lladdr 00:a0:98:1b:c9:00 dev brext nud reachable")
+    _, nodes, _ = drawn(wired)
+    assert nodes["machine:vm2"]["lines"] == ["192.168.88.47"] and nodes[f"nic:{tap}"]["lines"][0] == "192.168.88.47"
+
+
 def test_sixty_guests_are_one_box_and_the_broken_one_is_not(wired):
     many = Nics(wired, "brnat", [f"web{i}" for i in range(60)], 0xd0)
     wired.nics.append(many)
@@ -121,10 +142,10 @@ def test_sixty_guests_are_one_box_and_the_broken_one_is_not(wired):
     seen = svg(wired)
     assert "61 guests" in seen and "61 taps" in seen and "web59" in seen
     dot = wired.vmwire("map", "--dot").stdout
-    boxes = dot.count("#ede9fe")
-    assert boxes == 3  # the group, web7, and vm2 on the other network
+    assert "STYLE=" in dot and "g1 [label" in dot and "g2 [label" not in dot
+    assert dot.count("<B>vm2</B>") == 1 and dot.count("the guest has never sent a frame") == 3  # the box, web7, vm2
     tree = wired.vmwire("map").stdout
-    assert "61 guests" in tree and len(tree.splitlines()) < 45 and "web7" in tree
+    assert "61 guests" in tree and len(tree.splitlines()) < 50 and "web7" in tree
     told, nodes, _ = drawn(wired)
     assert sum(node["kind"] == "machine" for node in told["nodes"]) == 63  # data is never grouped
 

@@ -284,6 +284,51 @@ static void test_many_guests_become_one_box_and_broken_ones_stay_out(void **stat
     assert_non_null(strstr(dot, "the nic's tap is down"));
 }
 
+static void test_what_is_wrong_with_many_is_said_once(void **state)
+{
+    struct world *world = *state;
+    for (unsigned i = 1; i <= 20; i++) {
+        const char *name = arena_printf(&world->arena, "web%u", i);
+        add_nic(world, arena_printf(&world->arena, "tap%u", 100 + i), "brnat", name, 100 + i);
+        finding_add(&world->findings, "guest-silent", arena_printf(&world->arena, "machine '%s'", name));
+    }
+    build(world);
+    map_group(&world->map, 8);
+    assert_int_equal(world->map.groups, 1);
+    assert_int_equal(node(world, "machine:vm0")->group, 0);
+    assert_int_equal(node(world, "machine:web7")->group, 1);
+    const char *dot = map_dot(&world->map), *once = strstr(dot, "the guest has never sent a frame");
+    assert_non_null(once);
+    assert_null(strstr(once + 1, "the guest has never sent a frame"));
+}
+
+static void test_a_finding_of_a_tap_is_at_the_tap(void **state)
+{
+    struct world *world = *state;
+    finding_evidence(&world->findings, finding_add(&world->findings, "port-blocked", "machine 'vm0'"),
+                     "the bridge's port 'tap0' is blocking");
+    finding_add(&world->findings, "nic-down", "nic 'tap1'");
+    build(world);
+    assert_string_equal(codes(world, "nic:tap0"), "port-blocked ");
+    assert_string_equal(codes(world, "nic:tap1"), "nic-down ");
+}
+
+static void test_addresses_that_the_kernel_knows(void **state)
+{
+    struct world *world = *state;
+    world->request.leases.count = 0;
+    struct neighbour *guest = vec_push(&world->arena, &world->observed.health.neighbours);
+    *guest = (struct neighbour){.ifname = "brext", .mac = {{0, 0xa0, 0x98, 0x1b, 0, 11}}};
+    ip_parse("192.168.87.47", &guest->ip);
+    struct neighbour *router = vec_push(&world->arena, &world->observed.health.neighbours);
+    *router = (struct neighbour){.ifname = "re0", .mac = {{0x40, 0x4a, 3, 0x76, 0xde, 0x1d}}};
+    ip_parse("192.168.87.1", &router->ip);
+    build(world);
+    assert_string_equal(node(world, "machine:vm1")->lines.items[0], "192.168.87.47");
+    assert_string_equal(node(world, "router:192.168.87.1")->lines.items[0], "40:4a:03:76:de:1d");
+    assert_string_equal(node(world, "machine:vm0")->lines.items[0], "00:a0:98:1b:00:0a");
+}
+
 static void test_few_guests_are_drawn_one_by_one(void **state)
 {
     struct world *world = *state;
@@ -316,6 +361,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_the_file_has_and_the_host_has_not, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_guests_become_one_box_and_broken_ones_stay_out, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_wrong_with_many_is_said_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_finding_of_a_tap_is_at_the_tap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_addresses_that_the_kernel_knows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_few_guests_are_drawn_one_by_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_are_escaped_for_dot, setup, teardown),
     };
