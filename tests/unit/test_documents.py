@@ -109,13 +109,14 @@ def test_unit_file_names_what_is_installed():
 
 
 def test_the_ports_list_is_what_is_installed():
-    """The port of FreeBSD: what meson installs, with rc.d's script in the place of systemd's unit."""
+    """The port of FreeBSD: what meson installs, with rc.d's script in the place of systemd's unit, and without firewalld's zone."""
     installed = json.loads(subprocess.run(["meson", "introspect", "--installed", BUILD], capture_output=True,
                                           text=True, check=True).stdout).values()
     options = json.loads(subprocess.run(["meson", "introspect", "--buildoptions", BUILD], capture_output=True,
                                         text=True, check=True).stdout)
     prefix = next(option["value"] for option in options if option["name"] == "prefix")
-    files = {os.path.relpath(path, prefix) for path in installed if "/systemd/" not in path} | {"etc/rc.d/vmwire"}
+    linux = re.compile("/(systemd|firewalld)/")
+    files = {os.path.relpath(path, prefix) for path in installed if not linux.search(path)} | {"etc/rc.d/vmwire"}
     listed = {line.removesuffix(".gz") for line in text("port/pkg-plist").splitlines() if not line.startswith("@")}
     assert listed == files
     version = re.search(r"version: '([^']+)'", text("meson.build"))[1]
