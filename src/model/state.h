@@ -149,6 +149,18 @@ struct service {
     pid_t pid;            /* observed only: the running process, 0 when none */
 };
 
+/* A program that is not vmwire's and configures an interface. */
+struct manager {
+    const char *ifname;
+    const char *name; /* "NetworkManager", "systemd-networkd", "dhclient", "dhcpcd" */
+};
+
+/* What systemd-networkd was told to leave alone for a network. */
+struct unmanaged {
+    const char *network;
+    const char *interfaces; /* names with a blank between */
+};
+
 /* What an SR-IOV parent is told of one of its functions.  Source: ip-link(8), "vf NUM". */
 enum function_field {
     FUNCTION_MAC = 1 << 0,
@@ -272,12 +284,15 @@ struct observed {
     VEC(struct shared) shareds;
     VEC(const char *) shared_traces;
     VEC(struct shared_address) shared_addresses;
-    const char *shared_refusal;   /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
-    VEC(struct service) services; /* running ones, by their pid files */
-    VEC(struct device) devices;   /* every PCI device */
-    bool iommu;                   /* some device is behind an IOMMU */
-    bool iommu_remaps;            /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
-    bool vfio;                    /* vfio-pci is there, or can be loaded */
+    const char *shared_refusal;      /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
+    VEC(struct service) services;    /* running ones, by their pid files */
+    VEC(struct manager) managers;    /* by interface */
+    bool networkd;                   /* systemd-networkd runs, and takes orders */
+    VEC(struct unmanaged) unmanaged; /* what it was told already */
+    VEC(struct device) devices;      /* every PCI device */
+    bool iommu;                      /* some device is behind an IOMMU */
+    bool iommu_remaps; /* interrupts are remapped, or unsafe ones are allowed: vfio demands it */
+    bool vfio;         /* vfio-pci is there, or can be loaded */
     struct health health;
     struct ruleset ruleset; /* everybody else's firewall rules */
     VEC(struct file)

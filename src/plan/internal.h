@@ -50,6 +50,9 @@ void add_admissions(struct planner *planner, const struct passage *passage);
 void want_zone(struct planner *planner, struct passage *passage);
 void enter_zone(struct planner *planner, const struct passage *passage);
 void leave_zone(struct planner *planner, const struct passage *passage);
+/* manager.c: what other programs are told, and what the user is told of them. */
+void tell_managers(struct planner *planner, const struct passage *passage);
+void note_managers(struct planner *planner, const struct passage *passage);
 /* device_steps.c: a passthrough network's own operations.  Up adds problems too. */
 void device_network_up(struct planner *planner, const struct passage *passage);
 void device_network_down(struct planner *planner, const char *name);

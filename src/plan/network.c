@@ -573,12 +573,14 @@ void network_steps(struct planner *planner, struct passage *passage)
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
         leave_zone(planner, passage);
+        tell_managers(planner, passage);
         remove_files(planner, passage);
         return;
     }
     if (passage->want.mode == NETWORK_PASSTHROUGH) {
         delete_bridge(planner, passage);
         leave_zone(planner, passage);
+        tell_managers(planner, passage);
         passthrough_steps(planner, passage);
         return;
     }
@@ -600,4 +602,6 @@ void network_steps(struct planner *planner, struct passage *passage)
     firewall_steps_up(planner, passage);
     add_admissions(planner, passage);
     start_services(planner, passage);
+    tell_managers(planner, passage);
+    note_managers(planner, passage);
 }

@@ -95,6 +95,8 @@ static const struct field shared_fields[] = {FIELD("bridge", F_TEXT, shared.brid
 static const struct field shared_address_fields[] = {FIELD("address", F_IP, shared_address.ip),
                                                      FIELD("mac", F_MAC, shared_address.mac), END};
 
+static const struct field unmanaged_fields[] = {FIELD("interfaces", F_TEXT, unmanaged.interfaces), END};
+
 static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
@@ -149,6 +151,8 @@ static const struct {
     [OP_SHARED_REMOVE] = {"shared-remove", shared_fields},
     [OP_SHARED_ADDRESS_ADD] = {"shared-address-add", shared_address_fields},
     [OP_SHARED_ADDRESS_REMOVE] = {"shared-address-remove", shared_address_fields},
+    [OP_UNMANAGE] = {"unmanage", unmanaged_fields},
+    [OP_MANAGE] = {"manage", unmanaged_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
@@ -408,6 +412,8 @@ static void fill_texts(struct op *op)
     }
     if (op->kind == OP_FIREWALL_SET || op->kind == OP_FIREWALL_REMOVE)
         op->firewall.network = op->network;
+    if (op->kind == OP_UNMANAGE || op->kind == OP_MANAGE)
+        op->unmanaged.network = op->network;
     if (op->kind == OP_ADMISSION_ADD || op->kind == OP_ADMISSION_REMOVE)
         op->admission.network = op->network;
     if (op->kind == OP_SHARED_SET || op->kind == OP_SHARED_REMOVE)
@@ -585,6 +591,10 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_SHARED_ADDRESS_REMOVE:
         return arena_printf(arena, "releasing address %s of %s", IP_TEXT(&op->shared_address.ip),
                             MAC_TEXT(&op->shared_address.mac));
+    case OP_UNMANAGE:
+        return arena_printf(arena, "telling systemd-networkd to leave '%s' alone", op->unmanaged.interfaces);
+    case OP_MANAGE:
+        return arena_printf(arena, "giving '%s' back to systemd-networkd", op->unmanaged.interfaces);
     case OP_SERVICE_START:
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:

@@ -32,6 +32,8 @@ enum op_kind {
     OP_SHARED_REMOVE,         /* shared; takes the table away with the last */
     OP_SHARED_ADDRESS_ADD,    /* shared_address: ip is mac's for ever, whoever else claims it */
     OP_SHARED_ADDRESS_REMOVE, /* shared_address */
+    OP_UNMANAGE,              /* unmanaged: tell systemd-networkd to leave interfaces alone */
+    OP_MANAGE,                /* and take that back */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
     OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
@@ -64,6 +66,7 @@ struct op {
         struct zone_member zone;
         struct shared shared;
         struct shared_address shared_address; /* network, ip, mac */
+        struct unmanaged unmanaged;
         struct service service;
         struct device_driver device;
         struct functions functions;

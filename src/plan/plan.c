@@ -98,6 +98,8 @@ static void networks_here(struct planner *planner, struct names *names)
     }
     vec_foreach (&observed->admissions, admission)
         name_add(planner, names, admission->network);
+    vec_foreach (&observed->unmanaged, unmanaged)
+        name_add(planner, names, unmanaged->network);
     const char *folder = arena_printf(planner->arena, "%s/network/", observed->run_dir);
     vec_foreach (&observed->files, file) {
         const char *name = file->path + strlen(folder), *end;

@@ -198,6 +198,22 @@ static void a_bridge_is_in_its_uplinks_zone_before_it_has_its_addresses(void **s
     assert_null(strstr(plan_text(world, true), "zone-"));
 }
 
+static void networkd_is_told_last_and_only_where_it_runs(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    add_network(world, "brext", NETWORK_BRIDGED)->uplink = "re0";
+    assert_null(strstr(plan_text(world, false), "networkd"));
+    world->observed.networkd = true;
+    const char *line = "unmanage telling systemd-networkd to leave 'brext re0' alone\n";
+    const char *plan = plan_text(world, false);
+    assert_string_equal(plan + strlen(plan) - strlen(line), line);
+    *vec_push(&world->arena, &world->observed.unmanaged) = (struct unmanaged){"brext", "brext re0"};
+    assert_null(strstr(plan_text(world, false), "networkd"));
+    world->observed.networkd = false; /* stopped: the file goes all the same */
+    assert_non_null(strstr(plan_text(world, true), "manage giving 'brext re0' back to systemd-networkd\n"));
+}
+
 /* Also where nothing but the rule is left: iptables-save kept it, and the host was started anew. */
 static void rules_in_other_firewalls_go_with_their_network(void **state)
 {
@@ -448,6 +464,7 @@ int main(void)
         TEST(other_firewalls_are_asked_as_little_as_will_do),
         TEST(a_zone_is_second_to_rules_and_to_the_administrators_word),
         TEST(a_bridge_is_in_its_uplinks_zone_before_it_has_its_addresses),
+        TEST(networkd_is_told_last_and_only_where_it_runs),
         TEST(rules_in_other_firewalls_go_with_their_network),
         TEST(a_shared_mac_has_its_rules_before_its_uplink),
         TEST(a_shared_mac_is_changed_by_as_little_as_will_do),

@@ -62,6 +62,13 @@ static void an_admission_is_one_rule_with_a_tag(void **state)
     expect("admission-remove network=br0 family=ip table=filter chain=FORWARD kind=to",
            "nft delete rule ip filter FORWARD handle \"$(nft -a list chain ip filter FORWARD | sed -n "
            "'s/.*comment \"vmwire:br0 to\" # handle //p')\"\n");
+    expect("unmanage network=br0 interfaces=br0%20re0",
+           "mkdir -p /run/systemd/network\n"
+           "cat > /run/systemd/network/00-vmwire-br0.network <<'EOF'\n"
+           "[Match]\nName=br0 re0\n\n[Link]\nUnmanaged=yes\n"
+           "EOF\nnetworkctl reload\n");
+    expect("manage network=br0 interfaces=br0",
+           "rm /run/systemd/network/00-vmwire-br0.network\nnetworkctl reload\n");
     expect("zone-add network=br0 ifname=br0 zone=vmwire",
            "firewall-cmd --quiet --zone=vmwire --add-interface=br0\n");
     expect("zone-remove network=br0 ifname=br0 zone=vmwire",

@@ -63,6 +63,10 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_SHARED_ADDRESS_REMOVE:
         text_add(&out, "# the main ruleset of pf is the administrator's: see pf.conf(5)\n");
         break;
+    case OP_UNMANAGE:
+    case OP_MANAGE:
+        text_add(&out, "# none of FreeBSD's: there is no firewall and no manager of this kind\n");
+        break;
     default:
         break;
     }

@@ -1,4 +1,5 @@
-/* admission_text.c: vmwire's rules in others' chains as nft(8) text. */
+/* admission_text.c: what others are told: rules in their chains as nft(8) text, a file of systemd-networkd's.
+ */
 #include "base/text.h"
 #include "host/linux/text.h"
 
@@ -37,4 +38,9 @@ const char *admission_remove_text(struct arena *arena, const struct admission *a
 {
     return arena_printf(arena, "delete rule %s %s %s handle %s", admission->family, admission->table,
                         admission->chain, handle);
+}
+
+const char *unmanaged_text(struct arena *arena, const struct unmanaged *unmanaged)
+{
+    return arena_printf(arena, "[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n", unmanaged->interfaces);
 }

@@ -48,6 +48,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = services_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_HEALTH))
         rc = health_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
+        managers_observe(arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
         rc = files_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_DEVICES))
@@ -83,6 +85,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_SHARED_ADDRESS_ADD:
     case OP_SHARED_ADDRESS_REMOVE:
         return nft_shared_apply(host, op, flags, err);
+    case OP_UNMANAGE:
+    case OP_MANAGE:
+        return manager_apply(op, flags, err);
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);

@@ -74,6 +74,9 @@ int admission_apply(struct linux_host *host, const struct op *op, unsigned flags
 /* firewalld.c: its zones, where it answers. */
 void firewalld_observe(struct arena *arena, struct observed *observed);
 int zone_apply(const struct op *op, unsigned flags, struct err *err);
+/* manager.c: who else configures the links observed. */
+void managers_observe(struct arena *arena, struct observed *observed);
+int manager_apply(const struct op *op, unsigned flags, struct err *err);
 /* nft_trace.c */
 extern const struct host_chain_trace nft_chain_trace;
 /* device.c: looking; device_apply.c: binding, functions. */

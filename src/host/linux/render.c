@@ -203,6 +203,18 @@ static void render_shared(struct arena *arena, struct text *out, const struct op
                  "nft list map bridge vmwire wire_in | grep -q goto || nft delete table bridge vmwire\n");
 }
 
+static void render_unmanaged(struct arena *arena, struct text *out, const struct op *op)
+{
+    const char *path =
+        quote(arena, arena_printf(arena, "/run/systemd/network/00-vmwire-%s.network", op->network));
+    if (op->kind == OP_UNMANAGE)
+        text_add(out, "mkdir -p /run/systemd/network\ncat > %s <<'EOF'\n%sEOF\n", path,
+                 unmanaged_text(arena, &op->unmanaged));
+    else
+        text_add(out, "rm %s\n", path);
+    text_add(out, "networkctl reload\n");
+}
+
 /* Source: Documentation/ABI/testing/sysfs-bus-pci of the kernel. */
 static void render_device(struct arena *arena, struct text *out, const struct op *op)
 {
@@ -288,6 +300,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_ADMISSION_ADD:
     case OP_ADMISSION_REMOVE:
         render_admission(arena, &out, op);
+        break;
+    case OP_UNMANAGE:
+    case OP_MANAGE:
+        render_unmanaged(arena, &out, op);
         break;
     case OP_ZONE_ADD:
     case OP_ZONE_REMOVE:

@@ -42,4 +42,7 @@ const char *nft_shared_address_text(struct arena *arena, const struct shared_add
 const char *admission_add_text(struct arena *arena, const struct admission *admission);
 const char *admission_remove_text(struct arena *arena, const struct admission *admission, const char *handle);
 
+/* The file of systemd.network(5) by which systemd-networkd leaves interfaces alone. */
+const char *unmanaged_text(struct arena *arena, const struct unmanaged *unmanaged);
+
 #endif
