@@ -1,5 +1,7 @@
 """Programs that configure the uplink as well: systemd-networkd is told to leave it alone, and gets it back; the others are named."""
 import json
+import os
+import signal
 import subprocess
 
 import pytest
@@ -118,5 +120,8 @@ def test_a_dhcp_client_of_the_uplink_is_named(bus):
     said = host.vmwire("up").stderr
     assert "address 192.168.87.44/24 of 're0' is leased for another" in said and "'address: dhcp'" in said
     assert "dhcpcd asks for an address on 're0'" in said and "denyinterfaces" in said
+    for pid, command in host.processes():
+        if command.startswith("dhcpcd"):
+            os.kill(pid, signal.SIGKILL)
     host.vmwire("down")
     assert has_address(host)
