@@ -219,6 +219,8 @@ static size_t nat_of(struct builder *builder, const char *network, const char *u
         masquerades |= observed->firewall_base;
         forwards_add(builder, node, &firewall->forwards);
     }
+    vec_foreach (&observed->firewall_translates, translated)
+        masquerades |= strcmp(*translated, network) == 0;
     if (!masquerades)
         shown(builder, node, "masquerade-missing");
     if (!uplink)
@@ -269,6 +271,11 @@ static void network_add(struct builder *builder, const char *network)
     if (serves(builder->observed, network))
         line_add(builder, part.bridge, "DHCP and DNS");
     mac_add(builder, part.bridge, bridge);
+    vec_foreach (&builder->observed->shareds, shared) {
+        if (strcmp(shared->network, network) == 0)
+            line_add(builder, part.bridge,
+                     arena_printf(builder->arena, "the wire sees %s alone", MAC_TEXT(&shared->mac)));
+    }
     if (bridge && bridge->mtu != 1500)
         line_add(builder, part.bridge, arena_printf(builder->arena, "MTU %u", bridge->mtu));
     if (!bridge)
@@ -327,6 +334,15 @@ static void networks_add(struct builder *builder)
 static bool neighbours_add(struct builder *builder, size_t tap, size_t machine, const struct mac *mac)
 {
     bool any = false;
+    vec_foreach (&builder->observed->shared_addresses, address) {
+        if (!address->held || !mac_equal(&address->mac, mac))
+            continue;
+        line_add(builder, tap, IP_TEXT(&address->ip));
+        line_add(builder, machine, IP_TEXT(&address->ip));
+        any = true;
+    }
+    if (any)
+        return true;
     vec_foreach (&builder->observed->health.neighbours, neighbour) {
         if (neighbour->failed || !mac_equal(&neighbour->mac, mac) || ip_is_link_local(&neighbour->ip))
             continue;
@@ -468,79 +484,4 @@ void map_build(struct arena *arena, const struct map_request *request, struct ma
     }
     absent_add(&builder);
     map_reasons_attach(map, request, &builder.parts);
-}
-
-/* ---- groups ---- */
-
-/* The networks of a machine and what is wrong with it, as a word that equals for equal ones.  NULL: it hangs
- * on something that is broken, or is no bridge. */
-static const char *machine_place(const struct map *map, size_t machine)
-{
-    struct text place = {.arena = map->arena};
-    bool whole = true;
-    vec_foreach (&map->edges, edge) {
-        const struct map_node *port = &map->nodes.items[edge->from];
-        if (edge->to != machine)
-            continue;
-        whole &= !edge->broken && port->state == MAP_FINE && port->kind == MAP_NIC;
-        text_add(&place, "%s ", port->network);
-        vec_foreach (&map->edges, upper) {
-            if (upper->to == edge->from)
-                whole &= !upper->broken;
-        }
-    }
-    whole &= place.length > 0;
-    vec_foreach (&map->nodes.items[machine].reasons, reason)
-        text_add(&place, "%s %s ", reason->code, reason->text);
-    return whole ? text_get(&place) : NULL;
-}
-
-static void group_mark(struct map *map, size_t machine)
-{
-    map->nodes.items[machine].group = map->groups;
-    vec_foreach (&map->edges, edge) {
-        if (edge->to == machine)
-            map->nodes.items[edge->from].group = map->groups;
-    }
-}
-
-void map_group(struct map *map, size_t most)
-{
-    const char **places = arena_alloc(map->arena, (map->nodes.count + 1) * sizeof(*places));
-    for (size_t i = 0; i < map->nodes.count; i++)
-        places[i] = map->nodes.items[i].kind == MAP_MACHINE ? machine_place(map, i) : NULL;
-    for (size_t i = 0; i < map->nodes.count; i++) {
-        size_t count = 0;
-        for (size_t j = i; places[i] && j < map->nodes.count; j++)
-            count += places[j] && strcmp(places[i], places[j]) == 0;
-        if (!places[i] || count <= most)
-            continue;
-        map->groups++;
-        const char *place = places[i];
-        for (size_t j = i; j < map->nodes.count; j++) {
-            if (places[j] && strcmp(place, places[j]) == 0) {
-                group_mark(map, j);
-                places[j] = NULL;
-            }
-        }
-    }
-}
-
-size_t map_group_taps(const struct map *map, size_t bridge, size_t group)
-{
-    size_t count = 0;
-    vec_foreach (&map->edges, edge) {
-        const struct map_node *to = &map->nodes.items[edge->to];
-        count += edge->from == bridge && to->group == group && to->kind == MAP_NIC;
-    }
-    return count;
-}
-
-const struct map_node *map_group_member(const struct map *map, size_t group)
-{
-    vec_foreach (&map->nodes, node) {
-        if (node->kind == MAP_MACHINE && node->group == group)
-            return node;
-    }
-    return NULL;
 }

@@ -329,6 +329,21 @@ static void test_addresses_that_the_kernel_knows(void **state)
     assert_string_equal(node(world, "machine:vm0")->lines.items[0], "00:a0:98:1b:00:0a");
 }
 
+static void test_a_network_that_shares_its_mac(void **state)
+{
+    struct world *world = *state;
+    world->request.leases.count = 0;
+    *vec_push(&world->arena, &world->observed.shareds) =
+        (struct shared){.network = "brext", .mac = {{0x18, 0xa6, 0xf7, 1, 0x66, 0x52}}};
+    struct shared_address *address = vec_push(&world->arena, &world->observed.shared_addresses);
+    *address =
+        (struct shared_address){.network = "brext", .mac = {{0, 0xa0, 0x98, 0x1b, 0, 11}}, .held = true};
+    ip_parse("192.168.87.47", &address->ip);
+    build(world);
+    assert_string_equal(node(world, "bridge:brext")->lines.items[1], "the wire sees 18:a6:f7:01:66:52 alone");
+    assert_string_equal(node(world, "machine:vm1")->lines.items[0], "192.168.87.47");
+}
+
 static void test_few_guests_are_drawn_one_by_one(void **state)
 {
     struct world *world = *state;
@@ -364,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_wrong_with_many_is_said_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_finding_of_a_tap_is_at_the_tap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_addresses_that_the_kernel_knows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_network_that_shares_its_mac, setup, teardown),
         cmocka_unit_test_setup_teardown(test_few_guests_are_drawn_one_by_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_are_escaped_for_dot, setup, teardown),
     };
