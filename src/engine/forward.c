@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { DNS_PORT = 53, DHCP_PORT = 67 };
 
