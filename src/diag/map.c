@@ -385,6 +385,9 @@ static void nic_add(struct builder *builder, const struct link *link, const stru
         shown(builder, tap, "nic-unplugged");
     if (!link->up)
         shown(builder, tap, "nic-down");
+    else if (!link->carrier)
+        map_reason_add(builder->map, &builder->map->nodes.items[tap], "guest-driver-down", MAP_BROKEN,
+                       "no hypervisor has it open");
     edge_add(builder, bridge, tap, !plugged);
     edge_add(builder, tap, machine, !link->up || !link->carrier);
 }
@@ -406,7 +409,9 @@ static void ports_add(struct builder *builder)
         } else if (part && node_find(builder->map, MAP_UPLINK, link->name) == NONE) {
             size_t port = node_add(builder, MAP_PORT, link->name, network);
             line_add(builder, port, "not vmwire's");
-            edge_add(builder, part->bridge, port, !link->up || !link->carrier);
+            if (!link->up || !link->carrier)
+                line_add(builder, port, link->up ? "no carrier" : "down");
+            edge_add(builder, part->bridge, port, false);
         }
     }
 }

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "diag/map.h"
+#include "host/freebsd/freebsd.h"
 
 struct world {
     struct arena arena;
@@ -344,6 +345,42 @@ static void test_a_network_that_shares_its_mac(void **state)
     assert_string_equal(node(world, "machine:vm1")->lines.items[0], "192.168.87.47");
 }
 
+/* What a real FreeBSD 12.1 printed, with the descriptions that vmwire would have given. */
+static void test_a_freebsd_host(void **state)
+{
+    struct world *world = *state;
+    char text[8192];
+    const char *path =
+        arena_printf(&world->arena, "%s/tests/unit/freebsd/ifconfig-bridges.txt", getenv("VMWIRE_SOURCE"));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    world->observed = (struct observed){.run_dir = "/var/run/vmwire", .firewall_base = true};
+    freebsd_ifconfig_parse(&world->arena, text, &world->observed, NULL);
+    vec_foreach (&world->observed.links, link) {
+        link->alias = strcmp(link->name, "brext") == 0   ? "vmwire:brext"
+                      : strcmp(link->name, "brnat") == 0 ? "vmwire:brnat"
+                      : strcmp(link->name, "tap0") == 0  ? "vmwire:brext vm0/0 00:a0:98:1b:c8:07"
+                                                         : "";
+    }
+    add_file(world, "/var/run/vmwire/network/brext/record",
+             "mode bridged\nformer link-set ifname=vtnet0 up=1\n");
+    add_file(world, "/var/run/vmwire/network/brnat/record", "mode nat\n");
+    *vec_push(&world->arena, &world->observed.firewalls) = (struct firewall){.network = "brnat"};
+    *vec_push(&world->arena, &world->observed.forwarding) =
+        (struct forwarding_sysctl){.name = "net.inet.ip.forwarding", .now = "0", .wanted = "1"};
+    build(world);
+    assert_string_equal(edges(world), "segment:vtnet0 uplink:vtnet0\n"
+                                      "uplink:vtnet0 bridge:brext\n"
+                                      "nat:brnat bridge:brnat\n"
+                                      "bridge:brext nic:tap0\n"
+                                      "! nic:tap0 machine:vm0\n"); /* bhyve has not opened it */
+    assert_string_equal(codes(world, "nat:brnat"), "no-default-route forwarding-off ");
+    assert_string_equal(codes(world, "nic:tap0"), "guest-driver-down ");
+    assert_string_equal(node(world, "bridge:brnat")->lines.items[0], "10.0.0.1/24");
+}
+
 static void test_few_guests_are_drawn_one_by_one(void **state)
 {
     struct world *world = *state;
@@ -380,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_finding_of_a_tap_is_at_the_tap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_addresses_that_the_kernel_knows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_network_that_shares_its_mac, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_freebsd_host, setup, teardown),
         cmocka_unit_test_setup_teardown(test_few_guests_are_drawn_one_by_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_are_escaped_for_dot, setup, teardown),
     };
