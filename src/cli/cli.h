@@ -100,7 +100,7 @@ size_t cli_width(const char *text);
 /* clang-format off */
 #define CLI_COMMANDS(X) \
     X(args) X(capture) X(check) X(completion) X(confirm) X(console) X(devices) X(doctor) X(down) X(exec) X(help) X(lab) X(leases) X(map) X(plan) X(probe) X(run) X(start) \
-    X(status) X(stop) X(trace) X(up) X(version) X(dhcp_event)
+    X(status) X(stop) X(trace) X(up) X(version) X(watch) X(dhcp_event)
 /* clang-format on */
 
 #define CLI_DECLARE(name) int cmd_##name(struct cli *cli, int argc, char **argv);

@@ -1,6 +1,7 @@
 /* cmd_up.c: `vmwire up`, `vmwire down` and `vmwire confirm`. */
 #include "cli/change.h"
 #include "engine/confirm.h"
+#include "engine/watch.h"
 
 /* The values of --guard-ms and --confirm, where they were given. */
 static int guard_options(struct cli *cli, const char *guard_text, const char *confirm_text,
@@ -48,6 +49,15 @@ int cmd_up(struct cli *cli, int argc, char **argv)
 /* `down` does without the file: what is vmwire's is told by owner tags and records. */
 int cmd_down(struct cli *cli, int argc, char **argv)
 {
+    int status = cli_host(cli);
+    if (status == EXIT_DONE && watch_running(cli->host->backend->run_dir)) {
+        cli_lines(
+            cli,
+            "'vmwire watch' runs and would make it again: stop that first (systemctl stop vmwire-watch)");
+        return EXIT_REFUSED;
+    }
+    if (status != EXIT_DONE)
+        return status;
     return change(cli, argc, argv, true);
 }
 

@@ -38,6 +38,7 @@ const struct command commands[] = {
      cmd_probe},
     {"doctor", "[NET|MACHINE] [--json]", "say what is wrong, as far as can be told without a packet",
      "--json", "both", cmd_doctor},
+    {"watch", "", "keep the host matching the file, woken by what happens to it", "", "none", cmd_watch},
     {"lab", "[--single-mac] [CMD…]", "a private practice host with a home router and 8.8.8.8", "--single-mac",
      "command", cmd_lab},
     {"completion", "bash|zsh", "print shell completion", "", "none", cmd_completion},

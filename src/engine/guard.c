@@ -18,8 +18,7 @@
 
 enum {
     REACHES_MAX = 16,
-    BEFORE_MS = 1000, /* whoever is slower was not there before */
-    AGAIN_MS = 2000,  /* after rolling back */
+    AGAIN_MS = 2000, /* after rolling back */
     OBSERVE = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES,
 };
 
@@ -87,8 +86,8 @@ static void look_before(struct guard *guard, const struct ip *caller)
     }
     guard->count +=
         reach_name_servers(engine->arena, guard->reaches + guard->count, REACHES_MAX - guard->count);
-    int limit_ms = guard->request->guard_ms < BEFORE_MS ? guard->request->guard_ms : BEFORE_MS;
-    int rc = ask(guard, &engine->observed, limit_ms, &err);
+    int before_ms = guard->request->before_ms ? guard->request->before_ms : GUARD_BEFORE_MS;
+    int rc = ask(guard, &engine->observed, before_ms, &err);
     size_t asked = guard->count, answered = 0;
     for (size_t i = 0; i < asked; i++) {
         if (guard->reaches[i].answered)

@@ -19,10 +19,11 @@
 
 #include "engine/engine.h"
 
-enum { CONFIRM_MAX_S = 86400 };
+enum { GUARD_BEFORE_MS = 1000, CONFIRM_MAX_S = 86400 };
 
 struct guard_request {
     int guard_ms;   /* how long those who answered before have for answering after; 0: nobody is asked */
+    int before_ms;  /* how long they have for answering before it; 0: GUARD_BEFORE_MS */
     int confirm_ms; /* undone after this time when nobody has confirmed it; 0: none is asked for */
 };
 

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "host/reach.h"
+#include "host/watch.h"
 #include "model/model.h"
 #include "model/state.h"
 #include "plan/op.h"
@@ -176,6 +177,14 @@ struct host_backend {
     int (*process_look)(struct host *host, pid_t pid, struct process_look *look);
     /* What would be done with a packet; NULL where this host cannot tell. */
     int (*route_ask)(struct host *host, const struct route_question *question, struct route_answer *answer);
+    /* Descriptors that become readable when something happens (host/watch.h) to the host or the file at
+     * `path`; NULL where this host has no such events. */
+    int (*watch_open)(struct host *host, const char *path, int fds[HOST_WATCH_COUNT], struct err *err);
+    /* Read all that is there: false when none of it matters.  `author` is changed when somebody did it. */
+    bool (*watch_read)(struct host *host, enum host_watch_kind kind, int fd, const char *path,
+                       struct host_watch_author *author);
+    /* Find out its process, while that lives. */
+    void (*watch_author)(struct host *host, struct arena *arena, struct host_watch_author *author);
     /* Start such a guest; guest_end ends it.  NULL where this host has none. */
     int (*guest_start)(struct host *host, const struct guest_request *request, struct guest *guest,
                        struct err *err);

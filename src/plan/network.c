@@ -487,6 +487,16 @@ static void add_made_addresses(struct planner *planner, const struct passage *pa
     }
 }
 
+/* Somebody's route where ours belongs: the kernel has one a slot. */
+static const struct route *route_in_the_way(const struct planner *planner, const struct route *wanted)
+{
+    vec_foreach (&planner->observed->routes, route) {
+        if (route_same_slot(route, wanted) && !route->unmovable && route->ifname && *route->ifname)
+            return route;
+    }
+    return NULL;
+}
+
 static void place_made_routes(struct planner *planner, const struct passage *passage)
 {
     vec_foreach (&passage->want.made, op) {
@@ -494,6 +504,8 @@ static void place_made_routes(struct planner *planner, const struct passage *pas
             continue;
         const struct route *former = counterpart(&passage->want, &op->route, false);
         const struct route *there = former && !bare_ports(planner) ? route_observed(planner, former) : NULL;
+        if (!there && !bare_ports(planner))
+            there = route_in_the_way(planner, &op->route);
         if (there)
             move_route(planner, passage, there, &op->route);
         else

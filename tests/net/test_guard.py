@@ -167,7 +167,9 @@ def test_a_kill_of_one_at_any_operation_is_undone_by_the_other(host, who, when):
 
 
 def start(host, *args):
-    return host.popen(VMWIRE, *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores SIGINT, and hands that on.
+    return host.popen(VMWIRE, *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 @pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"])

@@ -187,6 +187,8 @@ def test_bridge_has_the_uplinks_mtu(host):
     "ip link set dev re0 nomaster",
     "ip addr del 192.168.87.45/24 dev brext",
     "ip route del default dev brext",
+    "ip route replace default dev brnat",
+    "ip route replace default via 192.168.87.2 dev brext",
     "ip link del dev brext",
 ])
 def test_up_mends_drift(host, harm):

@@ -101,8 +101,9 @@ def test_every_kind_of_operation_is_described():
         assert f"`{kind}`" in text("docs/JSON.md"), kind
 
 
-def test_unit_file_names_what_is_installed():
-    unit = text("scripts/systemd/vmwire.service")
+@pytest.mark.parametrize("name", ["vmwire.service", "vmwire-watch.service"])
+def test_unit_file_names_what_is_installed(name):
+    unit = text(f"scripts/systemd/{name}")
     for line in re.findall(r"^Exec\w+=(.*)$", unit, flags=re.M):
         assert line.startswith("@sbindir@/vmwire ")
         assert line.split()[-1] in {name for name, _ in commands()}

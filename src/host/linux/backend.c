@@ -204,6 +204,9 @@ static const struct host_backend linux_backend = {
     .rule_text = rule_text,
     .process_look = process_look,
     .route_ask = route_ask,
+    .watch_open = linux_watch_open,
+    .watch_read = linux_watch_read,
+    .watch_author = linux_watch_author,
     .guest_start = guest_start,
     .guest_end = guest_end,
 };

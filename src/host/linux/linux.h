@@ -101,6 +101,15 @@ int tap_open(struct host *host, const struct nic_request *request, struct nic_op
 int linux_reach(struct host *host, const struct reach_request *request, struct err *err);
 void linux_reach_end(struct host *host);
 
+/* The process that holds a socket, with the name of its program; pid 0: none. */
+void socket_owner(struct arena *arena, unsigned long inode, struct listener *listener);
+
+/* watch.c: watch_open, watch_read and watch_author of host.h */
+int linux_watch_open(struct host *host, const char *path, int fds[HOST_WATCH_COUNT], struct err *err);
+bool linux_watch_read(struct host *host, enum host_watch_kind kind, int fd, const char *path,
+                      struct host_watch_author *author);
+void linux_watch_author(struct host *host, struct arena *arena, struct host_watch_author *author);
+
 /* guest.c: guest_start and guest_end of host.h */
 int guest_start(struct host *host, const struct guest_request *request, struct guest *guest, struct err *err);
 void guest_end(struct guest *guest);

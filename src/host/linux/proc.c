@@ -116,7 +116,7 @@ static bool holds_socket(struct arena *arena, const char *pid, const char *socke
     return found;
 }
 
-static void owner_find(struct arena *arena, unsigned long inode, struct listener *listener)
+void socket_owner(struct arena *arena, unsigned long inode, struct listener *listener)
 {
     const char *socket = arena_printf(arena, "socket:[%lu]", inode);
     DIR *proc = opendir("/proc");
@@ -148,7 +148,7 @@ int listener_find(struct host *host, struct arena *arena, int protocol, const st
         if (!inode)
             continue;
         listener->port = port;
-        owner_find(arena, inode, listener);
+        socket_owner(arena, inode, listener);
         return 0;
     }
     return err_set(err, ENOENT, "nobody listens on port %u", port);
