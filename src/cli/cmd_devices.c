@@ -5,6 +5,7 @@
 #include "cli/change.h"
 #include "cli/cli.h"
 #include "engine/engine.h"
+#include "host/freebsd/freebsd.h"
 #include "plan/device.h"
 
 struct view {
@@ -57,6 +58,14 @@ static unsigned functions_used(const struct view *view, const struct device *par
     return used;
 }
 
+/* FreeBSD has no groups; what it has is the selector, as the file and /boot/loader.conf have it. */
+static void print_selector(struct cli *cli, const struct device *device)
+{
+    const char *selector = freebsd_pptdevs_word(&cli->arena, device->address);
+    if (selector)
+        printf("    device: %s\n", selector);
+}
+
 static void print_group(const struct device *device)
 {
     if (device->group < 0) {
@@ -85,7 +94,10 @@ static void print_device(const struct view *view, const struct device *device)
         printf(", %s", *other);
     printf("  %s  %s\n", *device->driver ? device->driver : "no driver", link_state(link));
     printf("    %s\n", device_name(&cli->arena, device));
-    print_group(device);
+    if (cli->host->backend->bhyve)
+        print_selector(cli, device);
+    else
+        print_group(device);
     if (device->functions_total)
         printf("    SR-IOV: %u of %u functions made, %u in use\n", device->functions_now,
                device->functions_total, functions_used(view, device));

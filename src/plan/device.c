@@ -356,6 +356,9 @@ const char *device_fault(struct arena *arena, const struct observed *observed, c
         return arena_printf(arena, "it is no network device but %s %s; `vmwire devices` lists those that are",
                             strchr("AEIOU", device_class_name(device->class)[0]) ? "an" : "a",
                             device_class_name(device->class));
+    if (!observed->iommu && observed->traits.passthrough_driver)
+        return "this host's IOMMU is switched off: take hw.vmm.iommu.enable=0 out of /boot/loader.conf, and "
+               "reboot";
     if (!observed->iommu)
         return "this host has no IOMMU in use: switch on VT-d or AMD-Vi in the firmware's setup, and on "
                "Intel boot "

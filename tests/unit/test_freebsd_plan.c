@@ -397,6 +397,22 @@ static void an_idle_nic_goes_to_ppt_and_comes_back(void **state)
     assert_non_null(strstr(commands(world, &back, false), "devctl clear driver -f pci0:0:3:0\n"));
 }
 
+static void without_an_iommu_the_way_to_one_is_said(void **state)
+{
+    struct world *world = *state;
+    const char *const *addresses;
+    struct plan plan;
+    see(world, home, home_routes);
+    freebsd_pciconf_parse(&world->arena, transcript(world, "pciconf-l"), &world->observed);
+    world->observed.iommu = false;
+    read_file(world, passthrough_yaml);
+    assert_int_equal(plan_devices_take(&world->arena, &world->model, &world->model.machines.items[0],
+                                       &world->observed, &world->problems, &plan, &addresses, &world->err),
+                     0);
+    assert_int_equal(problem_count(&world->problems), 1);
+    assert_non_null(strstr(world->problems.list.items[0].text, "hw.vmm.iommu.enable=0"));
+}
+
 static void a_nic_that_ppt_has_since_boot_stays_there(void **state)
 {
     struct world *world = *state;
@@ -429,6 +445,7 @@ int main(void)
         TEST(an_uplink_that_is_not_there_is_refused_before_pf_takes_it),
         TEST(an_address_that_the_host_has_is_no_second_time_given),
         TEST(an_idle_nic_goes_to_ppt_and_comes_back),
+        TEST(without_an_iommu_the_way_to_one_is_said),
         TEST(a_nic_that_ppt_has_since_boot_stays_there),
     };
     return cmocka_run_group_tests_name("freebsd_plan", tests, NULL, NULL);
