@@ -76,7 +76,7 @@ static int name_check(const struct launch *launch, struct err *err)
 int bhyve_machine_check(const struct launch *launch, bool background, struct err *err)
 {
     struct utsname system;
-    if (uname(&system) == 0 && strcmp(system.machine, "amd64") != 0)
+    if (uname(&system) == 0 && strcmp(system.machine, "amd64") != 0 && strcmp(system.machine, "x86_64") != 0)
         return err_set(err, ENOTSUP,
                        "machine '%s': machines are for bhyve on amd64, and this host is %s; "
                        "`vmwire exec` wires a program of your own",

@@ -1,0 +1,522 @@
+#!/usr/bin/python3 -SE
+"""sim.py: the programs of a FreeBSD 12.1 that vmwire runs, over a host kept as JSON in /mnt/sim/host.json.
+
+It answers, and fails, as the transcripts of a real one have it: what is made although a command fails, what stays
+behind, which words and exit statuses come.  Called by the name of the program that it stands for.
+"""
+import fcntl
+import ipaddress
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+HOME = "/mnt/sim"
+FLAGS = {"UP": 0x1, "BROADCAST": 0x2, "RUNNING": 0x40, "PROMISC": 0x100, "SIMPLEX": 0x800, "LINK0": 0x1000,
+         "MULTICAST": 0x8000}
+
+
+class Fail(Exception):
+    """(status, stdout, stderr)"""
+
+
+def fail(text, status=1, out=""):
+    raise Fail(status, out, text)
+
+
+class Host:
+    """The host, locked while a program changes it."""
+
+    def __enter__(self):
+        self.lock = open(f"{HOME}/lock", "w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        with open(f"{HOME}/host.json") as file:
+            self.__dict__.update(json.load(file))
+        return self
+
+    def __exit__(self, *_):
+        keep = {key: value for key, value in self.__dict__.items() if key != "lock"}
+        with open(f"{HOME}/host.json.new", "w") as file:
+            json.dump(keep, file, indent=1)
+        os.rename(f"{HOME}/host.json.new", f"{HOME}/host.json")
+        self.lock.close()
+
+    def find(self, name, prefix="ifconfig: interface {} does not exist\n"):
+        if name not in self.links:
+            fail(prefix.format(name))
+        return self.links[name]
+
+    def bridge_of(self, name):
+        return next((bridge for bridge, link in self.links.items() if name in link.get("members", [])), None)
+
+
+# --- ifconfig
+
+
+def show(host, name):
+    link = host.links[name]
+    flags = [flag for flag in FLAGS if flag in link["flags"]]
+    text = f"{name}: flags={sum(FLAGS[flag] for flag in flags):x}<{','.join(flags)}> metric 0 mtu {link['mtu']}\n"
+    if link.get("description"):
+        text += f"\tdescription: {link['description']}\n"
+    text += f"\tether {link['ether']}\n"
+    for address in link["inet"]:
+        broadcast = ipaddress.ip_interface(address).network.broadcast_address
+        text += f"\tinet {address} broadcast {broadcast}\n"
+    for member in link.get("members", []):
+        text += f"\tmember: {member} flags=143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>\n"
+        text += "\t        ifmaxaddr 0 port 4 priority 128 path cost 2000000\n"
+    if link["group"]:
+        text += f"\tgroups: {link['group']}\n"
+    if link["group"] != "bridge":
+        text += f"\tmedia: Ethernet autoselect\n\tstatus: {'active' if link.get('carrier') else 'no carrier'}\n"
+    text += "\tnd6 options=1<PERFORMNUD>\n"
+    if link.get("opened"):
+        text += f"\tOpened by PID {link['opened']}\n"
+    return text
+
+
+def create(host, kind, words):
+    number = 0
+    while f"{kind}{number}" in host.units:
+        number += 1
+    made = f"{kind}{number}"
+    host.units.append(made)
+    name, out = made, ""
+    link = {"flags": ["BROADCAST", "SIMPLEX", "MULTICAST"], "mtu": 1500, "inet": [], "group": kind, "unit": made,
+            "ether": f"58:9c:fc:10:00:{number:02x}" if kind == "bridge" else f"00:bd:00:16:ff:{number:02x}"}
+    if kind == "bridge":
+        link["members"] = []
+    host.links[made] = link
+    if words[:1] == ["name"]:
+        if words[1] in host.links:
+            fail("ifconfig: ioctl SIOCSIFNAME (set name): File exists\n", out=f"{made}\n")
+        host.links[words[1]] = host.links.pop(made)
+        name = words[1]
+        if words[2:]:
+            fail(f"ifconfig: {words[2]}: bad value\n", out=f"{name}\n")
+    return f"{name}\n" + out
+
+
+def addm(host, bridge, member):
+    link = host.find(bridge)
+    if member not in host.links:
+        fail(f"ifconfig: BRDGADD {member}: No such file or directory\n")
+    if member in link["members"]:
+        fail(f"ifconfig: BRDGADD {member}: File exists\n")
+    if host.bridge_of(member):
+        fail(f"ifconfig: BRDGADD {member}: Device busy\n")
+    port = host.links[member]
+    if port["group"] in ("bridge", "lo") or (link["members"] and port["mtu"] != link["mtu"]):
+        fail(f"ifconfig: BRDGADD {member}: Invalid argument\n")
+    link["mtu"] = port["mtu"]
+    link["members"].append(member)
+    port["flags"] = sorted({*port["flags"], "PROMISC"})
+
+
+def routes_of(host, name, address, add):
+    net = str(ipaddress.ip_interface(address).network)
+    route = {"to": net, "gateway": "link#1", "flags": "U", "netif": name}
+    if add:
+        host.routes.append(route)
+    elif route in host.routes:
+        host.routes.remove(route)
+
+
+def inet(host, name, words):
+    link = host.find(name)
+    if words[-1] == "delete":
+        found = [address for address in link["inet"] if address.split("/")[0] == words[0]]
+        if not found:
+            fail("ifconfig: ioctl (SIOCDIFADDR): Can't assign requested address\n")
+        link["inet"].remove(found[0])
+        routes_of(host, name, found[0], False)
+        return
+    if words[-1] != "alias":
+        link["inet"] = []
+    link["inet"].append(words[0])
+    routes_of(host, name, words[0], True)
+
+
+def destroy(host, name):
+    link = host.find(name)
+    if link["group"] not in ("bridge", "tap"):
+        fail("ifconfig: SIOCIFDESTROY: Invalid argument\n")
+    bridge = host.bridge_of(name)
+    if bridge:
+        host.links[bridge]["members"].remove(name)
+    for member in link.get("members", []):
+        host.links[member]["flags"].remove("PROMISC")
+    host.routes = [route for route in host.routes if route["netif"] != name]
+    host.units.remove(link["unit"])
+    del host.links[name]
+
+
+def ifconfig(host, words):
+    if words[:1] == ["-a"]:
+        return "".join(show(host, name) for name in host.links)
+    if words[:1] == ["-f"]:
+        words = words[2:]
+    name, rest = words[0], words[1:]
+    if rest[:1] == ["create"]:
+        return create(host, name, rest[1:])
+    link = host.find(name)
+    if not rest:
+        return show(host, name)
+    verb, arguments = rest[0], rest[1:]
+    if verb in ("up", "down"):
+        link["flags"] = sorted({*link["flags"], "UP", "RUNNING"} if verb == "up" else {*link["flags"]} - {"UP", "RUNNING"})
+    elif verb == "link0":
+        link["flags"] = sorted({*link["flags"], "LINK0"})
+    elif verb == "description":
+        if len(arguments) > 1:
+            fail(f"ifconfig: {arguments[1]}: bad value\n")
+        link["description"] = arguments[0]
+    elif verb == "-description":
+        link["description"] = ""
+    elif verb == "ether":
+        link["ether"] = arguments[0]
+    elif verb == "mtu":
+        if link.get("members"):
+            fail("ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument\n")
+        link["mtu"] = int(arguments[0])
+    elif verb == "addm":
+        addm(host, name, arguments[0])
+    elif verb == "deletem":
+        if arguments[0] not in link["members"]:
+            fail(f"ifconfig: BRDGDEL {arguments[0]}: No such file or directory\n")
+        link["members"].remove(arguments[0])
+        host.links[arguments[0]]["flags"].remove("PROMISC")
+    elif verb == "inet":
+        inet(host, name, arguments)
+    elif verb == "destroy":
+        destroy(host, name)
+    elif verb != "addr":
+        fail(f"ifconfig: {verb}: bad value\n")
+    return ""
+
+
+# --- routes, sysctls, modules
+
+
+def netstat(host, words):
+    if words[-1] != "inet":
+        return "Routing tables\n"
+    text = "Routing tables\n\nInternet:\nDestination        Gateway            Flags     Netif Expire\n"
+    for route in host.routes:
+        text += f"{route['to']:18} {route['gateway']:18} {route['flags']:8} {route['netif']:>6}\n"
+    return text
+
+
+def route(host, words):
+    verb, rest = words[1], [word for word in words[2:] if not word.startswith("-")]
+    there = [route for route in host.routes if route["to"] == rest[0] and "G" in route["flags"]]
+    if verb == "delete":
+        if not there:
+            fail("route: route has not been found\n", out=f"delete net {rest[0]} fib 0: not in table\n")
+        host.routes.remove(there[0])
+        return f"delete net {rest[0]}\n"
+    if there:
+        fail("", out=f"add net {rest[0]}: gateway {rest[1]} fib 0: route already in table\n")
+    netif = next((name for name, link in host.links.items() for address in link["inet"]
+                  if ipaddress.ip_address(rest[1]) in ipaddress.ip_interface(address).network), None)
+    if not netif:
+        fail("route: writing to routing socket: Network is unreachable\n",
+             out=f"add net {rest[0]}: gateway {rest[1]} fib 0: Network is unreachable\n")
+    host.routes.append({"to": rest[0], "gateway": rest[1], "flags": "UGS", "netif": netif})
+    return f"add net {rest[0]}: gateway {rest[1]}\n"
+
+
+def sysctl(host, words):
+    name, _, value = words[-1].partition("=")
+    if name not in host.sysctls:
+        fail(f"sysctl: unknown oid '{name}'\n")
+    old = host.sysctls[name]
+    if not value:
+        return f"{name}: {old}\n"
+    host.sysctls[name] = value
+    return f"{name}: {old} -> {value}\n"
+
+
+def kldload(host, words):
+    module = words[-1]
+    if module in host.missing:
+        fail(f"kldload: can't load {module}: No such file or directory\n")
+    host.modules[module] = True
+    return ""
+
+
+# --- pf
+
+
+def shown(rule):
+    """A rule as pfctl shows it."""
+    if re.match(r"(nat|rdr|binat)-anchor|anchor", rule):
+        return rule + " all"
+    if rule.startswith("nat on"):
+        return rule + " round-robin"
+    rule = re.sub(r"port 68\b", "port = bootpc", re.sub(r"port 67\b", "port = bootps", rule))
+    keep = "keep state" if "proto udp" in rule else "flags S/SA keep state"
+    if rule.startswith("pass"):
+        tag = re.search(r" (tag|tagged) \w+$", rule)
+        return rule[:tag.start()] + f" {keep}" + tag[0] if tag else f"{rule} {keep}"
+    return rule
+
+
+def pfctl(host, words):
+    pf = host.pf
+    if not host.modules["pf"]:
+        fail("pfctl: /dev/pf: No such file or directory\n")
+    anchor = None
+    if words[0] == "-a":
+        anchor, words = words[1], words[2:]
+    rules = pf["anchors"].get(anchor) if anchor else pf["main"]
+    if words[0] == "-f":
+        lines = [line for line in (sys.stdin if words[1] == "-" else open(words[1])).read().splitlines() if line]
+        for number, line in enumerate(lines, 1):
+            if not re.match(r"(nat|rdr|pass|block|anchor|nat-anchor|rdr-anchor)\b", line):
+                fail(f"stdin:{number}: syntax error\npfctl: Syntax error in config file: pf rules not loaded\n")
+        if anchor and not lines:
+            pf["anchors"].pop(anchor, None)
+        elif anchor:
+            pf["anchors"][anchor] = lines
+        else:
+            pf["main"] = lines
+    elif words[0] == "-e":
+        if pf["on"]:
+            fail("pfctl: pf already enabled\n")
+        pf["on"] = True
+    elif words[0] == "-d":
+        if not pf["on"]:
+            fail("pfctl: pf not enabled\n")
+        pf["on"] = False
+    elif words[0] == "-F":
+        nat = words[1] == "nat"
+        pf["main"] = [line for line in pf["main"] if bool(re.match("nat|rdr", line)) != nat]
+    elif words == ["-s", "info"]:
+        return f"Status: {'Enabled' if pf['on'] else 'Disabled'} for 0 days 00:00:00           Debug: Urgent\n"
+    elif words == ["-s", "Anchors"]:
+        found = [name for name in pf["anchors"] if name.startswith(f"{anchor}/")]
+        if not found and anchor:
+            fail("pfctl: DIOCGETRULESETS: No such file or directory\n")
+        return "".join(f"  {name}\n" for name in found)
+    elif rules is None:  # an anchor that is not there: a complaint, and status 0
+        raise Fail(0, "", "pfctl: DIOCGETRULES: Invalid argument\n")
+    else:
+        nat = words[1] == "nat"
+        return "".join(f"{shown(line)}\n" for line in rules if bool(re.match("nat|rdr", line)) == nat)
+    return ""
+
+
+# --- devices
+
+
+def pciconf(host, words):
+    text = ""
+    for device in host.devices:
+        driver = device.get("now") or "none"
+        text += f"{driver}@{device['selector']}:\tclass=0x020000 card=0x11001af4 chip=0x100e8086 rev=0x03 hdr=0x00\n"
+        if "v" in words[0]:
+            text += "    vendor     = 'Intel Corporation'\n    device     = '82540EM Gigabit Ethernet Controller'\n"
+    return text
+
+
+def devctl(host, words):
+    force = "-f" in words
+    rest = [word for word in words if word != "-f"]
+    device = next((device for device in host.devices if device["selector"] == rest[2]), None)
+    if not device:
+        fail(f"devctl: Failed to set {rest[2]} driver: No such file or directory\n")
+    if rest[0] == "set":
+        if not force or device.get("stuck"):
+            fail(f"devctl: Failed to set {rest[2]} driver to {rest[3]}: Device busy\n")
+        device["link"] = host.links.pop(device["now"], None)
+        device["now"] = f"{rest[3]}0"
+        return ""
+    if os.path.isdir("/dev/vmm") and os.listdir("/dev/vmm"):
+        fail(f"devctl: Failed to clear {rest[2]} driver: Device busy\n")
+    device["now"] = device["own"]
+    if device.get("link"):
+        host.links[device["own"]] = {**device["link"], "flags": ["BROADCAST", "SIMPLEX", "MULTICAST"], "inet": []}
+    return ""
+
+
+# --- processes
+
+
+def processes():
+    for entry in sorted((entry for entry in os.listdir("/proc") if entry.isdigit()), key=int):
+        try:
+            with open(f"/proc/{entry}/cmdline") as file:
+                words = file.read().split("\0")
+        except OSError:
+            continue
+        yield int(entry), words[0] if re.match(r"(dhclient|bhyve): ", words[0]) else " ".join(words).strip()
+
+
+def pgrep(host, words):
+    found = [f"{pid} {line}\n" for pid, line in processes() if words[1] in line and pid != os.getpid()]
+    if not found:
+        fail("")
+    return "".join(found)
+
+
+def sockstat(host, words):
+    return "USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n"
+
+
+def in_background(title, words):
+    """A child that lives on under a title, as setproctitle(3) leaves it; its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.execv(sys.executable, [title, "-SE", os.path.realpath(__file__), *words])
+
+
+def dhclient(words):
+    options = dict(zip(words[:-1:2], words[1:-1:2]))
+    name = words[-1]
+    with Host() as host:
+        if name not in host.links:
+            fail(f"ifconfig: interface {name} does not exist\n{name}: not found\nexiting.\n")
+        for pid, line in processes():
+            if line == f"dhclient: {name}":
+                fail(f"dhclient already running, pid: {pid}.\nexiting.\n")
+        if host.dhcp:
+            inet(host, name, [host.dhcp["address"], "alias"])
+            if not any(route["to"] == "default" for route in host.routes):
+                host.routes.append({"to": "default", "gateway": host.dhcp["router"], "flags": "UGS", "netif": name})
+            with open(options["-l"], "a") as leases:
+                leases.write(f'lease {{\n  interface "{name}";\n  fixed-address {host.dhcp["address"].split("/")[0]};\n'
+                             f'  option subnet-mask 255.255.255.0;\n  option routers {host.dhcp["router"]};\n}}\n')
+    with open(options["-p"], "w") as file:
+        file.write(f"{in_background(f'dhclient: {name}', ['sleep'])}\n")
+
+
+def dnsmasq(words):
+    with open(words[0].partition("=")[2]) as file:
+        pid_path = re.search(r"^pid-file=(.*)$", file.read(), flags=re.M)[1]
+    pid = in_background("dnsmasq", ["sleep", words[0]])
+    with open(pid_path, "w") as file:
+        file.write(f"{pid}\n")
+
+
+# --- bhyve
+
+
+def tap_open(taps):
+    with Host() as host:
+        for tap in taps:
+            if tap not in host.links:
+                fail(f"open of tap device /dev/{tap} failed\ndevice emulation initialization error: No such file or directory\n", 4)
+            if host.links[tap].get("opened"):
+                fail(f"open of tap device /dev/{tap} failed\ndevice emulation initialization error: Device busy\n", 4)
+        for tap in taps:
+            link = host.links[tap]
+            bridge = host.bridge_of(tap)
+            with open(f"{HOME}/guest.log", "a") as log:
+                log.write(f"{tap} {'UP' if 'UP' in link['flags'] else 'not UP'} on {bridge}\n")
+            link["opened"], link["carrier"] = os.getpid(), True
+            link["flags"] = sorted({*link["flags"], "RUNNING"})
+
+
+def tap_close(taps):
+    with Host() as host:
+        for tap in taps:
+            link = host.links.get(tap)
+            if link:
+                link["opened"], link["carrier"] = None, False
+                if "LINK0" not in link["flags"]:
+                    link["flags"] = sorted({*link["flags"]} - {"UP", "RUNNING"})
+
+
+def guest_act():
+    """What the guest does in this run: the next word of the file `guest`."""
+    with open(f"{HOME}/guest") as file:
+        acts = file.read().split()
+    with open(f"{HOME}/guest", "w") as file:
+        file.write(" ".join(acts[1:]))
+    return acts[0] if acts else "run"
+
+
+def bhyve(words):
+    """Everything is opened; then it takes its title, which comes by executing once more."""
+    name = words[-1]
+    if "-s" not in words:
+        fail("Usage: bhyve [-abehuwxACHPSWY]\n")
+    with Host() as host:
+        if not host.modules["vmm"]:
+            fail("vm_create: No such file or directory\n", 4)
+    if os.path.exists(f"/dev/vmm/{name}"):
+        fail("vm_reinit: Device busy\n", 4)
+    os.makedirs("/dev/vmm", exist_ok=True)
+    open(f"/dev/vmm/{name}", "w").close()
+    with open(f"{HOME}/guest.log", "a") as log:
+        log.write(" ".join(["bhyve", *words]) + "\n")
+    taps = [word.split(",")[2] for word in words if ",virtio-net,tap" in word]
+    tap_open(taps)
+    act = guest_act()
+    if act == "error":
+        tap_close(taps)
+        fail("bind: Address already in use\ndevice emulation initialization error: Address already in use\n", 4)
+    os.execv(sys.executable, [f"bhyve: {name}", "-SE", os.path.realpath(__file__), "guest", act, name,
+                              "-A" if "-A" in words else "", *taps])
+
+
+def guest(words):
+    act, name, acpi, *taps = words
+    if act == "run":
+        stop = []
+        signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+        while not stop and not os.path.exists(f"{HOME}/poweroff-{name}"):
+            time.sleep(0.02)
+        tap_close(taps)
+        sys.exit(1 if acpi or not stop else 143)
+    time.sleep(0.1)
+    tap_close(taps)
+    if act == "triple":
+        os.kill(os.getpid(), signal.SIGABRT)
+    sys.exit({"reset": 0, "poweroff": 1, "halt": 2}[act])
+
+
+def bhyvectl(words):
+    name = words[1].partition("=")[2]
+    if not os.path.exists(f"/dev/vmm/{name}"):
+        fail("", out=f"VM:{name} is not created.\n")
+    if words[0] == "--destroy":
+        os.unlink(f"/dev/vmm/{name}")
+    else:
+        open(f"{HOME}/poweroff-{name}", "w").close()
+
+
+def main():
+    program, words = os.path.basename(sys.argv[0]), sys.argv[1:]
+    if program == "sim.py":
+        program, words = words[0], words[1:]
+    if program == "sleep":
+        signal.pause()
+        return
+    with open(f"{HOME}/log", "a") as log:
+        log.write("" if program == "guest" else " ".join([program, *words]) + "\n")
+    try:
+        if program in ("bhyve", "guest", "bhyvectl", "dhclient", "dnsmasq"):
+            globals()[program](words)
+        elif program in ("resolvconf", "kenv"):
+            pass
+        else:
+            with Host() as host:
+                sys.stdout.write(globals()[program](host, words))
+    except Fail as failure:
+        status, out, errors = failure.args
+        sys.stdout.write(out)
+        sys.stderr.write(errors)
+        sys.exit(status)
+
+
+main()
