@@ -112,9 +112,13 @@ static int probe_do(struct cli *cli, struct probe_request *request, struct probe
         return rc;
     _cleanup_engine_ struct engine engine;
     engine_init(&engine, &cli->arena, cli->host, NULL);
-    rc = engine_observe(&engine, what, err);
+    struct findings known = {.arena = &cli->arena};
+    rc = cli_doctor(cli, &engine, request->network, &known);
+    if (rc < 0)
+        rc = engine_observe(&engine, what, err);
     if (rc < 0)
         return rc;
+    request->known = &known;
     request->nic = &nics.open.items[0];
     request->observed = &engine.observed;
     return probe_run(&cli->arena, cli->host, request, probe, err);

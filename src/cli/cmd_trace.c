@@ -124,9 +124,13 @@ static int trace_do(struct cli *cli, struct trace_request *request, struct trace
     engine_init(&engine, &cli->arena, cli->host, NULL);
     const unsigned what = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES |
                           HOST_OBSERVE_FORWARDING | HOST_OBSERVE_SERVICES | HOST_OBSERVE_FILES;
-    int rc = engine_observe(&engine, what, err);
+    struct findings known = {.arena = &cli->arena};
+    int rc = cli_doctor(cli, &engine, NULL, &known);
+    if (rc < 0)
+        rc = engine_observe(&engine, what, err);
     if (rc < 0)
         return rc;
+    request->known = &known;
     request->observed = &engine.observed;
     request->addresses = addresses;
     request->address_count = leased(&engine, request->name, addresses);

@@ -1,6 +1,8 @@
 /* findings.c: how trace, probe and doctor print what they found: findings.h. */
 #include "cli/findings.h"
 
+#include "engine/doctor.h"
+
 const char *cli_milliseconds(struct arena *arena, int64_t ns)
 {
     return ns < 0 ? "" : arena_printf(arena, "%.3f ms", (double)ns / 1e6);
@@ -33,6 +35,14 @@ void findings_print(struct cli *cli, const struct findings *findings)
             printf("  seen: %s\n", finding->evidence);
         printf("  cure: %s\n", finding->cure);
     }
+}
+
+int cli_doctor(struct cli *cli, struct engine *engine, const char *network, struct findings *findings)
+{
+    struct problems problems = {.arena = &cli->arena};
+    struct status status;
+    int rc = engine_status(engine, &cli->model, DOCTOR_OBSERVES, &problems, &status, NULL);
+    return rc < 0 ? rc : engine_doctor(engine, &cli->model, &status, network, findings, NULL);
 }
 
 void cli_json_microseconds(struct json *json, const char *key, int64_t ns)

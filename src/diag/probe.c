@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "diag/forward_check.h"
 #include "diag/trace_internal.h"
 
 #define MS INT64_C(1000000)
@@ -113,18 +114,43 @@ static void explain(struct tracer *tracer, struct probe *probe, enum probe_step 
         trace_diagnose(tracer, ask);
     if (!findings_any(&probe->trace.findings, FINDING_ERROR))
         FIND("packet-lost", "%s: %s", probe_step_name(step), report->text);
+    trace_explain(tracer, ask);
+}
+
+/* Many a target answers no ping and is well. */
+static bool answers_no_ping(struct tracer *tracer, struct probe *probe, const struct ask *ping)
+{
+    if (probe->steps[PROBE_PING].outcome != PROBE_FAILED || probe->steps[PROBE_TCP].outcome != PROBE_PASSED)
+        return false;
+    if (!ping || !ping->times[AT_UPLINK] || ping->times[BACK_UPLINK] || ping->dropped || ping->has_error)
+        return false; /* it was lost here */
+    const char *subject = arena_printf(tracer->arena, "network '%s'", tracer->network);
+    FIND("target-silent", "%s, and %s", probe->steps[PROBE_PING].text, probe->steps[PROBE_TCP].text);
+    struct findings *findings = &probe->trace.findings;
+    struct finding *finding = &findings->list.items[findings->list.count - 1];
+    finding->severity = FINDING_NOTE;
+    finding_title(findings, finding, "the target answers TCP, and no ping");
+    finding_cure(findings, finding, "none is needed; a target that answers pings tells more");
+    return true;
 }
 
 static void conclude(struct tracer *tracer, struct probe *probe, const struct probe_request *request)
 {
     enum probe_step step = 0;
-    while (step < PROBE_STEP_COUNT && probe->steps[step].outcome != PROBE_FAILED)
+    bool no_ping =
+        answers_no_ping(tracer, probe, ask_of(tracer, PROBE_PING, &request->target, &request->target6));
+    while (step < PROBE_STEP_COUNT &&
+           (probe->steps[step].outcome != PROBE_FAILED || (no_ping && step == PROBE_PING)))
         step++;
     bool healthy = step == PROBE_STEP_COUNT;
     /* A router may keep to itself and yet pass packets on. */
     if (step == PROBE_GATEWAY && probe->steps[PROBE_PING].outcome == PROBE_PASSED)
         healthy = true;
-    const struct ask *ask = ask_of(tracer, healthy ? PROBE_PING : step, &request->target, &request->target6);
+    const struct ask *ask = ask_of(tracer,
+                                   !healthy  ? step
+                                   : no_ping ? PROBE_TCP
+                                             : PROBE_PING,
+                                   &request->target, &request->target6);
     if (!healthy)
         explain(tracer, probe, step, ask);
     else if (ask)
@@ -214,6 +240,7 @@ int probe_run(struct arena *arena, struct host *host, const struct probe_request
         .target = request->target,
         .model = request->model,
         .observed = request->observed,
+        .known = request->known,
         .stopped = request->stopped,
     };
     if (!host->backend->guest_start)
@@ -235,10 +262,13 @@ int probe_run(struct arena *arena, struct host *host, const struct probe_request
     }
     if (rc == 0 && send(guest.fd, "g", 1, MSG_NOSIGNAL) != 1)
         rc = err_errno(err, errno, "starting the probe");
+    struct forward_check forwards;
+    forward_check_start(&forwards, rc == 0 ? tracer->entry : NULL);
     if (rc == 0)
         rc = follow(tracer, probe, request, &guest, err);
     if (guest.pid)
         host->backend->guest_end(&guest);
+    forward_check_end(&forwards, arena, request->observed, tracer->entry, &probe->trace.findings);
     if (rc == 0)
         conclude(tracer, probe, request);
     trace_close(tracer);

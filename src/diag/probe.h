@@ -56,6 +56,7 @@ struct probe_request {
     const char *program;        /* absolute path of vmwire, for the DHCP client's events */
     const struct model *model;
     const struct observed *observed; /* with the nic; as for trace */
+    const struct findings *known;    /* as for trace */
     const volatile sig_atomic_t *stopped;
 };
 

@@ -387,13 +387,14 @@ static void report_send(int fd, struct probe_report *report, int64_t start_ns)
 static void ipv4_steps(int fd, const struct probe_guest *guest, const struct probe_report *lease)
 {
     const struct ip *gateway = ip_is_set(&lease->gateway) ? &lease->gateway : &guest->gateway;
-    bool leased = lease->outcome == PROBE_PASSED;
+    bool leased = lease->outcome == PROBE_PASSED, pinged = true;
     for (enum probe_step step = PROBE_GATEWAY; step <= PROBE_MTU; step++) {
         struct probe_report report = {.step = step};
         int64_t start = probe_now_ns();
         if (step == PROBE_GATEWAY && ip_is_set(gateway))
             gateway_step(guest, &lease->address.ip, gateway, &report);
-        else if (!leased || step == PROBE_GATEWAY || (step == PROBE_NAME && !ip_is_set(&lease->dns)))
+        else if (!leased || step == PROBE_GATEWAY || (!pinged && step >= PROBE_TCP) ||
+                 (step == PROBE_NAME && !ip_is_set(&lease->dns)))
             continue;
         else if (step == PROBE_PING)
             ping_step(guest, &report);
@@ -404,9 +405,16 @@ static void ipv4_steps(int fd, const struct probe_guest *guest, const struct pro
         else if (step == PROBE_MTU)
             mtu_step(guest, &report);
         report_send(fd, &report, start);
-        /* What follows from a target that nobody reaches is not worth the time. */
-        if (step == PROBE_PING && report.outcome == PROBE_FAILED)
-            break;
+        /* What follows from a target that nobody reaches is not worth the time; but some answer no ping. */
+        if (step == PROBE_PING && report.outcome == PROBE_FAILED) {
+            pinged = false;
+            struct probe_report tcp = {.step = PROBE_TCP};
+            start = probe_now_ns();
+            tcp_step(guest, &tcp);
+            report_send(fd, &tcp, start);
+            if (tcp.outcome != PROBE_PASSED)
+                break;
+        }
     }
 }
 

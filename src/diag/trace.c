@@ -360,6 +360,9 @@ int trace_open(struct tracer *tracer, struct arena *arena, struct host *host,
     tracer->traffic_known = tracer->host->backend->traffic_get &&
                             tracer->host->backend->traffic_get(
                                 tracer->host, tracer->hops.list.items[0].ifname, &tracer->before, NULL) == 0;
+    tracer->path_filtered = tracer->host->backend->path_filter_count
+                                ? tracer->host->backend->path_filter_count(tracer->host)
+                                : -1;
     tracer->start_ns = tracer->now_ns = now_ns();
     return 0;
 }
@@ -394,8 +397,8 @@ int trace_run(struct arena *arena, struct host *host, const struct trace_request
     if (rc == 0) {
         trace->frames = tracer->frames_in;
         trace_diagnose(tracer, told);
+        trace_explain(tracer, told);
         trace_steps(tracer, told);
-        findings_sort(&trace->findings);
     }
     trace_close(tracer);
     return rc;

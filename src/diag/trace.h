@@ -20,9 +20,10 @@ struct trace_request {
     void (*watching)(void *context); /* called when everything is open, before the wait; may be NULL */
     void *context;
     const struct model *model;       /* may be NULL */
-    const struct observed *observed; /* links, addresses, routes, forwarding, services, files */
+    const struct observed *observed; /* links, addresses, routes, forwarding, services, files, ruleset */
     const struct ip *addresses;      /* of the guest, as far as leases tell; `address_count` of them */
     size_t address_count;
+    const struct findings *known;         /* doctor's, to explain what frames alone do not; may be NULL */
     const volatile sig_atomic_t *stopped; /* not 0: end now; may be NULL */
 };
 

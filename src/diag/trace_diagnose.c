@@ -239,6 +239,10 @@ static void host_silent(struct tracer *tracer, const struct ask *ask)
     if ((ask->kind == ASK_DHCP || dns) && !service_runs(tracer))
         FIND("dnsmasq-dead", subject, "%u times unanswered: %s; no dnsmasq of this network runs", ask->sent,
              what);
+    else if (dns && tracer->host_dns_asked && !tracer->host_dns_answered)
+        FIND("dns-upstream-dead", subject,
+             "%u times unanswered: %s; the host asked on by '%s' %u times, and no name server answered",
+             ask->sent, what, tracer->uplink ? tracer->uplink->name : "?", tracer->host_dns_asked);
     else if (ask->kind == ASK_DHCP)
         FIND("dhcp-silent", subject, "%u times unanswered: %s", ask->sent, what);
     else if (dns)
@@ -259,8 +263,13 @@ static void never_left(struct tracer *tracer, const struct ask *ask)
         return;
     }
     if (ask->has_error) {
-        bool prohibited =
-            ask->error.icmp_code == 13 || ask->error.icmp_code == 9 || ask->error.icmp_code == 10;
+        struct route_question question = {
+            .in = tracer->network, .source = ask->packet.flow.source, .target = ask->packet.flow.target};
+        struct route_answer answer = {0};
+        if (tracer->host->backend->route_ask)
+            tracer->host->backend->route_ask(tracer->host, &question, &answer);
+        bool prohibited = !answer.refused && (ask->error.icmp_code == 13 || ask->error.icmp_code == 9 ||
+                                              ask->error.icmp_code == 10);
         FIND(prohibited ? "forward-refused" : "route-refused", subject, "the host refused %s: %s", what,
              PACKET_SUMMARY(&ask->error));
         return;
@@ -344,8 +353,30 @@ static void idle(struct tracer *tracer)
                  tracer->request->ping ? "" : ", or trace with --ping");
 }
 
+/* Somebody came in by a port forward, and the guest has nobody for it. */
+static void check_inward(struct tracer *tracer)
+{
+    const int64_t patience_ns = INT64_C(2000000000);
+    bool silent = tracer->inward_ns && tracer->now_ns - tracer->inward_ns > patience_ns;
+    const struct packet_flow *flow = &tracer->inward;
+    if (!tracer->entry || !(tracer->inward_refused || silent))
+        return;
+    vec_foreach (&tracer->entry->forwards.list, forward) {
+        if (forward->protocol != IPPROTO_TCP || !ip_equal(&forward->target, &flow->target) ||
+            flow->target_port < forward->target_first ||
+            flow->target_port - forward->target_first > forward->last - forward->first)
+            continue;
+        FIND("forward-target-silent", network_subject(tracer),
+             "%s: a connection came from %s, and the guest %s", forward_format(tracer->arena, forward),
+             IP_TEXT(&flow->source),
+             tracer->inward_refused ? "refused it: nothing listens there" : "did not answer");
+        return;
+    }
+}
+
 void trace_diagnose(struct tracer *tracer, const struct ask *ask)
 {
+    check_inward(tracer);
     check_twins(tracer);
     check_subnet(tracer);
     if (ask && ask_is_black_hole(tracer, ask))

@@ -5,7 +5,7 @@
 
 #include "diag/trace_internal.h"
 
-enum { LARGE = 1000 };
+enum { LARGE = 1000, SERVFAIL = 2 };
 #define TRACK_LEAST_NS INT64_C(100000000)
 
 const char *trace_mac_owner(struct tracer *tracer, const struct mac *mac, const char *not_tap)
@@ -262,10 +262,27 @@ static void error_seen(struct ask *ask, size_t hop, const struct packet *packet,
     ask->error_reached_guest |= to_guest;
 }
 
+/* A connection that somebody opens to the guest, and what the guest says to it. */
+static void inward(struct tracer *tracer, const struct capture_packet *captured, const struct packet *packet)
+{
+    bool to_guest = captured->direction == CAPTURE_OUT;
+    if (!(packet->layers & PACKET_TCP))
+        return;
+    if (to_guest && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+        if (!tracer->inward_ns || !packet_flow_equal(&tracer->inward, &packet->flow))
+            tracer->inward_ns = captured->time_ns;
+        tracer->inward = packet->flow;
+    } else if (!to_guest && tracer->inward_ns && packet_flow_reverse(&tracer->inward, &packet->flow)) {
+        tracer->inward_refused = packet->tcp_flags & TCP_RST;
+        tracer->inward_ns = tracer->inward_refused ? tracer->inward_ns : 0;
+    }
+}
+
 static void at_nic(struct tracer *tracer, const struct capture_packet *captured, const struct packet *packet)
 {
     int64_t time_ns = captured->time_ns;
     enum ask_kind kind;
+    inward(tracer, captured, packet);
     if (captured->direction == CAPTURE_IN) {
         tracer->frames_in++;
         if (asks(packet, &kind))
@@ -358,10 +375,22 @@ static void host_at_uplink(struct tracer *tracer, const struct capture_packet *c
     }
 }
 
+/* What dnsmasq has to ask others. */
+static void host_dns(struct tracer *tracer, const struct capture_packet *captured,
+                     const struct packet *packet)
+{
+    if (!(packet->layers & PACKET_DNS))
+        return;
+    bool answer = packet->dns_response && packet->dns_status != SERVFAIL;
+    tracer->host_dns_asked += captured->direction == CAPTURE_OUT && !packet->dns_response;
+    tracer->host_dns_answered += captured->direction == CAPTURE_IN && answer;
+}
+
 static void at_uplink(struct tracer *tracer, const struct capture_packet *captured,
                       const struct packet *packet)
 {
     host_at_uplink(tracer, captured, packet);
+    host_dns(tracer, captured, packet);
     for (size_t i = 0; i < tracer->ask_count; i++) {
         struct ask *ask = tracer->asks[i];
         if (captured->direction == CAPTURE_OUT && ask->pending && !ask->times[AT_UPLINK] &&

@@ -113,6 +113,11 @@ struct tracer {
     bool twin;
     struct ip other_server; /* a DHCP server that is not the network's */
     struct mac other_server_mac;
+    int64_t path_filtered; /* what the path filter had dropped at the start; -1: not known */
+    unsigned host_dns_asked, host_dns_answered; /* the host's own questions at the uplink */
+    struct packet_flow inward;                  /* the last connection that somebody opened to the guest */
+    int64_t inward_ns;                          /* 0: none that is unanswered */
+    bool inward_refused;
     unsigned host_asked;      /* ARP requests of the host for the gateway, at the uplink */
     bool router_answers_host; /* something came back to the host's own MAC */
     bool router_known;        /* the router answered somebody's ARP */
@@ -155,6 +160,8 @@ void trace_check_state(struct tracer *tracer);
 void trace_diagnose(struct tracer *tracer, const struct ask *ask);
 /* trace_steps.c: the table. */
 void trace_steps(struct tracer *tracer, const struct ask *ask);
+/* trace_explain.c: the reason, where what was found so far only says that something was lost. */
+void trace_explain(struct tracer *tracer, const struct ask *ask);
 bool ask_is_black_hole(const struct tracer *tracer, const struct ask *ask);
 
 #endif

@@ -175,6 +175,8 @@ struct host_backend {
                              const struct rule *rule);
     /* How a process fares; -ESRCH when it is not there.  NULL where this host cannot tell. */
     int (*process_look)(struct host *host, pid_t pid, struct process_look *look);
+    /* How many packets the reverse path filter has dropped since boot, -1 when not known; NULL likewise. */
+    int64_t (*path_filter_count)(struct host *host);
     /* What would be done with a packet; NULL where this host cannot tell. */
     int (*route_ask)(struct host *host, const struct route_question *question, struct route_answer *answer);
     /* Descriptors that become readable when something happens (host/watch.h) to the host or the file at

@@ -247,3 +247,138 @@ def test_a_second_dhcp_server(nat):
     code, evidence = first(nat, "brnat")
     rogue.close()
     assert code == "dhcp-rogue" and "10.0.0.66" in evidence
+
+
+def drop(space, chain, rule):
+    space.run("nft", "-f", "-", input=f"table inet foreign {{\nchain c {{\n{chain}\n{rule}\n}}\n}}\n")
+
+
+@pytest.mark.parametrize("breakage, code", [("ip link set dev re0 down", "no-default-route"),  # it went with its routes
+                                            ("ip link set dev brnat down", "bridge-down"),
+                                            ("ip link set dev brnat arp off", "arp-off"),
+                                            ("ip addr del 10.0.0.1/24 dev brnat", "bridge-address-missing"),
+                                            ("ip route add prohibit 8.8.8.8", "route-refused"),
+                                            ("sysctl -qw net.ipv4.conf.re0.forwarding=0", "forwarding-off"),
+                                            ("kill -STOP $(cat /run/vmwire/network/brnat/dnsmasq.pid)", "dnsmasq-stopped"),
+                                            ("ip rule add pref 100 to 10.0.0.0/24 blackhole", "route-elsewhere")])
+def test_breaks_on_the_host(nat, breakage, code):
+    nat.sh(breakage)
+    assert first(nat, "brnat")[0] == code
+
+
+def test_uplink_without_carrier(nat):
+    nat.router.sh("ip link set dev far down")
+    assert first(nat, "brnat")[0] == "uplink-no-carrier"
+
+
+def test_bridged_uplink_without_carrier(bridged):
+    bridged.router.sh("ip link set dev far down")
+    assert first(bridged, "brext")[0] == "uplink-no-carrier"
+
+
+def test_uplink_unplugged(bridged):
+    bridged.sh("ip link set dev re1 nomaster")
+    assert first(bridged, "brext")[0] == "uplink-unplugged"
+
+
+def test_router_never_answers_on_a_bridge(bridged):
+    bridged.router.sh("ip link set dev far arp off")
+    bridged.sh("ip neigh flush dev brext")
+    assert first(bridged, "brext")[0] in ("router-silent", "dhcp-none")
+
+
+@pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
+def test_dockers_policy(nat, iptables):
+    from test_doctor import DOCKER
+
+    nat.sh(DOCKER.replace("iptables ", iptables + " "))
+    code, evidence = first(nat, "brnat")
+    assert code == "forward-refused" and "table 'ip filter', chain 'FORWARD'" in evidence and "policy" in evidence
+
+
+def test_ufw(nat):
+    from test_doctor import ufw
+
+    ufw(nat)
+    code, evidence = first(nat, "brnat")
+    assert code == "service-refused" and "chain 'ufw-" in evidence
+
+
+def test_bridge_netfilter(bridged):
+    bridged.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables -P FORWARD DROP")
+    code, evidence = first(bridged, "brext")
+    assert code == "bridge-netfilter" and "chain 'FORWARD'" in evidence
+
+
+def test_legacy_rules_refuse(nat):
+    nat.sh("iptables-legacy -N own; iptables-legacy -A FORWARD -i br+ -j own; iptables-legacy -A own -p icmp -d 8.8.8.8 -j DROP")
+    code, evidence = first(nat, "brnat")
+    assert code == "forward-refused" and "iptables-legacy, table 'ip filter', chain 'own', rule 1" in evidence
+
+
+def test_the_hosts_answers_are_dropped(nat):
+    drop(nat, "type filter hook output priority 0", "udp sport 67 drop")
+    code, evidence = first(nat, "brnat")
+    assert code == "service-refused" and "the answer to" in evidence and "udp sport 67 drop" in evidence
+
+
+def test_port_53_taken(nat):
+    nat.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    nat.wait_for(lambda: ":53" not in nat.sh("ss -Hlnu"))
+    other = nat.popen("socat", "UDP-RECVFROM:53,bind=10.0.0.1,fork", "EXEC:/bin/true")
+    nat.wait_for(lambda: "10.0.0.1:53" in nat.sh("ss -Hlnu"))
+    code, evidence = first(nat, "brnat")
+    other.kill()
+    other.wait()
+    assert code == "dnsmasq-port-taken" and "socat" in evidence
+
+
+def test_the_path_filter(nat):
+    """Packets leave by a mark's table, and the filter looks for the way back without the mark."""
+    other = nat.uplink("re9", "192.168.99.44/24", "192.168.99.1/24")
+    other.sh("ip addr add 8.8.8.8/32 dev lo")
+    serve_names(other, "8.8.8.8")
+    nat.run("nft", "-f", "-", input="table inet marks {\nchain pre {\ntype filter hook prerouting priority -150\niifname brnat meta mark set 7\n}\n}\n")
+    nat.sh("ip route add default via 192.168.99.1 dev re9 table 9; ip rule add pref 90 fwmark 7 lookup 9")
+    told, _ = probe(nat, "brnat")
+    assert told["findings"] == []
+    nat.sh("sysctl -qw net.ipv4.conf.re9.rp_filter=1")
+    code, evidence = first(nat, "brnat")
+    assert code == "rp-filter" and "IPReversePathFilter" in evidence
+
+
+def test_subnet_overlap(nat):
+    """The host's own segment has the addresses: what guests ask there is looked for on the bridge."""
+    nat.router.sh("ip addr add 10.0.0.200/32 dev lo")
+    nat.sh("ip addr add 10.0.0.78/16 dev re0")
+    assert first(nat, "brnat", "10.0.0.200")[0] == "subnet-overlap"
+
+
+def test_a_target_that_answers_no_ping(nat):
+    nat.router.sh("sysctl -qw net.ipv4.icmp_echo_ignore_all=1")
+    told, _ = probe(nat, "brnat")
+    assert [(f["code"], f["severity"]) for f in told["findings"]] == [("target-silent", "note")]
+
+
+FORWARD = """networks:
+  brnat: {mode: nat, subnet: 10.0.0.0/24, forward: [tcp 8080 -> vm0:80]}
+machines:
+  vm0: {memory: 64M, nics: [{network: brnat, mac: "00:a0:98:1b:c8:07", address: 10.0.0.5}]}
+"""
+
+
+def test_a_forward_that_leads_to_nobody(nat):
+    nat.config(FORWARD)
+    nat.vmwire("up")
+    told, _ = probe(nat, "brnat")
+    assert [(f["code"], f["severity"]) for f in told["findings"]] == [("forward-target-silent", "note")]  # vm0 does not run
+    guest = Guest(nat, "brnat", address="10.0.0.5/24", gateway="10.0.0.1")
+    code, evidence = first(nat, "brnat")
+    assert code == "forward-target-silent" and "tcp 8080 -> 10.0.0.5:80" in evidence and "nothing listens" in evidence
+    server = guest.space.popen("socat", "TCP-LISTEN:80,fork,reuseaddr", "PIPE", stdin=subprocess.DEVNULL)
+    nat.wait_for(lambda: ":80 " in guest.space.sh("ss -Hlnt"))
+    told, _ = probe(nat, "brnat")
+    server.kill()
+    server.wait()
+    guest.close()
+    assert told["findings"] == []

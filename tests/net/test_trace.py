@@ -287,3 +287,85 @@ def test_wrong_command_lines(nat):
     assert nat.vmwire("trace", "vm0", "8.8.8", check=False).returncode == 2
     done = nat.vmwire("trace", "nobody", check=False)
     assert done.returncode == 1 and "there is brnat, vm0/0" in done.stderr
+
+
+def test_dockers_policy(nat):
+    from test_doctor import DOCKER
+
+    nat.sh(DOCKER)
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "forward-refused" and "table 'ip filter', chain 'FORWARD'" in evidence and "policy" in evidence
+
+
+def test_ufw(nat):
+    from test_doctor import ufw
+
+    ufw(nat)
+    code, evidence = first(trace(nat, doing=["busybox", "nc", "8.8.8.8", "443"]))
+    assert code == "forward-refused" and "chain 'ufw-" in evidence
+
+
+def test_legacy_rules_refuse(nat):
+    nat.sh("iptables-legacy -A FORWARD -s 10.0.0.2 -j DROP")
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "forward-refused" and "iptables-legacy, table 'ip filter', chain 'FORWARD', rule 1" in evidence
+
+
+def test_bridge_netfilter(bridged):
+    bridged.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables -P FORWARD DROP")
+    code, evidence = first(trace(bridged, doing=pinging("8.8.8.8")))
+    assert code == "bridge-netfilter" and "chain 'FORWARD'" in evidence
+
+
+def test_the_path_filter(nat):
+    other = nat.uplink("re9", "192.168.99.44/24", "192.168.99.1/24")
+    other.sh("ip addr add 8.8.8.8/32 dev lo")
+    nat.run("nft", "-f", "-", input="table inet marks {\nchain pre {\ntype filter hook prerouting priority -150\niifname brnat meta mark set 7\n}\n}\n")
+    nat.sh("ip route add default via 192.168.99.1 dev re9 table 9; ip rule add pref 90 fwmark 7 lookup 9; sysctl -qw net.ipv4.conf.re9.rp_filter=1")
+    code, evidence = first(trace(nat, doing=pinging("8.8.8.8")))
+    assert code == "rp-filter" and "IPReversePathFilter" in evidence
+
+
+def test_dns_upstream_dead(nat):
+    (nat.directory / "resolv.conf").write_text("nameserver 192.168.87.1\n")
+    nat.sh(f"mount --bind {nat.directory}/resolv.conf $(readlink -f /etc/resolv.conf)")
+    nat.router.run("nft", "-f", "-", input="table inet dead {\nchain in {\ntype filter hook input priority 0\nudp dport 53 drop\n}\n}\n")
+    nat.vmwire("down")
+    nat.guest.close()
+    nat.vmwire("up")
+    nat.guest = Guest(nat, "brnat", mac=MAC, address="10.0.0.2/24", gateway="10.0.0.1")
+    code, _ = first(trace(nat, doing=["busybox", "nslookup", "example.com", "10.0.0.1"]))
+    assert code == "dns-upstream-dead"
+
+
+def test_a_second_dhcp_server(nat):
+    rogue = Guest(nat, "brnat", machine="vm1", mac=OTHER_MAC, address="10.0.0.66/24")
+    rogue.background("dnsmasq", "-k", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces",
+                     "--no-ping", "--dhcp-range=10.0.0.70,10.0.0.80", "--dhcp-leasefile=/run/rogue", "--pid-file=")
+    nat.wait_for(lambda: ":67" in rogue.space.sh("ss -Hlnu"))
+    told = trace(nat, doing=["busybox", "udhcpc", "-i", "eth0", "-n", "-t", "9", "-T", "1", "-s", "/bin/true"], seconds=4)
+    rogue.close()
+    code, evidence = first(told)
+    assert code == "dhcp-rogue" and "10.0.0.66" in evidence
+
+
+def test_uplink_unplugged(bridged):
+    bridged.sh("ip link set dev re1 nomaster")
+    assert first(trace(bridged, seconds=3, doing=pinging("8.8.8.8")))[0] == "uplink-unplugged"
+
+
+def test_a_route_to_the_subnet_leads_elsewhere(nat):
+    nat.sh("ip route add 10.0.0.0/25 dev re0")
+    assert first(trace(nat, doing=pinging("8.8.8.8")))[0] == "route-elsewhere"
+
+
+def test_a_forward_that_leads_to_nobody(nat):
+    nat.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24, forward: [tcp 8080 -> 10.0.0.2:80]}\n")
+    nat.vmwire("up")
+    asking = nat.router.popen("sh", "-c", "while :; do busybox nc -w 1 192.168.87.44 8080 </dev/null; sleep 0.3; done",
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    told = trace(nat, seconds=3)
+    asking.kill()
+    asking.wait()
+    code, evidence = first(told)
+    assert code == "forward-target-silent" and "tcp 8080 -> 10.0.0.2:80" in evidence and "nothing listens" in evidence

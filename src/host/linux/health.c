@@ -202,6 +202,23 @@ static void resolv_read(struct health_reader *reader)
     free(real);
 }
 
+/* A line of names and one of numbers, "TcpExt:" in front of both.  Source: snmp_counter.rst. */
+int64_t path_filter_count(struct host *host)
+{
+    (void)host;
+    _cleanup_arena_ struct arena arena = {0};
+    char *text;
+    if (file_read(&arena, AT_FDCWD, "/proc/net/netstat", RESOLV_SIZE_MAX, &text, NULL, NULL) < 0)
+        return -1;
+    char *names = strsep(&text, "\n"), *numbers = strsep(&text, "\n");
+    while (names && numbers) {
+        char *name = strsep(&names, " "), *number = strsep(&numbers, " ");
+        if (name && number && strcmp(name, "IPReversePathFilter") == 0)
+            return atoll(number);
+    }
+    return -1;
+}
+
 int health_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
 {
     struct health *health = &observed->health;
