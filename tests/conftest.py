@@ -141,6 +141,11 @@ class Host(Namespace):
         path.chmod(0o600)
         return path
 
+    def kill_service(self, network, kind):
+        """With SIGKILL, and it has gone when this returns."""
+        self.sh(f"pid=$(cat /run/vmwire/network/{network}/{kind}.pid); kill -9 $pid; "
+                "for i in $(seq 200); do kill -0 $pid 2>/dev/null || exit 0; sleep 0.02; done; exit 1")
+
     def snapshot(self):
         """All that `down` must put back, comparable with ==."""
         self.wait_for(lambda: "tentative" not in self.sh("ip -6 addr"))

@@ -120,7 +120,7 @@ def test_broken_parts_say_why(wired):
 
 def test_what_doctor_finds_is_drawn_where_it_is(wired):
     wired.run("nft", "-f", "-", input="table ip docker {\nchain FORWARD {\ntype filter hook forward priority 0; policy drop;\n}\n}\n")
-    wired.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    wired.kill_service("brnat", "dnsmasq")
     _, nodes, _ = drawn(wired)
     codes = {id: {reason["code"] for reason in node["reasons"]} for id, node in nodes.items()}
     assert "forward-refused" in codes["nat:brnat"] and "dnsmasq-dead" in codes["bridge:brnat"]

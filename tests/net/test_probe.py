@@ -197,7 +197,7 @@ def test_masquerade_missing(nat):
 
 
 def test_dnsmasq_dead(nat):
-    nat.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    nat.kill_service("brnat", "dnsmasq")
     assert first(nat, "brnat")[0] == "dnsmasq-dead"
 
 

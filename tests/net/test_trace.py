@@ -227,7 +227,7 @@ def test_tcp_refused(nat):
 
 
 def test_dnsmasq_dead(nat):
-    nat.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    nat.kill_service("brnat", "dnsmasq")
     code, _ = first(trace(nat, doing=["busybox", "udhcpc", "-i", "eth0", "-n", "-t", "9", "-T", "1", "-s", "/bin/true"]))
     assert code == "dnsmasq-dead"
 
