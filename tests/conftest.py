@@ -178,10 +178,15 @@ class Host(Namespace):
             "bridges": still(self.json("bridge", "-j", "link")),
             "nft": self.run("nft", "-s", "list", "ruleset").stdout,
             "sysctls": self.sysctls(),
-            "run": self.sh("find /run | sort"),
+            "run": self.run_files(),
             "listeners": self.sh("ss -Hlnptu | sort"),
             "processes": sorted(c for _, c in self.processes()),
         }
+
+    def run_files(self):
+        """Everything below /run but the leases that a network leaves, and the folders that only hold these."""
+        files = [f for f in self.sh("find /run | sort").splitlines() if not f.startswith("/run/vmwire/leases")]
+        return [f for f in files if f != "/run/vmwire" or any(g.startswith("/run/vmwire/") for g in files)]
 
     def sysctls(self):
         text = self.run("sysctl", "-a", "--pattern", "^net[.](ipv4|ipv6|bridge)[.]", check=False).stdout

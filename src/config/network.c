@@ -132,38 +132,6 @@ static void subnet_take(struct walk *walk, void *target, const struct key *key, 
     network->subnet = prefix;
 }
 
-/* ---- dhcp: FIRST-LAST | off ---- */
-
-static void dhcp_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
-{
-    struct network *network = target;
-    struct ip first, last;
-    char begin[IP_TEXT_SIZE];
-
-    const char *text = value_text(walk, key, value);
-    if (!text || bool_parse(text, &network->dhcp))
-        return;
-    const char *dash = strchr(text, '-');
-    if (dash && (size_t)(dash - text) < sizeof(begin)) {
-        /* Blanks around the dash are harmless. */
-        size_t length = (size_t)(dash - text);
-        while (length && text[length - 1] == ' ')
-            length--;
-        memcpy(begin, text, length);
-        begin[length] = '\0';
-        if (ip_parse(begin, &first) == 0 && ip_parse(dash + 1 + strspn(dash + 1, " "), &last) == 0 &&
-            first.family == AF_INET && last.family == AF_INET) {
-            network->dhcp_first = first;
-            network->dhcp_last = last;
-            return;
-        }
-    } else if (ip_parse(text, &first) == 0 && first.family == AF_INET) {
-        value_refuse(walk, key, value, "for this one address write '%s-%s'", text, text);
-        return;
-    }
-    value_refuse(walk, key, value, NULL);
-}
-
 /* ---- mac: shared ---- */
 
 static void mac_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
@@ -441,8 +409,22 @@ const struct section section_network = {
          .missing = "a nat network needs one, such as 'subnet: 10.0.0.0/24'"},
         {.name = "dhcp",
          .take = dhcp_take,
-         .takes = "a range such as 10.0.0.10-10.0.0.250, or off",
+         .takes = "a range such as 10.0.0.10-10.0.0.250, off, or keys such as {lease: 12h}",
          .pos_offset = IN_NETWORK(dhcp_pos),
+         .modes = NAT},
+        {.name = "domain",
+         .take = domain_take,
+         .takes = "a domain such as lab.example",
+         .offset = IN_NETWORK(domain),
+         .modes = NAT},
+        {.name = "dns",
+         .take = dns_take,
+         .takes = "off, or keys such as {upstream: [9.9.9.9]}",
+         .modes = NAT},
+        {.name = "boot",
+         .take = boot_take,
+         .takes = "keys such as {file: pxelinux.0, root: /srv/tftp}",
+         .offset = IN_NETWORK(boot),
          .modes = NAT},
         {.name = "forward",
          .take = network_forward_take,
@@ -487,7 +469,12 @@ static unsigned mode_of(const struct yaml_node *entry)
 static void network_take(struct walk *walk, const char *name, const struct yaml_node *entry)
 {
     unsigned mode = mode_of(entry);
-    struct network network = {.name = name, .pos = entry->key->pos, .dhcp = mode == NETWORK_NAT};
+    struct network network = {.name = name,
+                              .pos = entry->key->pos,
+                              .dhcp = mode == NETWORK_NAT,
+                              .dns = mode == NETWORK_NAT,
+                              .domain = name,
+                              .lease_s = LEASE_DEFAULT_S};
     const char *subject = arena_printf(walk->problems->arena, "network '%s'", name);
 
     walk_section(walk, &section_network, subject, mode, &network, entry);

@@ -58,7 +58,7 @@ struct section {
 /* Every section, for "'cpus' belongs to a machine".  Ends with NULL. */
 extern const struct section *const sections[];
 extern const struct section section_file, section_network, section_machine, section_disk, section_display,
-    section_nic, section_function;
+    section_nic, section_function, section_dhcp, section_dns, section_boot;
 
 /* Takes every key of mapping `node`, which is `subject` ("network 'brext'") in messages, into `target`.
  * `mode` is the network's (0: not known, or no network).  Adds a problem when it is not a mapping. */
@@ -100,6 +100,11 @@ key_take key_word;      /* int or an enum, one of `words` */
 
 /* The takers of the file's two keys (network.c, machine.c). */
 key_take networks_take, machines_take;
+
+/* dhcp_dns.c: what a nat network's guests are served; all into struct network but boot_take, which has its
+ * offset. */
+key_take dhcp_take, domain_take, dns_take, boot_take;
+enum { LEASE_DEFAULT_S = 3600 };
 
 /* forward.c: port forwards, into a struct forward_entries at `offset`. */
 key_take network_forward_take, nic_forward_take;

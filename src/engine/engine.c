@@ -49,6 +49,7 @@ static void remove_empty(const char *run_dir)
     rmdir(arena_printf(&scratch, "%s/network", run_dir));
     rmdir(arena_printf(&scratch, "%s/machine", run_dir));
     rmdir(arena_printf(&scratch, "%s/device", run_dir));
+    rmdir(arena_printf(&scratch, "%s/leases", run_dir));
     rmdir(run_dir);
 }
 
@@ -207,12 +208,16 @@ static void add_services(struct engine *engine, const struct network *network,
     struct network_services *services = vec_push(engine->arena, &request->services);
     services->network = network->name;
     if (network->mode == NETWORK_NAT) {
-        struct service *service = vec_push(engine->arena, &services->services);
-        struct file *file = vec_push(engine->arena, &services->files);
-        struct file leases;
-        dnsmasq_service(engine->arena, network, &options, service, file, &leases);
-        if (leases.path)
-            *vec_push(engine->arena, &services->state) = leases;
+        struct dnsmasq dnsmasq;
+        if (!dnsmasq_service(engine->arena, network, &options, &dnsmasq))
+            return;
+        *vec_push(engine->arena, &services->services) = dnsmasq.service;
+        *vec_push(engine->arena, &services->files) = dnsmasq.config;
+        *vec_push(engine->arena, &services->tables) = dnsmasq.hosts;
+        if (dnsmasq.dhcp_hosts.path)
+            *vec_push(engine->arena, &services->tables) = dnsmasq.dhcp_hosts;
+        if (dnsmasq.leases.path)
+            *vec_push(engine->arena, &services->state) = dnsmasq.leases;
     } else if (network->mode == NETWORK_BRIDGED && network->address == ADDRESS_DHCP) {
         dhcp_client_service(engine->arena, network, &options, vec_push(engine->arena, &services->services));
     }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { DNS_PORT = 53, DHCP_PORT = 67 };
+enum { DNS_PORT = 53, DHCP_PORT = 67, TFTP_PORT = 69 };
 
 static int listener_compare(const void *left, const void *right)
 {
@@ -33,7 +33,7 @@ static size_t listener_from(const struct listeners *listeners, uint16_t port)
 static bool own_service(const struct engine *engine, const struct model *model,
                         const struct listener *listener)
 {
-    if (listener->port != DNS_PORT && listener->port != DHCP_PORT)
+    if (listener->port != DNS_PORT && listener->port != DHCP_PORT && listener->port != TFTP_PORT)
         return false;
     vec_foreach (&engine->observed.firewalls, firewall) {
         struct ip host = ip_add(&firewall->subnet.ip, 1);

@@ -22,7 +22,7 @@ static void tell(struct engine *engine, const struct network *network)
                                       .bridge = network->name,
                                       .uplink = uplink ? uplink : "",
                                       .dhcp = nat && network->dhcp,
-                                      .dns = nat};
+                                      .dns = nat && network->dns};
     if (nat) {
         request.subnet = network->subnet;
         request.host = network_host_address(network).ip;

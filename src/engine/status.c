@@ -14,7 +14,7 @@ const char *network_state_name(enum network_state state)
 void engine_leases(struct engine *engine, const char *network, struct leases *leases)
 {
     *leases = (struct leases){0};
-    const char *path = dnsmasq_lease_path(engine->arena, engine->observed.run_dir, network);
+    const char *path = leases_path(engine->arena, engine->observed.run_dir, network);
     const struct file *file = file_find(&engine->observed, path);
     if (file)
         dnsmasq_leases_parse(engine->arena, file->content, leases);

@@ -55,6 +55,8 @@ int files_observe(struct arena *arena, struct observed *observed, struct err *er
                  : file_observe(arena, observed, arena_printf(arena, "%s/former", run_dir), err);
     if (rc == 0)
         rc = folder_files(arena, observed, arena_printf(arena, "%s/device", run_dir), err);
+    if (rc == 0)
+        rc = folder_files(arena, observed, arena_printf(arena, "%s/leases", run_dir), err);
     const char *networks = arena_printf(arena, "%s/network", run_dir);
     DIR *directory = rc < 0 ? NULL : opendir(networks);
     if (!directory)
@@ -79,14 +81,30 @@ static void remove_parents(const char *run_dir, const char *path)
     }
 }
 
+/* A program that has given up root's rights reads a file that others may read: the folders above it let it
+ * through, and show it nothing. */
+static int open_folders(const char *run_dir, const char *path, struct err *err)
+{
+    _cleanup_free_ char *folder = strdup(path);
+    char *slash;
+    while (folder && (slash = strrchr(folder, '/')) && strlen(folder) > strlen(run_dir)) {
+        *slash = '\0';
+        if (chmod(folder, 0711) < 0)
+            return err_errno(err, errno, "letting others pass through '%s'", folder);
+    }
+    return 0;
+}
+
 int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct err *err)
 {
     const struct file *file = &op->file;
     size_t length = strlen(run_dir);
     if (strncmp(file->path, run_dir, length) != 0 || file->path[length] != '/' || strstr(file->path, "/../"))
         return err_set(err, EPERM, "'%s' is not below '%s'", file->path, run_dir);
-    if (op->kind == OP_FILE_WRITE)
-        return file_write_atomic(file->path, file->content, strlen(file->content), (mode_t)file->mode, err);
+    if (op->kind == OP_FILE_WRITE) {
+        int rc = file_write_atomic(file->path, file->content, strlen(file->content), (mode_t)file->mode, err);
+        return rc == 0 && (file->mode & 0004) ? open_folders(run_dir, file->path, err) : rc;
+    }
     int rc = unlink(file->path) < 0 ? -errno : 0;
     if (rc == -ENOENT && (flags & HOST_APPLY_TOLERANT))
         rc = 0;

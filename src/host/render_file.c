@@ -25,6 +25,15 @@ void render_file_write(struct arena *arena, struct text *out, const struct file 
     else
         text_add(out, "cat > %s <<'EOF'\n%sEOF\n", path, file->content);
     text_add(out, "chmod %o %s\n", file->mode, path);
+    if (file->mode & 0004)
+        text_add(out, "chmod 711 %s %s/network %s\n", run_dir, run_dir, shell_quote(arena, folder));
+}
+
+void render_reload(struct arena *arena, struct text *out, const struct reload *reload, const char *run_dir)
+{
+    struct file file = {.path = reload->path, .content = reload->content, .mode = reload->mode};
+    render_file_write(arena, out, &file, run_dir);
+    text_add(out, "kill -HUP \"$(cat %s)\"\n", shell_quote(arena, reload->pid_path));
 }
 
 void render_file_remove(struct arena *arena, struct text *out, const struct file *file, const char *run_dir,

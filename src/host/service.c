@@ -185,3 +185,22 @@ int service_apply(struct host *host, const struct op *op, unsigned flags, struct
         return 0;
     return service_start(host, &op->service, err);
 }
+
+int service_reload(const char *run_dir, const struct op *op, unsigned flags, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    _cleanup_process_ struct process process = {.fd = -1};
+    const struct reload *reload = &op->reload;
+    struct op write = {.kind = OP_FILE_WRITE, .network = op->network};
+    write.file = (struct file){.path = reload->path, .content = reload->content, .mode = reload->mode};
+    int rc = file_apply(run_dir, &write, flags, err);
+    if (rc < 0)
+        return rc;
+    const char *folder = folder_of(&arena, reload->pid_path);
+    pid_t pid = pid_read(&arena, reload->pid_path);
+    if (pid && process_open(&process, pid) == 0 && *folder && serves(&arena, pid, folder)) {
+        process_signal(&process, SIGHUP);
+        return 0;
+    }
+    return flags & HOST_APPLY_TOLERANT ? 0 : err_set(err, ESRCH, "it does not run any longer");
+}

@@ -13,5 +13,7 @@ int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct 
 int services_observe(struct arena *arena, struct observed *observed, struct err *err);
 /* OP_SERVICE_START and OP_SERVICE_STOP. */
 int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
+/* OP_SERVICE_RELOAD.  -ESRCH when the program does not run, unless tolerated. */
+int service_reload(const char *run_dir, const struct op *op, unsigned flags, struct err *err);
 
 #endif

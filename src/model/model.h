@@ -71,6 +71,26 @@ struct forward_entry {
     struct pos pos;
 };
 
+/* A DHCP option that guests are told, as dnsmasq spells it: a name or a number, and a value. */
+struct dhcp_option {
+    const char *name, *value;
+};
+
+/* A name that a network's DNS server knows besides its machines'. */
+struct dns_host {
+    const char *name;
+    struct ip ip;
+};
+
+/* What a guest that boots from the network is told. */
+struct boot {
+    const char *file; /* for BIOS; NULL: none */
+    const char *uefi; /* for UEFI; NULL: as for BIOS */
+    const char *root; /* absolute path of the folder that the network's own TFTP server has; NULL: none */
+    struct ip server; /* somebody else's TFTP server, IPv4; unset: the network's own */
+    struct pos pos;
+};
+
 struct forward_entries {
     VEC(struct forward_entry) list;
 };
@@ -89,6 +109,14 @@ struct network {
     struct prefix subnet; /* host bits clear */
     bool dhcp;
     struct ip dhcp_first, dhcp_last; /* the range, inclusive */
+    uint32_t lease_s;                /* how long a lease is; UINT32_MAX: for ever */
+    VEC(struct dhcp_option) dhcp_options;
+    bool dns; /* the host answers guests' DNS questions */
+    VEC(const char *)
+    upstream; /* DNS servers that it asks, "ADDRESS" or "ADDRESS#PORT"; none: the host's own */
+    VEC(struct dns_host) dns_hosts;
+    const char *domain; /* of guests' names; always set */
+    struct boot boot;
     struct forward_entries forward_entries;
     struct forwards forwards; /* its own entries and its nics', with every target; filled by model_check */
 

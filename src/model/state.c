@@ -59,6 +59,11 @@ const struct file *file_find(const struct observed *observed, const char *path)
     return NULL;
 }
 
+const char *leases_path(struct arena *arena, const char *run_dir, const char *network)
+{
+    return arena_printf(arena, "%s/leases/%s", run_dir, network);
+}
+
 /* The tag behind "vmwire:", or NULL. */
 static const char *tag_body(const char *alias)
 {

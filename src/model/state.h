@@ -161,6 +161,15 @@ struct unmanaged {
     const char *interfaces; /* names with a blank between */
 };
 
+/* A file that a running program reads anew when it is told to (SIGHUP). */
+struct reload {
+    const char *kind;     /* the service's */
+    const char *pid_path; /* its pid file */
+    const char *path;     /* the file, below the run directory */
+    const char *content;
+    uint32_t mode;
+};
+
 /* What an SR-IOV parent is told of one of its functions.  Source: ip-link(8), "vf NUM". */
 enum function_field {
     FUNCTION_MAC = 1 << 0,
@@ -302,6 +311,9 @@ struct observed {
 const struct link *link_find(const struct observed *observed, const char *name);
 const struct link *link_by_index(const struct observed *observed, int index);
 const struct file *file_find(const struct observed *observed, const char *path);
+
+/* RUN/leases/NET: the DHCP server's leases of a network, which stay when the network goes. */
+const char *leases_path(struct arena *arena, const char *run_dir, const char *network);
 
 const struct device *device_find(const struct observed *observed, const char *address);
 /* Also of one of its further interfaces. */

@@ -41,6 +41,16 @@ void firewall_ports_release(struct planner *planner);
 void remove_shared(struct planner *planner, const struct passage *passage);
 void set_shared(struct planner *planner, const struct passage *passage);
 void check_shared(struct planner *planner, const struct passage *passage);
+/* services.c: helper programs that go, or must start anew; those that come, and what those that stay read
+ * anew; the lease file of a network that goes. */
+void services_steps_down(struct planner *planner, const struct passage *passage);
+void services_steps_up(struct planner *planner, const struct passage *passage);
+void leases_steps_down(struct planner *planner, const struct passage *passage);
+/* Does the program of this kind, as it runs now, go on running?  And the one that runs, or NULL. */
+bool service_stays(const struct planner *planner, const struct passage *passage, const char *kind);
+const struct service *service_running(const struct planner *planner, const char *network, const char *kind);
+/* Write a file, mode 0600, unless it is so already. */
+void file_put(struct planner *planner, const struct passage *passage, const char *path, const char *content);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
 /* admission.c: rules in the chains of firewalls that are not vmwire's. */

@@ -60,22 +60,6 @@ static void set_up(struct planner *planner, const struct passage *passage, const
     step_add(planner, &op, &undo);
 }
 
-static void write_file(struct planner *planner, const struct passage *passage, const char *path,
-                       const char *content)
-{
-    const struct file *old = file_find(planner->observed, path);
-    if (old && strcmp(old->content, content) == 0)
-        return;
-    struct op op = op_for(passage, OP_FILE_WRITE);
-    op.file = (struct file){.path = path, .content = content, .mode = 0600};
-    struct op undo = op;
-    if (old)
-        undo.file = *old;
-    else
-        undo.kind = OP_FILE_REMOVE;
-    step_add(planner, &op, &undo);
-}
-
 static const struct address *address_observed(const struct planner *planner, const struct address *wanted)
 {
     vec_foreach (&planner->observed->addresses, address) {
@@ -140,80 +124,6 @@ static const struct route *counterpart(const struct record *record, const struct
             return &items[i].route;
     }
     return NULL;
-}
-
-/* --- 1. services that should not be there
- * ------------------------------------------------------------- */
-
-static const struct service *service_wanted(const struct passage *passage, const char *kind)
-{
-    if (!passage->services)
-        return NULL;
-    vec_foreach (&passage->services->services, service) {
-        if (strcmp(service->kind, kind) == 0)
-            return service;
-    }
-    return NULL;
-}
-
-/* A service must start anew when one of its files changes. */
-static bool files_changed(const struct planner *planner, const struct passage *passage)
-{
-    if (!passage->services)
-        return false;
-    vec_foreach (&passage->services->files, file) {
-        const struct file *old = file_find(planner->observed, file->path);
-        if (!old || strcmp(old->content, file->content) != 0)
-            return true;
-    }
-    return false;
-}
-
-/* It must also start anew when the bridge that it is bound to is made anew. */
-static bool service_stays(const struct planner *planner, const struct passage *passage, const char *kind)
-{
-    return service_wanted(passage, kind) && !files_changed(planner, passage) && passage->bridge;
-}
-
-static const struct service *service_running(const struct planner *planner, const char *network,
-                                             const char *kind)
-{
-    vec_foreach (&planner->observed->services, service) {
-        if (strcmp(service->network, network) == 0 && strcmp(service->kind, kind) == 0)
-            return service;
-    }
-    return NULL;
-}
-
-static void stop_services(struct planner *planner, const struct passage *passage)
-{
-    vec_foreach (&planner->observed->services, service) {
-        if (strcmp(service->network, passage->name) != 0 || service_stays(planner, passage, service->kind))
-            continue;
-        struct op op = op_for(passage, OP_SERVICE_STOP), undo = op_for(passage, OP_SERVICE_START);
-        op.service = undo.service = *service;
-        step_add(planner, &op, &undo);
-    }
-}
-
-static void start_services(struct planner *planner, const struct passage *passage)
-{
-    if (!passage->services)
-        return;
-    vec_foreach (&passage->services->files, file)
-        write_file(planner, passage, file->path, file->content);
-    vec_foreach (&passage->services->state, file) {
-        if (!file_find(planner->observed, file->path))
-            write_file(planner, passage, file->path, file->content);
-    }
-    vec_foreach (&passage->services->services, service) {
-        if (service_running(planner, passage->name, service->kind) &&
-            service_stays(planner, passage, service->kind))
-            continue;
-        struct op op = op_for(passage, OP_SERVICE_START), undo = op_for(passage, OP_SERVICE_STOP);
-        op.service = undo.service = *service;
-        step_add(planner, &op, &undo);
-    }
 }
 
 /* --- 2. giving an uplink back, and what the bridge loses
@@ -557,8 +467,8 @@ static void reattach_taps(struct planner *planner, const struct passage *passage
 static void passthrough_steps(struct planner *planner, struct passage *passage)
 {
     if (passage->network->bind_up) {
-        write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
-                   record_format(planner->arena, &passage->want));
+        file_put(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
+                 record_format(planner->arena, &passage->want));
     } else if (passage->now.mode) {
         device_network_down(planner, passage->name); /* it was `bind: up` before */
         remove_files(planner, passage);
@@ -570,12 +480,12 @@ void network_steps(struct planner *planner, struct passage *passage)
 {
     if (passage->want.mode != NETWORK_PASSTHROUGH)
         device_network_down(planner, passage->name);
-    stop_services(planner, passage);
+    services_steps_down(planner, passage);
     remove_admissions(planner, passage);
     firewall_steps_down(planner, passage);
     if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
-        write_file(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
-                   record_format(planner->arena, &passage->want));
+        file_put(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
+                 record_format(planner->arena, &passage->want));
     if (bare_ports(planner))
         strip_bridge(planner, passage);
     give_uplink_back(planner, passage);
@@ -587,6 +497,7 @@ void network_steps(struct planner *planner, struct passage *passage)
         leave_zone(planner, passage);
         tell_managers(planner, passage);
         remove_files(planner, passage);
+        leases_steps_down(planner, passage);
         return;
     }
     if (passage->want.mode == NETWORK_PASSTHROUGH) {
@@ -613,7 +524,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     reattach_taps(planner, passage);
     firewall_steps_up(planner, passage);
     add_admissions(planner, passage);
-    start_services(planner, passage);
+    services_steps_up(planner, passage);
     tell_managers(planner, passage);
     note_managers(planner, passage);
 }

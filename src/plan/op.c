@@ -101,6 +101,11 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
+static const struct field reload_fields[] = {
+    FIELD("kind", F_TEXT, reload.kind), FIELD("pid_path", F_TEXT, reload.pid_path),
+    FIELD("path", F_TEXT, reload.path), FIELD("content", F_TEXT, reload.content),
+    FIELD("mode", F_U32, reload.mode),  END};
+
 static const struct field device_fields[] = {
     FIELD("address", F_TEXT, device.address), FIELD("driver", F_TEXT, device.driver),
     FIELD("ifname", F_TEXT, device.ifname), FIELD("override", F_TEXT, device.override), END};
@@ -155,6 +160,7 @@ static const struct {
     [OP_MANAGE] = {"manage", unmanaged_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
+    [OP_SERVICE_RELOAD] = {"service-reload", reload_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
     [OP_DEVICE_UNBIND] = {"device-unbind", device_fields},
     [OP_FUNCTIONS_SET] = {"functions-set", functions_fields},
@@ -599,6 +605,9 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:
         return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
+    case OP_SERVICE_RELOAD:
+        return arena_printf(arena, "writing '%s' and having %s of '%s' read it", op->reload.path,
+                            op->reload.kind, op->network);
     case OP_DEVICE_BIND:
         return arena_printf(arena, "giving device %s to %s", op->device.address, op->device.driver);
     case OP_DEVICE_UNBIND:

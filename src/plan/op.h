@@ -36,13 +36,14 @@ enum op_kind {
     OP_MANAGE,                /* and take that back */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
-    OP_DEVICE_BIND,   /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
-    OP_DEVICE_UNBIND, /* device: back to device.driver (its own; "": whichever takes it), its interface named
-                         device.ifname */
-    OP_FUNCTIONS_SET, /* functions: so many SR-IOV functions, none before */
-    OP_FUNCTION_SET,  /* function: what the parent is told of one */
-    OP_FILE_WRITE,    /* under the run directory; makes parent directories */
-    OP_FILE_REMOVE,   /* and parent directories that are empty then, up to the run directory */
+    OP_SERVICE_RELOAD, /* reload: write its file, and tell the program, when it runs */
+    OP_DEVICE_BIND,    /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
+    OP_DEVICE_UNBIND,  /* device: back to device.driver (its own; "": whichever takes it), its interface named
+                          device.ifname */
+    OP_FUNCTIONS_SET,  /* functions: so many SR-IOV functions, none before */
+    OP_FUNCTION_SET,   /* function: what the parent is told of one */
+    OP_FILE_WRITE,     /* under the run directory; makes parent directories */
+    OP_FILE_REMOVE,    /* and parent directories that are empty then, up to the run directory */
     OP_KIND_COUNT
 };
 
@@ -68,6 +69,7 @@ struct op {
         struct shared_address shared_address; /* network, ip, mac */
         struct unmanaged unmanaged;
         struct service service;
+        struct reload reload;
         struct device_driver device;
         struct functions functions;
         struct function function;

@@ -25,7 +25,8 @@ struct plan {
 struct network_services {
     const char *network;
     VEC(struct service) services;
-    VEC(struct file) files; /* their configuration, under RUN/network/NET/ */
+    VEC(struct file) files;  /* their configuration, under RUN/network/NET/ */
+    VEC(struct file) tables; /* what the first of them reads anew without a new start; there too */
     VEC(struct file)
     state; /* files that they write themselves: made when they are not there, and else left alone */
 };

@@ -6,16 +6,11 @@
 #include "base/text.h"
 #include "service/service.h"
 
-enum { LEASE_TIME_S = 3600, START_TIMEOUT_MS = 10000 };
+enum { START_TIMEOUT_MS = 10000 };
 
 static const char *path_of(struct arena *arena, const char *run_dir, const char *network, const char *name)
 {
     return arena_printf(arena, "%s/network/%s/%s", run_dir, network, name);
-}
-
-const char *dnsmasq_lease_path(struct arena *arena, const char *run_dir, const char *network)
-{
-    return path_of(arena, run_dir, network, "leases");
 }
 
 /* A machine's name as a DNS label: '.' and '_' are no letters of one (RFC 1123, 2.1). */
@@ -35,27 +30,102 @@ static bool is_keyword(const char *word)
     return time || strcmp(word, "infinite") == 0 || strcmp(word, "ignore") == 0;
 }
 
-/* What machines are called, and the addresses that they are given. */
-static void add_machines(struct arena *arena, struct text *out, const struct network *network)
+/* Addresses that are known without a lease: those of the file. */
+static const char *hosts_text(struct arena *arena, const struct network *network)
 {
+    struct text out = {.arena = arena};
+    vec_foreach (&network->nics, member) {
+        if (member->first && ip_is_set(&member->nic->address))
+            text_add(&out, "%s %s\n", IP_TEXT(&member->nic->address),
+                     dns_label(arena, member->machine->name));
+    }
+    vec_foreach (&network->dns_hosts, host)
+        text_add(&out, "%s %s\n", IP_TEXT(&host->ip), host->name);
+    return text_get(&out);
+}
+
+/* What machines are called, and the addresses that they are given. */
+static const char *dhcp_hosts_text(struct arena *arena, const struct network *network)
+{
+    struct text out = {.arena = arena};
     vec_foreach (&network->nics, member) {
         const struct nic *nic = member->nic;
         const char *label = dns_label(arena, member->machine->name);
         bool fixed = ip_is_set(&nic->address), named = member->first && !is_keyword(label);
-        if (network->dhcp && (fixed || named))
-            text_add(out, "dhcp-host=%s%s%s%s%s\n", MAC_TEXT(&nic->mac), fixed ? "," : "",
-                     IP_TEXT(&nic->address), named ? "," : "", named ? label : "");
-        if (fixed && member->first)
-            text_add(out, "host-record=%s,%s.%s,%s\n", label, label, network->name, IP_TEXT(&nic->address));
+        if (fixed || named)
+            text_add(&out, "%s%s%s%s%s\n", MAC_TEXT(&nic->mac), fixed ? "," : "", IP_TEXT(&nic->address),
+                     named ? "," : "", named ? label : "");
     }
+    return text_get(&out);
 }
 
-/* Every name that goes in here was checked when it was read (name_fault): no newline, no comma. */
-static const char *config_text(struct arena *arena, const struct network *network,
-                               const struct service_options *options)
+/* The file has it under this name or number. */
+static bool option_given(const struct network *network, const char *name, const char *number)
+{
+    vec_foreach (&network->dhcp_options, option) {
+        if (strcmp(option->name, name) == 0 || strcmp(option->name, number) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_option(struct text *out, const struct network *network, const char *name, const char *number,
+                       const char *value)
+{
+    if (!option_given(network, name, number))
+        text_add(out, "dhcp-option=option:%s,%s\n", name, value);
+}
+
+/* Client architectures of UEFI: IA32, BC, x86-64, ARM64 (RFC 4578; IANA, "Processor Architecture Types"). */
+static void add_boot(struct text *out, const struct network *network)
+{
+    static const int architectures[] = {6, 7, 9, 11};
+    const struct boot *boot = &network->boot;
+    const char *server = ip_is_set(&boot->server) ? IP_TEXT(&boot->server) : "";
+    if (!boot->file)
+        return;
+    text_add(out, "# Booting from the network\n");
+    for (size_t i = 0; boot->uefi && i < sizeof(architectures) / sizeof(*architectures); i++)
+        text_add(out, "dhcp-match=set:uefi,option:client-arch,%d\n", architectures[i]);
+    if (boot->uefi)
+        text_add(out, "dhcp-boot=tag:uefi,%s%s%s\n", boot->uefi, *server ? ",," : "", server);
+    text_add(out, "dhcp-boot=%s%s%s%s\n", boot->uefi ? "tag:!uefi," : "", boot->file, *server ? ",," : "",
+             server);
+    if (boot->root)
+        text_add(out, "enable-tftp=%s\ntftp-root=%s\n", network->name, boot->root);
+}
+
+static void add_dhcp(struct text *out, const struct network *network, const struct service_options *options,
+                     const struct dnsmasq *dnsmasq)
 {
     struct prefix host = network_host_address(network), netmask = {.ip = prefix_netmask(&network->subnet)};
-    const char *name = network->name;
+    struct arena *arena = out->arena;
+    text_add(out, "# DHCP\ndhcp-leasefile=%s\ndhcp-hostsfile=%s\n", dnsmasq->leases.path,
+             dnsmasq->dhcp_hosts.path);
+    text_add(out, "dhcp-range=%s,%s,%s,%s\n", IP_TEXT(&network->dhcp_first), IP_TEXT(&network->dhcp_last),
+             IP_TEXT(&netmask.ip),
+             network->lease_s == UINT32_MAX ? "infinite" : arena_printf(arena, "%u", network->lease_s));
+    add_option(out, network, "router", "3", IP_TEXT(&host.ip));
+    if (network->dns)
+        add_option(out, network, "dns-server", "6", IP_TEXT(&host.ip));
+    add_option(out, network, "domain-name", "15", network->domain);
+    add_option(out, network, "mtu", "26", arena_printf(arena, "%u", options->mtu));
+    vec_foreach (&network->dhcp_options, option) {
+        bool number = option->name[strspn(option->name, "0123456789")] == '\0';
+        text_add(out, "dhcp-option=%s%s,%s\n", number ? "" : "option:", option->name, option->value);
+    }
+    text_add(
+        out,
+        "# Nobody else serves this segment; an address is offered at once, without 3 s of pinging it.\n");
+    text_add(out, "dhcp-authoritative\nno-ping\n");
+    add_boot(out, network);
+}
+
+/* Every name that goes in here was checked when it was read: no newline, no comma, no quote. */
+static const char *config_text(struct arena *arena, const struct network *network,
+                               const struct service_options *options, const struct dnsmasq *dnsmasq)
+{
+    const char *name = network->name, *domain = network->domain;
     struct text out = {.arena = arena};
     text_add(&out, "# dnsmasq for network '%s', written by vmwire: changes here are lost.\n", name);
     text_add(&out,
@@ -64,25 +134,22 @@ static const char *config_text(struct arena *arena, const struct network *networ
              options->loopback ? options->loopback : "lo");
     if (options->user)
         text_add(&out, "user=%s\n", options->user);
-    text_add(&out, "pid-file=%s\n", path_of(arena, options->run_dir, name, "dnsmasq.pid"));
-    text_add(&out, "# DNS: the host's own resolvers answer; names of guests end in .%s.\n", name);
-    text_add(&out, "no-hosts\ndomain-needed\nbogus-priv\nlocal=/%s/\ndomain=%s\nexpand-hosts\n", name, name);
-    if (network->nics.count)
-        text_add(&out, "# The file's machines\n");
-    add_machines(arena, &out, network);
-    if (!network->dhcp)
-        return text_get(&out);
-    text_add(&out, "# DHCP\ndhcp-leasefile=%s\n", dnsmasq_lease_path(arena, options->run_dir, name));
-    text_add(&out, "dhcp-range=%s,%s,%s,%d\n", IP_TEXT(&network->dhcp_first), IP_TEXT(&network->dhcp_last),
-             IP_TEXT(&netmask.ip), LEASE_TIME_S);
-    text_add(&out, "dhcp-option=option:router,%s\n", IP_TEXT(&host.ip));
-    text_add(&out, "dhcp-option=option:dns-server,%s\n", IP_TEXT(&host.ip));
-    text_add(&out, "dhcp-option=option:domain-name,%s\n", name);
-    text_add(&out, "dhcp-option=option:mtu,%u\n", options->mtu);
-    text_add(
-        &out,
-        "# Nobody else serves this segment; an address is offered at once, without 3 s of pinging it.\n");
-    text_add(&out, "dhcp-authoritative\nno-ping\n");
+    text_add(&out, "pid-file=%s\n", dnsmasq->service.pid_path);
+    if (network->dns) {
+        text_add(&out, "# DNS: %s; names of guests end in .%s.\n",
+                 network->upstream.count ? "these answer" : "the host's own resolvers answer", domain);
+        if (network->upstream.count)
+            text_add(&out, "no-resolv\n");
+        vec_foreach (&network->upstream, server)
+            text_add(&out, "server=%s\n", *server);
+        text_add(&out, "no-hosts\naddn-hosts=%s\ndomain-needed\nbogus-priv\nlocal=/%s/\n",
+                 dnsmasq->hosts.path, domain);
+    } else {
+        text_add(&out, "# No DNS\nport=0\n");
+    }
+    text_add(&out, "domain=%s\nexpand-hosts\n", domain);
+    if (network->dhcp)
+        add_dhcp(&out, network, options, dnsmasq);
     return text_get(&out);
 }
 
@@ -94,22 +161,33 @@ static const char *const *argv_of(struct arena *arena, const char *program, cons
     return argv;
 }
 
-void dnsmasq_service(struct arena *arena, const struct network *network,
-                     const struct service_options *options, struct service *service, struct file *config,
-                     struct file *leases)
+bool dnsmasq_service(struct arena *arena, const struct network *network,
+                     const struct service_options *options, struct dnsmasq *dnsmasq)
 {
-    const char *path = path_of(arena, options->run_dir, network->name, "dnsmasq.conf");
-    *config = (struct file){.path = path, .content = config_text(arena, network, options), .mode = 0600};
-    *leases = (struct file){.content = "", .mode = 0600};
-    if (network->dhcp)
-        leases->path = dnsmasq_lease_path(arena, options->run_dir, network->name);
-    *service = (struct service){
-        .network = network->name,
+    const char *run_dir = options->run_dir, *name = network->name;
+    const char *path = path_of(arena, run_dir, name, "dnsmasq.conf");
+    *dnsmasq = (struct dnsmasq){0};
+    if (!network->dhcp && !network->dns)
+        return false;
+    dnsmasq->service = (struct service){
+        .network = name,
         .kind = "dnsmasq",
         .argv = argv_of(arena, "dnsmasq", arena_printf(arena, "--conf-file=%s", path)),
-        .pid_path = path_of(arena, options->run_dir, network->name, "dnsmasq.pid"),
+        .pid_path = path_of(arena, run_dir, name, "dnsmasq.pid"),
         .timeout_ms = START_TIMEOUT_MS,
     };
+    dnsmasq->hosts = (struct file){
+        .path = path_of(arena, run_dir, name, "hosts"), .content = hosts_text(arena, network), .mode = 0644};
+    if (network->dhcp) {
+        dnsmasq->dhcp_hosts = (struct file){.path = path_of(arena, run_dir, name, "dhcp-hosts"),
+                                            .content = dhcp_hosts_text(arena, network),
+                                            .mode = 0644};
+        dnsmasq->leases =
+            (struct file){.path = leases_path(arena, run_dir, name), .content = "", .mode = 0600};
+    }
+    dnsmasq->config =
+        (struct file){.path = path, .content = config_text(arena, network, options, dnsmasq), .mode = 0600};
+    return true;
 }
 
 /* The next word of a line, NULL at its end. */

@@ -18,13 +18,20 @@ struct service_options {
     bool dhclient;        /* the DHCP client is FreeBSD's dhclient(8) */
 };
 
-/* dnsmasq for a nat network: DHCP and DNS on its bridge alone.  `leases` gets the empty lease file that it
- * starts with, its path NULL where the network has no DHCP.  Source: dnsmasq(8). */
-void dnsmasq_service(struct arena *arena, const struct network *network,
-                     const struct service_options *options, struct service *service, struct file *config,
-                     struct file *leases);
-/* The file in which dnsmasq keeps its leases. */
-const char *dnsmasq_lease_path(struct arena *arena, const char *run_dir, const char *network);
+/* dnsmasq for one network, and its files.  A change of `config` needs a new start; the tables are read anew
+ * on SIGHUP, as the user that it became, so others may read them. */
+struct dnsmasq {
+    struct service service;
+    struct file config;
+    struct file hosts;      /* names: hosts(5) */
+    struct file dhcp_hosts; /* static leases and machines' names; path NULL: no DHCP */
+    struct file leases;     /* empty, to start with; path NULL: no DHCP */
+};
+
+/* DHCP, DNS and TFTP for a nat network, on its bridge alone.  False when it wants none of them.  Source:
+ * dnsmasq(8). */
+bool dnsmasq_service(struct arena *arena, const struct network *network,
+                     const struct service_options *options, struct dnsmasq *dnsmasq);
 
 /* One DHCP lease of dnsmasq's file. */
 struct lease {

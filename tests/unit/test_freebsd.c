@@ -746,6 +746,9 @@ static void every_operation_renders(void **state)
         struct op op = operation(&arena, line);
         if (kind == OP_FILE_WRITE || kind == OP_FILE_REMOVE)
             op.file = (struct file){FREEBSD_RUN_DIR "/network/n/record", "mode nat\n", 0600};
+        if (kind == OP_SERVICE_RELOAD)
+            op.reload = (struct reload){"dnsmasq", FREEBSD_RUN_DIR "/network/n/dnsmasq.pid",
+                                        FREEBSD_RUN_DIR "/network/n/hosts", "10.0.0.5 vm0\n", 0644};
         if (kind == OP_SERVICE_START)
             op.service.argv = dnsmasq;
         assert_string_not_equal(freebsd_render(&arena, &op), "");

@@ -206,6 +206,8 @@ int freebsd_apply(struct host *host, const struct op *op, unsigned flags, struct
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_dispatch(host, &arena, op, flags, err);
+    case OP_SERVICE_RELOAD:
+        return service_reload(FREEBSD_RUN_DIR, op, flags, err);
     case OP_FILE_WRITE:
     case OP_FILE_REMOVE:
         return file_apply(FREEBSD_RUN_DIR, op, flags, err);

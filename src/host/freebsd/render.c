@@ -43,6 +43,9 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_SERVICE_START:
         text_add(&out, "%s\n", shell_join(arena, op->service.argv));
         break;
+    case OP_SERVICE_RELOAD:
+        render_reload(arena, &out, &op->reload, FREEBSD_RUN_DIR);
+        break;
     case OP_FILE_WRITE:
         render_file_write(arena, &out, &op->file, FREEBSD_RUN_DIR);
         break;

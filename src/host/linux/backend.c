@@ -91,6 +91,8 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);
+    case OP_SERVICE_RELOAD:
+        return service_reload(LINUX_RUN_DIR, op, flags, err);
     case OP_FILE_WRITE:
     case OP_FILE_REMOVE:
         return file_apply(LINUX_RUN_DIR, op, flags, err);

@@ -4,19 +4,25 @@
  * interface name, so a packet costs the same few hash lookups whether there is one network or a thousand, and
  * a network comes and goes without a rule being touched.
  *
- *   forward:  1. forward_pair  bridge to itself (bridged frames that br_netfilter shows here), bridge to its
- * named uplink: accepted
- *             2. forward_to    towards a bridge: only what was asked for (chain inward)
- *             3. forward_from  from a bridge that has a named uplink, by any other way: refused
- *   postrouting: 1. nat_pair   bridge to itself: left alone; bridge to its named uplink: translated
- *             2. nat_from      from a bridge without a named uplink, whatever way it leaves: translated
+ * forward:
+ *  1. forward_pair: bridge to itself (bridged frames that br_netfilter shows here), bridge to its named
+ * uplink: accepted;
+ *  2. forward_to: towards a bridge: only what was asked for (chain inward);
+ *  3. forward_from: from a bridge that has a named uplink, by any other way: refused.
  *
- *   prerouting, output: forward_at, forward_any  a port of one address of the host, of every one: to the
- * guest.  In prerouting not for loopback addresses, which a neighbour on the wire may write into a packet and
- * only the host itself, in output, can mean; and never the DHCP and DNS ports of the networks' own addresses
- * (set hosts). postrouting: nat_hairpin   forwarded back to the network that it came from: under the host's
- * address, else the guest would answer past the host; likewise what the host's loopback sends martian:  with
- * a forward, its bridge routes loopback addresses (plan/firewall.c): guests may not use them
+ * prerouting, output: forward_at, forward_any: a port of one address of the host, of every one: to the guest.
+ * In prerouting not for loopback addresses, which a neighbour on the wire may write into a packet and only
+ * the host itself, in output, can mean; and never the DHCP, DNS and TFTP ports of the networks' own addresses
+ * (set hosts).
+ *
+ * postrouting:
+ *  1. nat_hairpin: forwarded back to the network that it came from: under the host's address, else the guest
+ *     would answer past the host; likewise what the host's loopback sends.  By the source's subnet, not by
+ *     iifname: where br_netfilter shows bridged frames here, there is none at postrouting;
+ *  2. nat_pair: bridge to itself: left alone; bridge to its named uplink: translated;
+ *  3. nat_from: from a bridge without a named uplink, whatever way it leaves: translated.
+ *
+ * martian: with a forward, its bridge routes loopback addresses (plan/firewall.c): guests may not use them.
  *
  * So networks are closed to each other and to the outside, and answers flow.  Each rule has a comment; the
  * comments are how nft_observe.c knows that the rules are all there.  The element of forward_to carries the
@@ -42,10 +48,10 @@ const struct nft_rule nft_rules[] = {
     {"postrouting", "any way out", "iifname vmap @nat_from"},
     {"translate", "under the host's address", "masquerade"},
     {"prerouting", "the loopback is the host's own", "ip daddr 127.0.0.0/8 accept"},
-    {"prerouting", "DHCP and DNS of the networks", "ip daddr @hosts th dport { 53, 67 } accept"},
+    {"prerouting", "DHCP, DNS and TFTP of the networks", "ip daddr @hosts th dport { 53, 67, 69 } accept"},
     {"prerouting", "forwards of one address", FORWARD_AT},
     {"prerouting", "forwards of every address", FORWARD_ANY},
-    {"output", "DHCP and DNS of the networks", "ip daddr @hosts th dport { 53, 67 } accept"},
+    {"output", "DHCP, DNS and TFTP of the networks", "ip daddr @hosts th dport { 53, 67, 69 } accept"},
     {"output", "forwards of one address", FORWARD_AT},
     {"output", "forwards of every address", FORWARD_ANY},
     {"martian", "guests do not reach the loopback", "ip daddr 127.0.0.0/8 iifname @loopback counter drop"},

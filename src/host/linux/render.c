@@ -322,6 +322,9 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_SERVICE_STOP:
         text_add(&out, "kill \"$(cat %s)\"\n", quote(arena, op->service.pid_path));
         break;
+    case OP_SERVICE_RELOAD:
+        render_reload(arena, &out, &op->reload, LINUX_RUN_DIR);
+        break;
     case OP_FILE_WRITE:
         render_file_write(arena, &out, &op->file, LINUX_RUN_DIR);
         break;
