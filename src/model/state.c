@@ -97,8 +97,9 @@ bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *ni
 {
     struct wired_nic parsed = {.tap = tap->name, .network = owner_network(arena, tap->alias)};
     const char *machine = parsed.network ? strchr(tap->alias, ' ') : NULL;
-    if (!machine++)
+    if (!machine)
         return false;
+    machine++;
     const char *slash = strchr(machine, '/');
     const char *space = slash ? strchr(slash, ' ') : NULL;
     if (!space || slash - machine > MACHINE_NAME_MAX_LENGTH)

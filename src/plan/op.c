@@ -333,13 +333,14 @@ static int number_parse(const char *text, unsigned long max, unsigned long *numb
 static const char *const *words_parse(struct arena *arena, const char *text)
 {
     VEC(const char *) words = {0};
-    for (const char *rest = text; *rest;) {
+    const char *rest = *text ? text : NULL;
+    while (rest) { /* behind a comma stands a word, if an empty one */
         size_t length = strcspn(rest, ",");
         const char *word = decode(arena, rest, length);
         if (!word)
             return NULL;
         *vec_push(arena, &words) = word;
-        rest += length + (rest[length] == ',');
+        rest = rest[length] == ',' ? rest + length + 1 : NULL;
     }
     *vec_push(arena, &words) = NULL;
     return words.items;
@@ -364,10 +365,12 @@ static int member_parse(struct arena *arena, struct op *op, const struct field *
     int rc = 0;
     if (is_list(field)) {
         const char *const *words = words_parse(arena, arena_strndup(arena, raw, length));
+        if (!words)
+            return -EINVAL;
         if (field->type == F_FORWARDS)
             return forwards_parse(arena, words, member);
         *(const char *const **)member = words;
-        return words ? 0 : -EINVAL;
+        return 0;
     }
     const char *text = decode(arena, raw, length);
     if (!text)

@@ -200,6 +200,15 @@ static char *next_word(char **rest)
     return word;
 }
 
+static bool has_control(const char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return true;
+    }
+    return false;
+}
+
 static void lease_parse(struct arena *arena, char *line, struct leases *leases)
 {
     struct lease lease = {0};
@@ -210,7 +219,9 @@ static void lease_parse(struct arena *arena, char *line, struct leases *leases)
     lease.expires = strtoll(expires, &end, 10);
     if (*end || lease.expires < 0)
         return;
-    lease.hostname = strcmp(name, "*") == 0 ? "" : arena_strdup(arena, name);
+    /* dnsmasq lets no other names in; a terminal must not be moved by a file. */
+    bool named = strcmp(name, "*") != 0 && !has_control(name);
+    lease.hostname = named ? arena_strdup(arena, name) : "";
     *vec_push(arena, &leases->list) = lease;
 }
 
