@@ -9,9 +9,11 @@ import ipaddress
 import json
 import os
 import re
+import select
 import signal
 import sys
 import time
+import tty
 
 HOME = "/mnt/sim"
 FLAGS = {"UP": 0x1, "BROADCAST": 0x2, "RUNNING": 0x40, "PROMISC": 0x100, "SIMPLEX": 0x800, "LINK0": 0x1000,
@@ -465,17 +467,35 @@ def bhyve(words):
     if act == "error":
         tap_close(taps)
         fail("bind: Address already in use\ndevice emulation initialization error: Address already in use\n", 4)
+    console = next((word.partition(",")[2] for word in words if word.startswith("com1,/dev/nmdm")), "")
     os.execv(sys.executable, [f"bhyve: {name}", "-SE", os.path.realpath(__file__), "guest", act, name,
-                              "-A" if "-A" in words else "", *taps])
+                              "-A" if "-A" in words else "", console, *taps])
+
+
+def console_open(path):
+    """The guest's side of a nullmodem; the other one is a terminal too."""
+    if not path:
+        return None
+    guest_side, other_side = os.openpty()
+    tty.setraw(other_side)
+    other = path[:-1] + "B"
+    if os.path.lexists(other):
+        os.unlink(other)
+    os.symlink(os.ttyname(other_side), other)
+    os.write(guest_side, b"login: ")
+    return guest_side
 
 
 def guest(words):
-    act, name, acpi, *taps = words
-    if act == "run":
+    act, name, acpi, console, *taps = words
+    line = console_open(console)
+    if act in ("run", "deaf"):
         stop = []
-        signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+        signal.signal(signal.SIGTERM, lambda *_: stop.append(1) if act == "run" else None)
         while not stop and not os.path.exists(f"{HOME}/poweroff-{name}"):
             time.sleep(0.02)
+            if line and select.select([line], [], [], 0)[0]:
+                os.write(line, b"<" + os.read(line, 100).strip() + b">")
         tap_close(taps)
         sys.exit(1 if acpi or not stop else 143)
     time.sleep(0.1)

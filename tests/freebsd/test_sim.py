@@ -37,7 +37,10 @@ mount --bind @DIRECTORY@ /mnt/sim
 mount --bind /mnt/run /var/run
 mount -t tmpfs tmpfs /mnt/dev
 mknod /mnt/dev/null c 1 3
-mount --bind /mnt/dev /dev
+mkdir /mnt/dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666 devpts /mnt/dev/pts
+ln -s pts/ptmx /mnt/dev/ptmx
+mount --rbind /mnt/dev /dev
 echo ready
 exec sleep infinity >/dev/null
 """
@@ -93,13 +96,13 @@ class FreeBSD:
         path.write_text(text)
         path.chmod(0o600)
 
-    def start(self, *words, fault=None, **options):
+    def start(self, *words, fault=None, stdin=subprocess.DEVNULL):
         environment = {**os.environ, "VMWIRE_FAULT": fault} if fault else None
         return subprocess.Popen(
             ["nsenter", "-t", str(self.holder.pid), "-m", VMWIRE, "-c",
              str(self.directory / "vmwire.yaml"), *words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-            env=environment, preexec_fn=dies_with_us, **options)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin, text=True,
+            env=environment, preexec_fn=dies_with_us)
 
     def run(self, *words, status=0):
         process = self.start(*words)
@@ -358,6 +361,46 @@ def test_start_and_stop_by_the_power_button(bsd):
     assert not bsd.pids("bhyve: vm0") and "tap0" not in bsd.host["links"] and not bsd.exists("/dev/vmm/vm0")
     bsd.run("down")
     as_it_was(bsd)
+
+
+def test_a_guest_that_does_not_listen_is_switched_off(bsd):
+    bsd.file(MACHINE)
+    bsd.run("up")
+    (bsd.directory / "guest").write_text("deaf")
+    bsd.run("start", "vm0")
+    assert "was switched off: the guest did not shut down within 1 s" in bsd.run("stop", "vm0", "--timeout", "1")
+    assert "bhyvectl --force-poweroff --vm=vm0" in bsd.log()
+    assert "tap0" not in bsd.host["links"] and not bsd.exists("/dev/vmm/vm0")
+
+
+def test_sigterm_to_run_is_passed_on(bsd):
+    bsd.file(MACHINE.replace("nics:", "extra: ['-A'], nics:"))
+    bsd.run("up")
+    machine = bsd.start("run", "vm0")
+    bsd.wait_for(lambda: bsd.pids("bhyve: vm0"))
+    bsd.wait_for(lambda: bsd.host["links"]["tap0"].get("opened"))
+    time.sleep(0.5)  # the guest's ACPI comes up
+    machine.terminate()
+    machine.communicate(timeout=20)
+    assert machine.returncode == 0
+    assert "tap0" not in bsd.host["links"] and not bsd.exists("/dev/vmm/vm0")
+
+
+def test_the_console_is_the_other_end_of_a_nullmodem(bsd):
+    bsd.file(MACHINE)
+    bsd.run("up")
+    assert "is not running" in bsd.run("console", "vm0", status=1)
+    bsd.run("start", "vm0")
+    bsd.wait_for(lambda: bsd.exists("/dev/nmdm-vm0B"))
+    console = bsd.start("console", "vm0", stdin=subprocess.PIPE)
+    assert console.stdout.read(7) == "login: "
+    console.stdin.write("hello\n")
+    console.stdin.flush()
+    assert console.stdout.read(7) == "<hello>"
+    assert "somebody else has its console open" in bsd.run("console", "vm0", status=1)
+    bsd.run("stop", "vm0")
+    console.communicate(timeout=20)  # it ends with the machine
+    assert console.returncode == 0
 
 
 def test_a_bhyve_that_fails_at_once_is_told_by_start(bsd):
