@@ -203,8 +203,8 @@ int cmd_map(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "'map' takes no arguments");
     if (as_json + as_dot + (svg != NULL) > 1)
         return cli_usage(cli, "--dot, --svg and --json are one at a time");
-    if (svg && !*svg)
-        return cli_usage(cli, "'--svg' needs the name of a file");
+    if (svg && (!*svg || strcmp(svg, "-") == 0))
+        return cli_usage(cli, "'--svg' needs the name of a file (for a pipe: map --dot | dot -Tsvg)");
     status = cli_config_optional(cli);
     if (status != EXIT_DONE)
         return status;

@@ -188,3 +188,4 @@ def test_wrong_command_lines(wired):
     assert wired.vmwire("map", "--dot", "--json", check=False).returncode == 2
     assert wired.vmwire("map", "brnat", check=False).returncode == 2
     assert wired.vmwire("map", "--svg", check=False).returncode == 2
+    assert wired.vmwire("map", "--svg", "-", check=False).returncode == 2

@@ -87,6 +87,17 @@ def test_a_healthy_bridged_guest(bridged):
     assert [h["where"] for h in told["hops"] if " " not in h["where"]][:3] == [bridged.guest.tap, "brext", "re1"]
 
 
+def test_a_guest_with_ipv6(bridged):
+    bridged.router.sh("ip addr add 2001:db8:87::1/64 dev far nodad; ip addr add 2001:db8:8::8/128 dev lo")
+    bridged.guest.space.sh("ip addr add 2001:db8:87::47/64 dev eth0 nodad; ip route add default via 2001:db8:87::1")
+    told = trace(bridged, "2001:db8:8::8", doing=pinging("2001:db8:8::8"))
+    assert told["findings"] == [] and told["answered"], told
+    assert "2001:db8:87::47 > 2001:db8:8::8: ICMP6, echo request" in told["flow"]
+    bridged.run("nft", "-f", "-", input="table bridge foreign {\nchain fw {\ntype filter hook forward priority 0\nip6 daddr 2001:db8:8::8 drop\n}\n}\n")
+    code, evidence = first(trace(bridged, "2001:db8:8::8", doing=pinging("2001:db8:8::8")))
+    assert code == "bridge-refused" and "ip6 daddr 2001:db8:8::8 drop" in evidence
+
+
 def test_a_connection_that_works(nat):
     server = serve(nat.router, "PIPE")
     told = trace(nat, doing=["sh", "-c", "(echo hello; sleep 3) | busybox nc 8.8.8.8 80"])
