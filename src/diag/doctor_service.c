@@ -119,6 +119,37 @@ static void check_client(struct patient *patient)
                      patient->network->name);
 }
 
+static bool is_wired(const struct patient *patient, const struct mac *mac)
+{
+    vec_foreach (&patient->observed->links, link) {
+        struct wired_nic nic;
+        if (owner_nic(patient->arena, link, &nic) && mac_equal(&nic.mac, mac))
+            return true;
+    }
+    return false;
+}
+
+/* The host looked for the target in vain; of a machine of the file that does not run that is as it should be.
+ */
+static void check_forwards(struct patient *patient)
+{
+    const struct network *entry = patient->network->entry;
+    for (size_t i = 0; entry && i < entry->forwards.list.count; i++) {
+        const struct forward *forward = &entry->forwards.list.items[i];
+        bool stopped = false, failed = false;
+        vec_foreach (&entry->nics, member)
+            stopped |=
+                ip_equal(&member->nic->address, &forward->target) && !is_wired(patient, &member->nic->mac);
+        vec_foreach (&patient->health->neighbours, neighbour)
+            failed |= neighbour->failed && ip_equal(&neighbour->ip, &forward->target) &&
+                      strcmp(neighbour->ifname, patient->network->name) == 0;
+        if (failed && !stopped)
+            PATIENT_FIND(patient, "forward-target-silent", patient->subject,
+                         "%s: the host asked by ARP for %s, and nobody answered",
+                         forward_format(patient->arena, forward), IP_TEXT(&forward->target));
+    }
+}
+
 void doctor_services(struct patient *patient)
 {
     if (patient->network->mode == NETWORK_BRIDGED) {
@@ -127,6 +158,7 @@ void doctor_services(struct patient *patient)
     }
     check_dnsmasq(patient);
     check_range(patient);
+    check_forwards(patient);
     if (patient->health->seen && !patient->health->nameservers.count)
         PATIENT_FIND(patient, "dns-no-upstream", patient->subject, "/etc/resolv.conf %s",
                      patient->health->resolv_read ? "names no name server" : "cannot be read");

@@ -17,9 +17,10 @@
 /* These say what was seen, and not why. */
 static bool is_vague(const char *code)
 {
-    static const char *const codes[] = {"packet-lost",   "reply-lost",   "dhcp-silent",     "dns-silent",
-                                        "target-silent", "dhcp-none",    "tcp-silent",      "router-silent",
-                                        "arp-off",       "dnsmasq-dead", "no-default-route"};
+    static const char *const codes[] = {
+        "packet-lost",      "reply-lost",   "dhcp-silent",      "dns-silent", "target-silent",
+        "dhcp-none",        "tcp-silent",   "router-silent",    "arp-off",    "dnsmasq-dead",
+        "no-default-route", "guest-silent", "guest-driver-down"};
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (strcmp(codes[i], code) == 0)
             return true;

@@ -26,7 +26,7 @@ def commands():
     return re.findall(r'\{"(\w+)",\s*"([^"]*)",\s*"', table)
 
 
-@pytest.mark.parametrize("page", ["man/vmwire.8", "man/vmwire.yaml.5"])
+@pytest.mark.parametrize("page", ["man/vmwire.8", "man/vmwire-findings.7", "man/vmwire.yaml.5"])
 def test_manual_page_is_without_a_complaint(page):
     done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", ROOT / page], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
@@ -63,6 +63,43 @@ def test_every_key_is_in_the_manual_with_its_default():
     for entry in re.split(r"^\.It Ic ", page, flags=re.M)[1:]:
         name = entry.split("\n")[0]
         assert re.search(r"Default:|Required\.|Default: none", entry), name
+
+
+def findings():
+    """The rows of finding.c: code, severity, finders, title, cure."""
+    return re.findall(r'\{"([a-z0-9-]+)", FINDING_(\w+), ([A-Z_ |]+),\s*"([^"]*)",\s*"([^"]*)"\}', text("src/diag/finding.c"))
+
+
+def test_every_finding_has_its_paragraph_and_every_paragraph_its_finding():
+    page = text("man/vmwire-findings.7")
+    rows = findings()
+    assert len(rows) > 50
+    entries = re.split(r"^\.It Sy ", page[page.index(".Sh FINDINGS"):page.index(".Sh EXIT")], flags=re.M)[1:]
+    assert [entry.split("\n")[0] for entry in entries] == [row[0] for row in rows]  # and in the same order
+    for entry, (code, severity, finders, title, cure) in zip(entries, rows):
+        names = finders.replace("EVERY", "FIND_DOCTOR | FIND_PROBE | FIND_TRACE").replace("FIND_", "").lower().split(" | ")
+        lines = " ".join(entry.split("\n")[1:]).replace("  ", " ").lower()
+        assert lines.startswith(f"{severity.lower()}; {', '.join(names)}."), code
+        assert title.replace("`", "").lower() in lines, code
+        assert re.sub(r"\s+", " ", cure.replace("`", "").lower().rstrip(".?")) in re.sub(r"\s+", " ", lines), code
+        meaning = lines.split("cure: ")[0].replace(title.lower(), "").split(".", 2)[-1]
+        assert len(meaning.split()) > 6, (code, "is not explained")
+
+
+def test_every_finding_can_be_found():
+    """By each finder that the table names; what doctor finds explains for the others where they see something lost."""
+    sources = {name: "".join(path.read_text() for path in sorted((ROOT / "src/diag").glob(pattern)))
+               for name, pattern in (("DOCTOR", "doctor*.c"), ("PROBE", "probe*.c"), ("TRACE", "trace*.c"))}
+    sources["PROBE"] += text("src/diag/forward_check.c")
+    for code, severity, finders, _, _ in findings():
+        found = {name for name, source in sources.items() if f'"{code}"' in source}
+        assert found, code
+        if finders == "EVERY":
+            assert found & {"DOCTOR", "TRACE"}, code
+            continue
+        for name in re.findall(r"FIND_(\w+)", finders):
+            by_doctor = severity == "ERROR" and "DOCTOR" in found
+            assert name in found or by_doctor or (name == "PROBE" and "TRACE" in found), (code, name)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
