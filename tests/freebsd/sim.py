@@ -467,6 +467,7 @@ def bhyve(words):
     if act == "error":
         tap_close(taps)
         fail("bind: Address already in use\ndevice emulation initialization error: Address already in use\n", 4)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until there is somebody to hear it
     console = next((word.partition(",")[2] for word in words if word.startswith("com1,/dev/nmdm")), "")
     os.execv(sys.executable, [f"bhyve: {name}", "-SE", os.path.realpath(__file__), "guest", act, name,
                               "-A" if "-A" in words else "", console, *taps])
@@ -492,6 +493,7 @@ def guest(words):
     if act in ("run", "deaf"):
         stop = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(1) if act == "run" else None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while not stop and not os.path.exists(f"{HOME}/poweroff-{name}"):
             time.sleep(0.02)
             if line and select.select([line], [], [], 0)[0]:

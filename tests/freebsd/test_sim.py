@@ -379,7 +379,6 @@ def test_sigterm_to_run_is_passed_on(bsd):
     machine = bsd.start("run", "vm0")
     bsd.wait_for(lambda: bsd.pids("bhyve: vm0"))
     bsd.wait_for(lambda: bsd.host["links"]["tap0"].get("opened"))
-    time.sleep(0.5)  # the guest's ACPI comes up
     machine.terminate()
     machine.communicate(timeout=20)
     assert machine.returncode == 0
