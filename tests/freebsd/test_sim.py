@@ -385,6 +385,29 @@ def test_sigterm_to_run_is_passed_on(bsd):
     assert "tap0" not in bsd.host["links"] and not bsd.exists("/dev/vmm/vm0")
 
 
+def test_a_tap_has_the_mtu_of_its_bridge_before_it_becomes_a_port(bsd):
+    bsd.file(BRIDGED + "machines:\n  vm0: {nics: [{network: brext}]}\n")
+    bsd.change(lambda host: host["links"]["vtnet0"].update(mtu=9000))
+    bsd.run("up")
+    bsd.run("start", "vm0")
+    assert bsd.host["links"]["tap0"]["mtu"] == 9000 and bsd.host["links"]["brext"]["members"] == ["vtnet0", "tap0"]
+    bsd.run("stop", "vm0")
+
+
+def test_the_line_of_args_can_be_run(bsd):
+    bsd.file(MACHINE)
+    bsd.run("up")
+    line = bsd.run("args", "vm0").strip()
+    assert " exec --nic brnat,mac=" in line and " -- bhyve -c 1 -m 1G -w -H -s 0,hostbridge -s '5,virtio-net,{tap0}" in line
+    assert line.endswith("-l bootrom,/usr/local/share/uefi-firmware/BHYVE_UEFI.fd vm0")
+    bsd.change(lambda host: host["modules"].update(vmm=True))
+    (bsd.directory / "guest").write_text("poweroff")
+    done = subprocess.run(["nsenter", "-t", str(bsd.holder.pid), "-m", "sh", "-c",
+                           line.replace("vmwire", str(VMWIRE), 1)], preexec_fn=dies_with_us)
+    assert done.returncode == 1 and "tap0 UP on brnat" in bsd.log("guest.log")
+    assert "tap0" not in bsd.host["links"]
+
+
 def test_the_console_is_the_other_end_of_a_nullmodem(bsd):
     bsd.file(MACHINE)
     bsd.run("up")
