@@ -26,6 +26,8 @@ static const char *code_of(const struct patient *patient, const struct refusal *
     bool bridge = strcmp(family, "bridge") == 0 || strcmp(family, "netdev") == 0;
     if (bridge)
         return "bridge-refused";
+    if (refusal->way == WAY_ARP)
+        return "arp-off";
     if (refusal->way == WAY_SERVICE)
         return "service-refused";
     return refusal->way == WAY_BRIDGED || patient->network->mode == NETWORK_BRIDGED ? "bridge-netfilter"
@@ -80,7 +82,7 @@ static struct refusal_request request_make(const struct patient *patient)
     if (nat) {
         request.subnet = patient->subnet;
         request.host = patient->host_ip;
-        request.dns = true;
+        request.dns = !entry || entry->dns;
         request.dhcp = !entry || entry->dhcp;
     }
     return request;

@@ -35,7 +35,11 @@ static void check_port(struct patient *patient, const struct seen_nic *seen)
     if (port->state != PORT_FORWARDING && patient->bridge->up)
         PATIENT_FIND(patient, "port-blocked", seen->subject, "the bridge's port '%s' is %s", tap->name,
                      port_state_name(port->state));
+    const struct interface_health *uplink =
+        patient->uplink ? health_interface(patient->health, patient->uplink->name) : NULL;
     const char *restriction = port_restriction(port);
+    if (port->isolated && uplink && uplink->isolated && strcmp(patient->uplink->master, tap->master) == 0)
+        restriction = "is isolated, and so is the uplink's";
     if (restriction)
         PATIENT_FIND(patient, "port-restricted", seen->subject, "the bridge's port '%s' %s", tap->name,
                      restriction);
@@ -117,6 +121,16 @@ static void check_mac(struct patient *patient, const struct seen_nic *seen)
                      MAC_TEXT(&seen->nic.mac), seen->tap->name, other);
         return;
     }
+    const struct link *const own[] = {patient->bridge,
+                                      patient->network->mode == NETWORK_BRIDGED ? patient->uplink : NULL};
+    for (size_t i = 0; i < 2; i++) {
+        if (own[i] && mac_equal(&own[i]->mac, &seen->nic.mac)) {
+            PATIENT_FIND(patient, "mac-duplicate", seen->subject,
+                         "%s of its nic '%s' is also that of '%s', the host's own", MAC_TEXT(&seen->nic.mac),
+                         seen->tap->name, own[i]->name);
+            return;
+        }
+    }
     vec_foreach (&patient->health->learned, learned) {
         if (mac_equal(&learned->mac, &seen->nic.mac) &&
             strcmp(learned->bridge, patient->network->name) == 0 && *learned->port &&
@@ -140,9 +154,11 @@ static void check_address(struct patient *patient, const struct seen_nic *seen)
                 continue;
             const char *other = owner_of_mac(patient, &neighbour->mac, seen->tap->name);
             PATIENT_FIND(patient, other ? "address-duplicate" : "address-conflict", seen->subject,
-                         "it leased %s for %s, and %s answers for that%s%s", IP_TEXT(&lease->ip),
-                         arena_strdup(patient->arena, MAC_TEXT(&lease->mac)), MAC_TEXT(&neighbour->mac),
-                         other ? ": " : "", other ? other : "");
+                         neighbour->fixed
+                             ? "it leased %s for %s, and a neighbour entry made by hand has %s for that%s%s"
+                             : "it leased %s for %s, and %s answers for that%s%s",
+                         IP_TEXT(&lease->ip), arena_strdup(patient->arena, MAC_TEXT(&lease->mac)),
+                         MAC_TEXT(&neighbour->mac), other ? ": " : "", other ? other : "");
         }
     }
 }

@@ -158,6 +158,20 @@ static void check_way_out(struct patient *patient)
     }
 }
 
+/* Of the router or of the bridge: one that is wrong sends packets to nobody. */
+static void check_fixed(struct patient *patient)
+{
+    vec_foreach (&patient->health->neighbours, neighbour) {
+        bool router = false;
+        vec_foreach (&patient->observed->routes, route)
+            router |= route->to.length == 0 && ip_equal(&route->gateway, &neighbour->ip);
+        if (neighbour->fixed && (router || strcmp(neighbour->ifname, patient->network->name) == 0))
+            PATIENT_FIND(patient, "neighbour-fixed", patient->subject, "%s on '%s' is %s%s",
+                         IP_TEXT(&neighbour->ip), neighbour->ifname, MAC_TEXT(&neighbour->mac),
+                         router ? "; it is the router" : "");
+    }
+}
+
 /* To a guest: from the host itself, and from outside. */
 static void check_way_in(struct patient *patient, const struct ip *guest)
 {
@@ -214,6 +228,7 @@ bool doctor_default_route(const struct observed *observed)
 
 void doctor_routes(struct patient *patient)
 {
+    check_fixed(patient);
     if (patient->network->mode != NETWORK_NAT) {
         check_host_way(patient);
         return;

@@ -69,8 +69,11 @@ static void check_dnsmasq(struct patient *patient)
     const struct service *dnsmasq = service_of(patient, "dnsmasq");
     struct process_look look = {0};
     pid_t pid = dnsmasq ? dnsmasq->pid : 0;
-    bool free = port_check(patient, DNS_PORT, pid);
-    if (free && (!entry || entry->dhcp))
+    bool dns = !entry || entry->dns, dhcp = !entry || entry->dhcp;
+    if (!dns && !dhcp)
+        return;
+    bool free = !dns || port_check(patient, DNS_PORT, pid);
+    if (free && dhcp)
         free = port_check(patient, DHCP_PORT, pid);
     if (!dnsmasq) {
         if (free)
@@ -159,7 +162,9 @@ void doctor_services(struct patient *patient)
     check_dnsmasq(patient);
     check_range(patient);
     check_forwards(patient);
-    if (patient->health->seen && !patient->health->nameservers.count)
+    const struct network *entry = patient->network->entry;
+    bool asks_hosts = !entry || (entry->dns && !entry->upstream.count);
+    if (patient->health->seen && asks_hosts && !patient->health->nameservers.count)
         PATIENT_FIND(patient, "dns-no-upstream", patient->subject, "/etc/resolv.conf %s",
                      patient->health->resolv_read ? "names no name server" : "cannot be read");
 }

@@ -206,6 +206,8 @@ const struct finding_code finding_codes[] = {
     {"uplink-address", FINDING_WARNING, FIND_DOCTOR,
      "the uplink has an address of its own beside the bridge",
      "tell the network manager to leave the uplink alone"},
+    {"neighbour-fixed", FINDING_WARNING, FIND_DOCTOR, "a neighbour entry was made by hand",
+     "ip neigh del, where its MAC is not right"},
     {"neighbours-full", FINDING_WARNING, FIND_DOCTOR,
      "the neighbour table is full",
      "raise net.ipv4.neigh.default.gc_thresh3"},

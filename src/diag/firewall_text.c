@@ -25,6 +25,7 @@ static const char *iptables_match(struct arena *arena, const char *bridge, enum 
         return arena_printf(arena, "-o %s -m conntrack --ctstate ESTABLISHED,RELATED", bridge);
     case WAY_SERVICE:
         return arena_printf(arena, "-i %s -p udp -m multiport --dports 53,67", bridge);
+    case WAY_ARP: /* no chain of iptables sees it */
     case WAY_BRIDGED:
         return arena_printf(arena, "-i %s -o %s", bridge, bridge);
     }
@@ -40,6 +41,8 @@ static const char *nft_match(struct arena *arena, const char *bridge, enum refus
         return arena_printf(arena, "oifname \"%s\" ct state established,related", bridge);
     case WAY_SERVICE:
         return arena_printf(arena, "iifname \"%s\" udp dport { 53, 67 }", bridge);
+    case WAY_ARP:
+        return "arp operation { request, reply }";
     case WAY_BRIDGED:
         return arena_printf(arena, "iifname \"%s\" oifname \"%s\"", bridge, bridge);
     }

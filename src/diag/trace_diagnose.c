@@ -117,12 +117,36 @@ static void silent(struct tracer *tracer)
     }
 }
 
+/* The guests' router, which on a nat network is the host, has another's address: two answer for it. */
+static void check_router_twin(struct tracer *tracer)
+{
+    for (size_t i = 0; tracer->bridge && i < tracer->speaker_count; i++) {
+        const struct speaker *one = &tracer->speakers[i];
+        bool host = trace_side(tracer, &one->ip) == SIDE_HOST && trace_in_subnet(tracer, &one->ip);
+        const struct mac *other =
+            host && !mac_equal(&one->mac, &tracer->bridge->mac) ? &tracer->bridge->mac : NULL;
+        for (size_t j = 0; !host && !other && j < i; j++) {
+            if (ip_equal(&one->ip, &tracer->gateway) && ip_equal(&tracer->speakers[j].ip, &one->ip))
+                other = &tracer->speakers[j].mac;
+        }
+        if (!other || ip_is_link_local(&one->ip))
+            continue;
+        const char *owner = trace_mac_owner(tracer, &one->mac, "");
+        FIND("address-conflict", network_subject(tracer), "%s, %s, is used by %s and by %s%s%s",
+             IP_TEXT(&one->ip), host ? "the host's own address" : "the router", MAC_TEXT(other),
+             MAC_TEXT(&one->mac), owner ? ": " : "", owner ? owner : "");
+        return;
+    }
+}
+
 /* The address and MAC of others that the guest also has. */
 static void check_twins(struct tracer *tracer)
 {
     const char *subject = machine_subject(tracer, tracer->guest_nic);
     if (tracer->twin && !finding_find(&tracer->trace->findings, "mac-duplicate", NULL))
-        FIND("mac-duplicate", subject, "frames from %s also come in at '%s'", MAC_TEXT(&tracer->twin_mac),
+        FIND("mac-duplicate", subject, "frames from %s%s also come in at '%s'", MAC_TEXT(&tracer->twin_mac),
+             tracer->bridge && mac_equal(&tracer->twin_mac, &tracer->bridge->mac) ? ", the bridge's own,"
+                                                                                  : "",
              tracer->hops.list.items[tracer->twin_hop].ifname);
     const struct mac *own = &tracer->hops.list.items[tracer->guest_nic].nic.mac;
     for (size_t i = 0; ip_is_set(&tracer->guest) && i < tracer->speaker_count; i++) {
@@ -135,6 +159,7 @@ static void check_twins(struct tracer *tracer)
              MAC_TEXT(&other->mac), owner ? ", " : "", owner ? owner : "");
         break;
     }
+    check_router_twin(tracer);
     if (ip_is_set(&tracer->other_server))
         FIND("dhcp-rogue", network_subject(tracer), "%s at %s answered the guest's DHCP request",
              IP_TEXT(&tracer->other_server), MAC_TEXT(&tracer->other_server_mac));
@@ -299,6 +324,16 @@ static void outside_silent(struct tracer *tracer, const struct ask *ask)
     } else if (tracer->mode == NETWORK_NAT && ip_equal(&ask->outside.source, &ask->packet.flow.source)) {
         FIND("masquerade-missing", subject, "it left by '%s' as %s, the guest's own address", uplink,
              IP_TEXT(&ask->outside.source));
+    } else if (tracer->mode == NETWORK_NAT && trace_side(tracer, &ask->outside.source) != SIDE_HOST) {
+        FIND("masquerade-missing", subject,
+             "it left by '%s' as %s, which is no address of this host: another rule translated it", uplink,
+             IP_TEXT(&ask->outside.source));
+        struct findings *findings = &tracer->trace->findings;
+        struct finding *finding = &findings->list.items[findings->list.count - 1];
+        finding_title(findings, finding, "guests' packets leave under an address that is not the host's");
+        finding_cure(findings, finding, "take the rule out of the nat chains: nft list ruleset");
+    } else if (ask->has_error) {
+        FIND("target-silent", subject, "%s left by '%s', and %s", what, uplink, PACKET_SUMMARY(&ask->error));
     } else if ((ask->packet.layers & PACKET_TCP) && answered_smaller(tracer, ask)) {
         FIND("tcp-silent", subject, "%s left by '%s' %u times without an answer", what, uplink, ask->sent);
     } else {

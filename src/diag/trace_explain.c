@@ -139,7 +139,7 @@ static bool path_filtered(struct tracer *tracer, const struct ask *ask)
 static bool concerns(const struct tracer *tracer, const struct ask *ask, const struct finding *finding)
 {
     const char *machine = tracer->hops.list.items[0].nic.machine;
-    if (finding->severity != FINDING_ERROR || strcmp(finding->code, "machine-stopped") == 0)
+    if (strcmp(finding->code, "machine-stopped") == 0)
         return false;
     if (strcmp(finding->code, "bridge-netfilter") == 0 && tracer->mode == NETWORK_NAT && ask &&
         ask->side != SIDE_INSIDE)
@@ -159,6 +159,7 @@ static void known_take(struct tracer *tracer, const struct ask *ask)
         if (!concerns(tracer, ask, from) || finding_find(&tracer->trace->findings, from->code, NULL))
             continue;
         struct finding *finding = finding_add(&tracer->trace->findings, from->code, from->subject);
+        finding->severity = from->severity;
         finding->title = from->title;
         finding->evidence = from->evidence;
         finding->cure = from->cure;

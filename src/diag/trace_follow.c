@@ -405,6 +405,26 @@ static void at_uplink(struct tracer *tracer, const struct capture_packet *captur
     }
 }
 
+static void speaker_add(struct tracer *tracer, struct speaker speaker)
+{
+    for (size_t i = 0; i < tracer->speaker_count; i++) {
+        if (ip_equal(&tracer->speakers[i].ip, &speaker.ip) &&
+            mac_equal(&tracer->speakers[i].mac, &speaker.mac))
+            return;
+    }
+    if (tracer->speaker_count < SPEAKERS_MAX)
+        tracer->speakers[tracer->speaker_count++] = speaker;
+}
+
+/* Who answers the guest for an address: two may. */
+static void answered_for(struct tracer *tracer, const struct capture_packet *captured,
+                         const struct packet *packet)
+{
+    if (tracer->hops.list.items[captured->hop].kind == HOP_NIC && (packet->layers & PACKET_ARP) &&
+        packet->arp_operation == 2)
+        speaker_add(tracer, (struct speaker){packet->arp_source, packet->arp_source_mac, captured->hop});
+}
+
 /* Who speaks under which address: what comes in at nics and, from guests of other machines, at the bridge. */
 static void heard(struct tracer *tracer, const struct capture_packet *captured, const struct packet *packet)
 {
@@ -423,13 +443,7 @@ static void heard(struct tracer *tracer, const struct capture_packet *captured, 
         if (tracer->chains)
             tracer->host->backend->chain_trace->guest_set(tracer->chains, &tracer->guest, NULL);
     }
-    for (size_t i = 0; i < tracer->speaker_count; i++) {
-        if (ip_equal(&tracer->speakers[i].ip, &speaker.ip) &&
-            mac_equal(&tracer->speakers[i].mac, &speaker.mac))
-            return;
-    }
-    if (tracer->speaker_count < SPEAKERS_MAX)
-        tracer->speakers[tracer->speaker_count++] = speaker;
+    speaker_add(tracer, speaker);
 }
 
 /* The guest's own MAC as sender, from somewhere else. */
@@ -439,6 +453,12 @@ static void twin_check(struct tracer *tracer, const struct capture_packet *captu
     const struct hop *from = &tracer->hops.list.items[captured->hop];
     if (from->kind == HOP_BRIDGE)
         return;
+    if (from->kind == HOP_NIC && tracer->bridge && mac_equal(&tracer->bridge->mac, &packet->source_mac)) {
+        tracer->twin = true;
+        tracer->twin_mac = packet->source_mac;
+        tracer->twin_hop = captured->hop;
+        return;
+    }
     vec_foreach (&tracer->hops.list, hop) {
         size_t index = (size_t)(hop - tracer->hops.list.items);
         if (hop->kind == HOP_NIC && index != captured->hop && mac_equal(&hop->nic.mac, &packet->source_mac)) {
@@ -468,6 +488,8 @@ void trace_frame(struct tracer *tracer, const struct capture_packet *captured)
         heard(tracer, captured, &packet);
         twin_check(tracer, captured, &packet);
         server_check(tracer, &packet);
+    } else {
+        answered_for(tracer, captured, &packet);
     }
     switch (tracer->hops.list.items[captured->hop].kind) {
     case HOP_NIC:

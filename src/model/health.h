@@ -80,7 +80,8 @@ struct health {
 };
 
 const char *port_state_name(uint8_t state); /* "blocking" */
-/* What keeps frames from a port that forwards, as the end of a sentence ("is locked"), or NULL. */
+/* What keeps frames from a port that forwards, as the end of a sentence ("is locked"), or NULL.  Not that it
+ * is isolated, which takes two ports, nor that it is not flooded: a guest is learned as soon as it speaks. */
 const char *port_restriction(const struct interface_health *port);
 
 const struct interface_health *health_interface(const struct health *health, const char *ifname);

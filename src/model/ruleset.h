@@ -195,6 +195,9 @@ struct judgement {
  * through the bridge's as well. */
 struct judgement ruleset_judge_way(const struct ruleset *ruleset, const struct sample *sample);
 
+/* ARP that the host itself takes in (`out` "") or sends (`in` ""): the family arp has chains of its own. */
+struct judgement ruleset_judge_arp(const struct ruleset *ruleset, const struct sample *sample);
+
 /* Between two ports of the bridge `in`.  `through_ip`: bridged frames are shown to the IP firewall as well
  * (br_netfilter). */
 struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const struct sample *sample,

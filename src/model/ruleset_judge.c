@@ -242,6 +242,24 @@ struct judgement ruleset_judge_way(const struct ruleset *ruleset, const struct s
     return judgement;
 }
 
+struct judgement ruleset_judge_arp(const struct ruleset *ruleset, const struct sample *sample)
+{
+    struct walk walk = {
+        .ruleset = ruleset, .sample = sample, .in = sample->in, .out = sample->out, .family = FAMILY_ARP};
+    struct judgement judgement = {0};
+    walk_headers_make(&walk);
+    bool in = *sample->in;
+    (void)((bridged(sample->in_port) && (device_hook(&walk, HOOK_INGRESS, sample->in_port, &judgement) ||
+                                         bridge_hook(&walk, HOOK_PREROUTING, true, false, &judgement) ||
+                                         bridge_hook(&walk, HOOK_INPUT, true, false, &judgement))) ||
+           (in && device_hook(&walk, HOOK_INGRESS, sample->in, &judgement)));
+    if (judgement.as == JUDGED_DROPPED)
+        return judgement;
+    walk.in = sample->in, walk.out = sample->out, walk.family = FAMILY_ARP;
+    hook_walk(&walk, in ? HOOK_INPUT : HOOK_OUTPUT, (const char *const[]){"arp", NULL}, NULL, &judgement);
+    return judgement;
+}
+
 struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const struct sample *sample,
                                        bool through_ip)
 {

@@ -73,6 +73,14 @@ void walk_headers_make(struct walk *walk)
         if (sample->protocol)
             put_u8(&walk->network, 9, sample->protocol);
         walk->network_size = 20;
+    } else if (ethertype == 0x0806) { /* RFC 826 */
+        const uint8_t head[] = {0, 1, 8, 0, 6, 4, 0, sample->answer ? 2 : 1};
+        put(&walk->network, 0, head, sizeof(head));
+        put_mac(&walk->network, 8, &sample->source_mac);
+        put_prefix(&walk->network, 14, &sample->source);
+        put_mac(&walk->network, 18, &sample->target_mac);
+        put_prefix(&walk->network, 24, &sample->target);
+        walk->network_size = 28;
     } else if (ethertype == 0x86dd) {
         walk->network.bits[0] = 0x60, walk->network.known[0] = 0xf0;
         put_prefix(&walk->network, 8, &sample->source);

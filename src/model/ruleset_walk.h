@@ -30,7 +30,7 @@ struct walk {
     const char *doubt;        /* the last thing that was not known */
 };
 
-enum { FAMILY_IPV4 = 2, FAMILY_NETDEV = 5, FAMILY_BRIDGE = 7, FAMILY_IPV6 = 10 };
+enum { FAMILY_IPV4 = 2, FAMILY_ARP = 3, FAMILY_NETDEV = 5, FAMILY_BRIDGE = 7, FAMILY_IPV6 = 10 };
 
 uint16_t sample_ethertype(const struct sample *sample);
 /* Fill in the packet's headers, as far as they are known. */

@@ -44,8 +44,6 @@ const char *port_state_name(uint8_t state)
 const char *port_restriction(const struct interface_health *port)
 {
     return port->locked         ? "is locked: it takes frames from MACs that were entered by hand alone"
-           : port->isolated     ? "is isolated from other isolated ports"
-           : port->no_flood     ? "does not get frames to MACs that the bridge has not learned (flood off)"
            : port->no_broadcast ? "does not get broadcasts (bcast_flood off)"
                                 : NULL;
 }

@@ -120,6 +120,28 @@ static void ask_services(struct asking *asking)
     }
 }
 
+/* Guests' questions for the host's own MAC, and what it says. */
+static void ask_arp(struct asking *asking)
+{
+    struct sample sample = {.in = asking->request->bridge,
+                            .out = "",
+                            .in_port = asking->request->tap,
+                            .ethertype = ARP,
+                            .source = asking->guest,
+                            .target = asking->host,
+                            .in_index = index_of(asking->observed, asking->request->bridge)};
+    note(asking, WAY_ARP, "guests' ARP requests", ruleset_judge_arp(&asking->observed->ruleset, &sample));
+    struct sample answer = {.in = "",
+                            .out = asking->request->bridge,
+                            .out_port = asking->request->tap,
+                            .answer = true,
+                            .ethertype = ARP,
+                            .source = asking->host,
+                            .target = asking->guest,
+                            .out_index = sample.in_index};
+    note(asking, WAY_ARP, "the host's ARP answers", ruleset_judge_arp(&asking->observed->ruleset, &answer));
+}
+
 static void ask_between(struct asking *asking, const char *what, struct sample sample, const char *from,
                         const char *to)
 {
@@ -137,7 +159,9 @@ static void ask_bridged(struct asking *asking)
         asking->request->mode == NETWORK_BRIDGED && *asking->request->uplink ? asking->request->uplink : NULL;
     struct sample arp = {.source = asking->guest, .target = asking->target, .ethertype = ARP};
     ask_between(asking, "guests' ARP requests", arp, tap, uplink);
-    ask_between(asking, "ARP answers", arp, uplink, tap);
+    struct sample answer = {
+        .source = asking->target, .target = asking->guest, .ethertype = ARP, .answer = true};
+    ask_between(asking, "ARP answers", answer, uplink, tap);
     for (size_t i = 0; i < OUTWARD_COUNT; i++) {
         struct sample sample = flow(&asking->guest, &asking->target, outward[i].protocol, 0, outward[i].port);
         ask_between(asking, outward[i].there, sample, tap, uplink);
@@ -158,8 +182,10 @@ void plan_refusals(struct arena *arena, const struct observed *observed,
     if (request->mode == NETWORK_NAT) {
         if (*request->uplink)
             ask_outward(&asking);
-        if (ip_is_set(&request->host))
+        if (ip_is_set(&request->host)) {
+            ask_arp(&asking);
             ask_services(&asking);
+        }
         /* Between two guests. */
         asking.target = asking.guest;
     }

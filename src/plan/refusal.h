@@ -11,6 +11,7 @@ enum refused_way {
     WAY_OUT,     /* from the guests to the outside, through the host */
     WAY_ANSWER,  /* the answers */
     WAY_SERVICE, /* DHCP and DNS: to the host, and its answers */
+    WAY_ARP,     /* the host's own address on the bridge */
     WAY_BRIDGED, /* between ports of the bridge */
 };
 

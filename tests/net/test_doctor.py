@@ -127,6 +127,47 @@ def test_no_file_and_nothing_up(host):
     assert doctor(host) == []
 
 
+@pytest.mark.parametrize("keys", ["dns: off", "dhcp: off", "dns: off, dhcp: off", "dns: {upstream: 192.0.2.1}"])
+def test_a_healthy_network_without_services(host, keys):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    resolvers(host, "nameserver 192.168.87.1\n" if "upstream" not in keys else "")
+    host.config(f"networks:\n  brnat: {{mode: nat, subnet: 10.0.0.0/24, {keys}}}\n")
+    host.vmwire("up")
+    assert doctor(host) == []
+
+
+def test_a_healthy_network_that_shares_a_mac(host):
+    host.uplink("re1", "192.168.87.44/24", "192.168.87.1/24")
+    host.config("networks:\n  brext: {mode: bridged, uplink: re1, address: keep, mac: shared}\n")
+    host.vmwire("up")
+    guest = Guest(host, "brext", mac=MAC, address="192.168.87.47/24", gateway="192.168.87.1")
+    assert guest.ping("192.168.87.1", count=3).returncode == 0
+    found = doctor(host)
+    guest.close()
+    assert found == []
+
+
+def test_a_healthy_forward(nat):
+    nat.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24, forward: [tcp 8080 -> 10.0.0.2:80]}\n")
+    nat.vmwire("up")
+    guest = Guest(nat, "brnat", mac=MAC, address="10.0.0.2/24", gateway="10.0.0.1")
+    assert guest.ping("10.0.0.1").returncode == 0
+    found = doctor(nat)
+    guest.close()
+    assert found == []
+
+
+def test_a_forward_to_nobody(nat):
+    nat.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24, forward: [tcp 8080 -> 10.0.0.2:80]}\n")
+    nat.vmwire("up")
+    guest = Guest(nat, "brnat", mac=MAC, address="10.0.0.3/24", gateway="10.0.0.1")
+    nat.router.sh("busybox nc -w 1 192.168.87.44 8080 </dev/null || true")
+    nat.wait_for(lambda: "FAILED" in nat.sh("ip neigh show 10.0.0.2 dev brnat"))
+    code, evidence = first(nat)
+    guest.close()
+    assert code == "forward-target-silent" and "10.0.0.2" in evidence
+
+
 def test_it_is_fast(guest):
     times = []
     for _ in range(5):
@@ -403,6 +444,34 @@ def test_arp_off(nat):
 def test_arp_ignored(nat):
     nat.sh("sysctl -qw net.ipv4.conf.brnat.arp_ignore=8")
     assert first(nat)[0] == "arp-off"
+
+
+def test_arp_firewalled(nat):
+    nft(nat, "table arp foreign {\nchain in {\ntype filter hook input priority 0\narp daddr ip 10.0.0.1 drop\n}\n}\n")
+    code, evidence = first(nat)
+    assert code == "arp-off" and "table 'arp foreign', chain 'in', rule 'arp daddr ip 10.0.0.1 drop'" in evidence
+
+
+@pytest.mark.parametrize("entry", ["192.168.87.1 dev re0", "10.0.0.10 dev brnat"])
+def test_a_neighbour_entry_made_by_hand(nat, entry):
+    nat.sh(f"ip neigh replace {entry.replace(' dev', ' lladdr 02:00:00:00:00:01 nud permanent dev')}")
+    told = doctor(nat)
+    assert [f["code"] for f in told] == ["neighbour-fixed"] and told[0]["severity"] == "warning"
+
+
+def test_a_neighbour_entry_with_another_mac(guest):
+    guest.sh(f"ip neigh replace {guest.address} lladdr 02:00:00:00:00:01 nud permanent dev brnat")
+    code, evidence = first(guest)
+    assert code == "address-conflict" and "made by hand" in evidence
+
+
+def test_a_guest_with_the_bridges_mac(nat):
+    mac = json.loads(nat.sh("ip -j link show dev brnat"))[0]["address"]
+    guest = Guest(nat, "brnat", mac=MAC)  # `exec` itself refuses such a nic
+    nat.sh(f"ip link set dev {guest.tap} alias 'vmwire:brnat vm0/0 {mac}'")
+    code, evidence = first(nat)
+    guest.close()
+    assert code == "mac-duplicate" and "the host's own" in evidence
 
 
 def test_router_silent(nat):

@@ -95,7 +95,8 @@ def test_a_healthy_nat_network(nat):
     assert f"> {uplink}, IPv4, length 98: 8.8.8.8 > 192.168.87.44: ICMP echo reply" in frames["back", "re0"]
     assert frames["back", "tap0"].startswith(f"{bridge} > ") and "8.8.8.8 > 10.0.0." in frames["back", "tap0"]
     assert nat.sh("ls /sys/class/net; nft list ruleset") == before
-    assert not nat.sh("cat /run/vmwire/network/brnat/*leases*").strip()  # it was given back
+    leases = json.loads(nat.vmwire("leases", "--json").stdout)["networks"][0]["leases"]
+    assert leases == []  # it was given back
 
 
 def test_a_healthy_bridged_network(bridged):
@@ -382,3 +383,28 @@ def test_a_forward_that_leads_to_nobody(nat):
     server.wait()
     guest.close()
     assert told["findings"] == []
+
+
+def test_a_guest_has_the_routers_address(nat):
+    thief = Guest(nat, "brnat", machine="vm1", mac="00:a0:98:1b:c8:09", address="10.0.0.1/24")
+    code, evidence = first(nat, "brnat")
+    thief.close()
+    assert code == "address-conflict" and "10.0.0.1, the host's own address" in evidence and "'vm1'" in evidence
+
+
+def test_translated_to_an_address_of_nobody(nat):
+    nat.run("nft", "-f", "-", input="table ip foreign {\nchain post {\ntype nat hook postrouting priority 90\nip saddr 10.0.0.0/24 snat to 192.0.2.9\n}\n}\n")
+    code, evidence = first(nat, "brnat")
+    assert code == "masquerade-missing" and "192.0.2.9, which is no address of this host" in evidence
+
+
+def test_a_wrong_entry_for_the_router(nat):
+    nat.sh("ip neigh replace 192.168.87.1 lladdr 02:00:00:00:00:01 nud permanent dev re0")
+    told, _ = probe(nat, "brnat")
+    assert [f["code"] for f in told["findings"]] == ["target-silent", "neighbour-fixed"]
+
+
+def test_arp_is_firewalled(nat):
+    nat.run("nft", "-f", "-", input="table arp foreign {\nchain in {\ntype filter hook input priority 0\narp daddr ip 10.0.0.1 drop\n}\n}\n")
+    code, evidence = first(nat, "brnat")
+    assert code == "arp-off"

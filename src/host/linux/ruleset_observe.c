@@ -35,7 +35,9 @@ static const char *family_text(const struct nlmsghdr *header)
         return "bridge";
     case NFPROTO_NETDEV:
         return "netdev";
-    default: /* arp */
+    case NFPROTO_ARP:
+        return "arp";
+    default:
         return NULL;
     }
 }
@@ -46,6 +48,7 @@ static uint8_t family_number(const char *name)
            : strcmp(name, "ip") == 0     ? NFPROTO_IPV4
            : strcmp(name, "ip6") == 0    ? NFPROTO_IPV6
            : strcmp(name, "bridge") == 0 ? NFPROTO_BRIDGE
+           : strcmp(name, "arp") == 0    ? NFPROTO_ARP
                                          : NFPROTO_NETDEV;
 }
 
@@ -60,6 +63,8 @@ static enum chain_hook hook_of(const char *family, uint32_t number)
 {
     static const enum chain_hook hooks[] = {HOOK_PREROUTING, HOOK_INPUT,       HOOK_FORWARD,
                                             HOOK_OUTPUT,     HOOK_POSTROUTING, HOOK_INGRESS};
+    if (strcmp(family, "arp") == 0) /* <linux/netfilter_arp.h> */
+        return number == 0 ? HOOK_INPUT : number == 1 ? HOOK_OUTPUT : HOOK_NONE;
     if (strcmp(family, "netdev") == 0)
         return number == NF_NETDEV_INGRESS ? HOOK_INGRESS : HOOK_EGRESS;
     return number < sizeof(hooks) / sizeof(hooks[0]) ? hooks[number] : HOOK_NONE;
