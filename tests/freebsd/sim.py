@@ -259,6 +259,8 @@ def shown(rule):
         return rule + " all"
     if rule.startswith("nat on"):
         return rule + " round-robin"
+    if rule.startswith("rdr"):  # a port has its service's name before the arrow
+        return re.sub(r"port = 80 ", "port = http ", rule)
     rule = re.sub(r"port 68\b", "port = bootpc", re.sub(r"port 67\b", "port = bootps", rule))
     keep = "keep state" if "proto udp" in rule else "flags S/SA keep state"
     if rule.startswith("pass"):

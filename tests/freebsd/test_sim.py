@@ -246,6 +246,19 @@ def test_nat_loads_a_ruleset_and_puts_everything_back(bsd):
     as_it_was(bsd)
 
 
+def test_forwards_are_rdr_rules_and_known_again(bsd):
+    bsd.file(NAT.replace("uplink: vtnet0", "uplink: vtnet0, forward: ['tcp 80 -> 10.0.0.5:8080', 'udp 5000-5003 -> 10.0.0.6']"))
+    bsd.run("up")
+    rules = bsd.host["pf"]["anchors"]["vmwire/brnat"]
+    assert "rdr inet proto tcp from any to (self) port = 80 tag vmwire_in -> 10.0.0.5 port 8080" in rules
+    before = bsd.host
+    bsd.run("plan", "--exit-code")
+    bsd.run("up")
+    assert bsd.host == before
+    bsd.run("down")
+    as_it_was(bsd)
+
+
 def test_a_lost_rule_is_drift_and_mended(bsd):
     bsd.file(NAT)
     bsd.run("up")
