@@ -228,11 +228,11 @@ def test_a_guest_that_restarts_has_its_address_again(host, outside, mac):
     assert foreign(outside) == 0
 
 
-def arp(operation, sender, address, target="ff:ff:ff:ff:ff:ff"):
+def arp(operation, sender, address, target="ff:ff:ff:ff:ff:ff", probe=False):
     """An ARP frame in which `sender` says that it has `address`."""
     mac = bytes.fromhex(sender.replace(":", ""))
     return (bytes.fromhex(target.replace(":", "")) + mac + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x800, 6, 4, operation) + mac +
-            socket.inet_aton(address) + b"\0" * 6 + socket.inet_aton(address))
+            (bytes(4) if probe else socket.inet_aton(address)) + b"\0" * 6 + socket.inet_aton(address))
 
 
 def take(thief, address, victims):
@@ -242,6 +242,8 @@ def take(thief, address, victims):
         for operation in (1, 2):
             for target in ("ff:ff:ff:ff:ff:ff", *victims):
                 inject(thief.space, "eth0", arp(operation, thief.mac, address, target))
+        # Asking somebody else, so that the owner does not hear of it.
+        inject(thief.space, "eth0", arp(1, thief.mac, address, "02:00:00:00:00:99", probe=True))
         thief.ping("192.168.87.1", count=2)
         time.sleep(0.5)
 

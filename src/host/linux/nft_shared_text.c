@@ -6,31 +6,39 @@
  * a packet costs the same whatever the number of networks and guests.  The host's own frames have the right
  * MAC already and meet no rule but those that note its addresses.
  *
- *   wire_out (forward, to the uplink): 1. IPv4: source MAC becomes the host's, once the address is the
- * sender's (below)
+ *   wire_out  forward, to the uplink
+ *             1. IPv4: source MAC becomes the host's, once the address is the sender's (below)
  *             2. ARP: the same, and the sender's MAC inside
  *             3. all else is dropped: IPv6 carries MACs inside checksummed messages, others have no address
- * to go by wire_in (prerouting, from the uplink): 1. IPv4 to a guest's address, ARP for it: target MAC
- * becomes the guest's
+ *   wire_in   prerouting, from the uplink
+ *             1. IPv4 to a guest's address, ARP for it: target MAC becomes the guest's
  *             2. ARP for nobody known (an answer to a guest's probe names 0.0.0.0): shown to everybody
  *             3. IPv6: to the host alone, so that router advertisements do not give guests addresses that
- * lead nowhere arp_in (prerouting, from guests): who has which address, before other guests and the host
- * believe it host_out (output): the host's addresses, from the ARP that it speaks
+ *                lead nowhere
+ *   arp_in    from guests, to the wire, each other and the host: who has which address, before anybody
+ *             believes it; a broadcast meets it with each of its copies, of which the first settles it
+ *   host_out  output: the host's addresses, from the ARP that it speaks
  *
  * Whose an address is:
- *   owner  address to MAC.  Made by a claim, gone by the next claim: its age is since when the guest has the
- * address. held   address and MAC: what a sender is checked against, without a dump of owner live   addresses
- * heard of in the last ten minutes: nobody else can claim them.  Elements of these three without a timeout
- * are fixed (`address:`, the host's own). fresh  address and MAC that renewed `live` half a second ago: the
- * one lookup of a busy sender asked  addresses whose owner has been asked a moment ago last   the address
- * that a MAC claimed last leasing  MACs that asked for a lease a minute ago
+ *
+ *   owner     address to MAC.  Made by a claim, gone by the next claim: its age is since when the guest has
+ *             the address
+ *   held      address and MAC: what a sender is checked against
+ *   live      addresses heard of in the last ten minutes: nobody else can claim them
+ *   fresh     address and MAC that renewed `live` within half a second: the one look-up of a busy sender
+ *   asked     addresses whose owner has been asked a moment ago
+ *   last      the address that a MAC claimed last
+ *   leasing   MACs that asked for a lease within a minute
+ *
+ * Elements of the first three without a timeout are fixed (`address:`, the host's own).
  *
  * A claim of an address that is live is no theft and no accident until the owner was asked: an ARP claim is
- * turned into an ARP probe of the same address (RFC 5227, 2.1.1), which its owner answers if it still has it,
- * and the address is live for 800 ms more only; the owner's answer makes it live again.  The next claim after
- * that has it.  A claim by an IPv4 packet is dropped, and says that the sender has left the address that it
- * had before: that one gets the 800 ms. So two guests that swap their addresses and a guest whose successor
- * has another MAC have what they want in 2 s, and a guest that takes what another one uses gets nothing.
+ * turned into an ARP probe of the same address (RFC 5227, 2.1.1), which its owner answers if it still has it.
+ * When everybody was asked, the address is live for 800 ms more only; the owner's answer makes it live again.
+ * The next claim after that has it.  A claim by an IPv4 packet is dropped, and says that the sender has left
+ * the address that it had before: that one gets the 800 ms.  So two guests that swap their addresses and a
+ * guest whose successor has another MAC have what they want in 2 s, and a guest that takes what another one
+ * uses gets nothing.
  *
  * A claim must take the old owner's element out of `held`, whose key has a MAC that is not in the frame: it
  * is put there, as target, for a moment.  That frame's own target is then lost: a broadcast gets it back,
@@ -48,6 +56,8 @@
 #define BROADCAST "ff:ff:ff:ff:ff:ff"
 #define LIVE "10m"
 #define AGE SHARED_AGE_TEXT
+/* Taps have this bit in their group (owner_group): a comparison spares them the look into a map. */
+#define GUEST_GROUP "0x40000000"
 
 #define LEND(bit, below, flip)                                                                               \
     {                                                                                                        \
@@ -57,9 +67,10 @@
     }
 
 const struct nft_rule nft_shared_base_rules[] = {
-    {"prerouting", "from the wire", "iif vmap @wire_in"},
-    {"prerouting", "guests' ARP", "ether type arp iifgroup vmap @guest_arp"},
-    {"forward", "to the wire", "oif vmap @wire_out"},
+    {"prerouting", "from the wire", "iifgroup & " GUEST_GROUP " == 0 iif vmap @wire_in"},
+    {"forward", "to the wire", "oifgroup & " GUEST_GROUP " == 0 oif vmap @wire_out"},
+    {"forward", "guests' ARP to guests", "ether type arp iifgroup vmap @guest_arp"},
+    {"input", "guests' ARP to the host", "ether type arp iifgroup vmap @guest_arp"},
     {"output", "the host's ARP to the wire", "ether type arp oif vmap @host_to_wire"},
     {"output", "the host's ARP to guests", "ether type arp oifgroup vmap @host_to_guest"},
     {"ask_broadcast", "secs is 0", "@th,128,16 0 @th,128,16 set 0x7fff @th,144,16 set 0x8000 return"},
@@ -83,7 +94,8 @@ const struct nft_rule nft_shared_base_rules[] = {
     {NULL, NULL, NULL},
 };
 
-const char *const nft_shared_base_chains[] = {"prerouting", "forward", "output", "ask_broadcast", NULL};
+const char *const nft_shared_base_chains[] = {"prerouting", "forward",       "input",
+                                              "output",     "ask_broadcast", NULL};
 
 const struct nft_shared_set nft_shared_maps[] = {
     {"wire_in", "type iface_index : verdict; size 1024;"},
@@ -111,8 +123,8 @@ const char *const nft_shared_chains[] = {"own_ip",   "take_ip",   "claim_ip", "p
                                          "take_arp", "claim_arp", "arp_in",   "dhcp",  "wire_out",
                                          "lease",    "wire_in",   "host_out", NULL};
 
-/* $N is the network's name, $H the host's MAC, $G the group of the network's taps.  `delete` in a rule of a
- * map names its data too, which is not looked at. */
+/* $N is the network's name, $H the host's MAC.  `delete` in a rule of a map names its data too, which is not
+ * looked at. */
 #define RENEW_IP "update @live_$N { ip saddr timeout " LIVE " }"
 #define RENEW_ARP "update @live_$N { arp saddr ip timeout " LIVE " }"
 #define FORGET_IP                                                                                            \
@@ -137,7 +149,8 @@ const struct nft_rule nft_shared_rules[] = {
     {"claim_ip", "of nobody", "jump own_ip_$N"},
     {"claim_ip", "under the host's MAC", "ether saddr set $H accept"},
     {"probe", "ask its owner",
-     "arp daddr ip @live_$N arp daddr ip != @asked_$N add @asked_$N { arp daddr ip timeout 3s } "
+     "ether daddr " BROADCAST
+     " arp daddr ip @live_$N arp daddr ip != @asked_$N add @asked_$N { arp daddr ip timeout 3s } "
      "update @live_$N { arp daddr ip timeout 800ms }"},
     {"own_arp", "the sender's from now on", OWN_ARP},
     {"own_arp", "its last address",
@@ -154,8 +167,8 @@ const struct nft_rule nft_shared_rules[] = {
     {"arp_in", "a probe", "arp saddr ip 0.0.0.0 goto probe_$N"},
     {"arp_in", "a claim", "arp saddr ip != @live_$N goto claim_arp_$N"},
     {"arp_in", "a claim of what is live becomes a probe",
-     "arp daddr ip set arp saddr ip arp saddr ip set 0.0.0.0 arp operation set request ether daddr "
-     "set " BROADCAST " goto probe_$N"},
+     "arp daddr ip set arp saddr ip arp saddr ip set 0.0.0.0 arp operation set request "
+     "goto probe_$N"},
     {"dhcp", "who asks", "update @leasing_$N { ether saddr timeout 1m }"},
     {"dhcp", "has no address and no broadcast flag",
      "@th,64,8 1 @th,144,16 0 @th,160,32 0 goto ask_broadcast"},
@@ -170,7 +183,7 @@ const struct nft_rule nft_shared_rules[] = {
      "ip saddr set ether saddr map @last_$N ip saddr != @asked_$N add @asked_$N { ip saddr timeout 3s } "
      "update @live_$N { ip saddr timeout 800ms }"},
     {"wire_out", "claimed in vain", "ether type ip counter drop"},
-    {"wire_out", "ARP of ports that are not vmwire's", "ether type arp iifgroup != $G jump arp_in_$N"},
+    {"wire_out", "ARP by its owner", "ether type arp jump arp_in_$N"},
     {"wire_out", "ARP", "arp saddr ether set $H ether saddr set $H accept"},
     {"wire_out", "has no address that an answer could be known by", "counter drop"},
     {"lease", "to whom",
@@ -201,8 +214,9 @@ const char *nft_shared_base_text(struct arena *arena)
     text_add(&out,
              "add chain %s prerouting { type filter hook prerouting priority -300; policy accept; }\n"
              "add chain %s forward { type filter hook forward priority -200; policy accept; }\n"
+             "add chain %s input { type filter hook input priority -200; policy accept; }\n"
              "add chain %s output { type filter hook output priority 100; policy accept; }\n",
-             shared_table, shared_table, shared_table);
+             shared_table, shared_table, shared_table, shared_table);
     for (const struct nft_rule *rule = nft_shared_base_rules; rule->chain; rule++)
         text_add(&out, "add rule %s %s %s comment \"%s\"\n", shared_table, rule->chain, rule->text,
                  rule->comment);
@@ -219,10 +233,8 @@ static void expand(struct text *out, const char *text, const struct shared *shar
             return;
         if (at[1] == 'N')
             text_add(out, "%s", shared->network);
-        else if (at[1] == 'H')
-            text_add(out, "%s", MAC_TEXT(&shared->mac));
         else
-            text_add(out, "%u", owner_group(shared->network));
+            text_add(out, "%s", MAC_TEXT(&shared->mac));
         at += 2;
     }
 }
