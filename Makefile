@@ -2,7 +2,7 @@
 BUILD := build
 PREFIX := /usr/local
 
-.PHONY: all deps demo check check-slow bench soak fuzz freebsd install clean
+.PHONY: all deps demo demo-single-mac check check-slow bench soak fuzz freebsd install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -20,6 +20,12 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	@scripts/guest-image
 	@scripts/demo
+
+# Guests behind a switch port that passes one MAC, with a minute of iperf3.
+demo-single-mac: deps
+	@$(MAKE) --no-print-directory all
+	@scripts/guest-image
+	@scripts/demo-single-mac
 
 check: deps
 	@scripts/check $(CHECK)
