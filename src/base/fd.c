@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -119,6 +120,37 @@ int file_write_atomic(const char *path, const char *bytes, size_t length, mode_t
         return err_errno(err, rc, "writing '%s'", path);
     }
     return 0;
+}
+
+/* Only its owner and root can put links there. */
+static bool is_private(const char *path)
+{
+    _cleanup_free_ char *parent = strdup(path);
+    char *slash = parent ? strrchr(parent, '/') : NULL;
+    struct stat info;
+    if (!parent)
+        return false;
+    if (slash)
+        slash[slash == parent] = '\0';
+    return stat(slash ? parent : ".", &info) == 0 && !(info.st_mode & 022) &&
+           (info.st_uid == 0 || info.st_uid == geteuid());
+}
+
+int file_create(const char *path, mode_t mode, struct err *err)
+{
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY;
+    struct stat info;
+    int fd = open(path, flags | O_NOFOLLOW, mode);
+    int code = errno; /* EACCES instead of ELOOP for somebody else's link in a sticky directory */
+    if (fd < 0 && (code == ELOOP || code == EACCES) && lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
+        if (!is_private(path))
+            return err_set(err, ELOOP,
+                           "'%s' is a symbolic link in a directory that others may write: not followed",
+                           path);
+        fd = open(path, flags, mode);
+        code = errno;
+    }
+    return fd < 0 ? err_errno(err, code, "opening '%s'", path) : fd;
 }
 
 int fd_inherit(int fd, int inherit)

@@ -35,6 +35,9 @@ int fd_steal(int *fd);
 int file_read(struct arena *arena, int dirfd, const char *path, size_t limit, char **text, size_t *length,
               struct err *err);
 
+/* Create or empty a file that the user named, and return its descriptor.  A symbolic link is followed only
+ * where nobody else could have put it: else -ELOOP. */
+int file_create(const char *path, mode_t mode, struct err *err);
 /* Replace file `path` by `length` bytes: written beside it under a temporary name, then renamed, so that a
  * reader sees the old or the new whole.  Missing parent directories are made with mode 0700. */
 int file_write_atomic(const char *path, const char *bytes, size_t length, mode_t mode, struct err *err);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/privilege.h"
 #include "base/text.h"
 
 #define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -56,6 +57,7 @@ static _Noreturn void child(const char *path, const char *const argv[], int in, 
             _exit(127);
         fcntl(3, F_SETFD, FD_CLOEXEC);
         closefrom(4);
+        privilege_keep(PRIVILEGE_HELPER);
         execve(path, (char *const *)argv, spawn_environment);
     }
     int code = errno;

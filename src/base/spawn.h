@@ -19,8 +19,8 @@ struct spawn {
 };
 
 /* Run a program to its end.  The environment is PATH, LC_ALL=C and nothing else; descriptors above 2 are
- * closed. Returns 0 when it was started and ended (look at spawn->status), else a negative errno: -ENOENT no
- * such program, -ETIMEDOUT killed for its time. */
+ * closed, and of privileges it has PRIVILEGE_HELPER at most. Returns 0 when it was started and ended (look at
+ * spawn->status), else a negative errno: -ENOENT no such program, -ETIMEDOUT killed for its time. */
 int spawn_run(struct spawn *spawn, struct err *err);
 
 /* As spawn_run; a status other than 0 becomes -EIO with what the program printed on stderr (its last lines).

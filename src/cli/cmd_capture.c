@@ -175,9 +175,9 @@ static int file_open(struct capturing *it, struct err *err)
         return 0;
     }
     /* What guests say is not for everybody to read. */
-    _cleanup_fd_ int fd = open(it->write_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    _cleanup_fd_ int fd = file_create(it->write_path, 0600, err);
     if (fd < 0)
-        return err_errno(err, errno, "opening '%s'", it->write_path);
+        return fd;
     it->file = fdopen(fd, "w");
     if (!it->file)
         return err_errno(err, errno, "opening '%s'", it->write_path);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/privilege.h"
 #include "base/text.h"
 #include "cli/cli.h"
 
@@ -28,6 +29,15 @@ static int unknown_command(struct cli *cli, const char *name)
                 : cli_usage(cli, "unknown command '%s'", name);
 }
 
+/* `exec` and `lab` start what the user wants, with what the user has. */
+static void limit_privileges(const struct command *command)
+{
+    if (strcmp(command->name, "probe") == 0)
+        privilege_keep(PRIVILEGE_NAMESPACE);
+    else if (strcmp(command->name, "exec") != 0 && strcmp(command->name, "lab") != 0)
+        privilege_keep(PRIVILEGE_NETWORK);
+}
+
 static int dispatch(struct cli *cli, int argc, char **argv)
 {
     int i = 1;
@@ -49,6 +59,7 @@ static int dispatch(struct cli *cli, int argc, char **argv)
     if (!command)
         return unknown_command(cli, argv[i]);
     cli->command = command;
+    limit_privileges(command);
     return command->run(cli, argc - i, argv + i);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/privilege.h"
 #include "base/spawn.h"
 #include "base/text.h"
 
@@ -346,6 +347,10 @@ int exec_nics(struct arena *arena, const struct nics *nics, const char *const ar
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    if (environment)
+        privilege_keep(PRIVILEGE_HYPERVISOR);
+    else
+        privilege_inherit_nothing(); /* the user's own program */
     if (environment)
         execve(program, (char *const *)filled, environment);
     else
