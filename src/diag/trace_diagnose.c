@@ -117,14 +117,24 @@ static void silent(struct tracer *tracer)
     }
 }
 
+/* An interface of the host's: one on the same segment answers ARP for every address of the host (arp_ignore).
+ */
+static bool is_hosts_mac(const struct tracer *tracer, const struct mac *mac)
+{
+    vec_foreach (&tracer->request->observed->links, link) {
+        if (!link->loopback && mac_equal(&link->mac, mac))
+            return true;
+    }
+    return false;
+}
+
 /* The guests' router, which on a nat network is the host, has another's address: two answer for it. */
 static void check_router_twin(struct tracer *tracer)
 {
     for (size_t i = 0; tracer->bridge && i < tracer->speaker_count; i++) {
         const struct speaker *one = &tracer->speakers[i];
         bool host = trace_side(tracer, &one->ip) == SIDE_HOST && trace_in_subnet(tracer, &one->ip);
-        const struct mac *other =
-            host && !mac_equal(&one->mac, &tracer->bridge->mac) ? &tracer->bridge->mac : NULL;
+        const struct mac *other = host && !is_hosts_mac(tracer, &one->mac) ? &tracer->bridge->mac : NULL;
         for (size_t j = 0; !host && !other && j < i; j++) {
             if (ip_equal(&one->ip, &tracer->gateway) && ip_equal(&tracer->speakers[j].ip, &one->ip))
                 other = &tracer->speakers[j].mac;

@@ -136,3 +136,15 @@ def test_the_lab_is_ready_within_a_second():
         assert lab("true").returncode == 0
         times.append(time.monotonic() - start)
     assert min(times) < 1
+
+
+def test_a_host_with_two_cards_on_one_segment_has_nothing_wrong(tmp_path):
+    """re0 answers ARP for re1's address and the other way round: both are the host's."""
+    file = tmp_path / "vmwire.yaml"
+    file.write_text("networks:\n  brext: {mode: bridged, uplink: re1, address: dhcp}\n"
+                    "  brnat: {mode: nat, subnet: 10.0.0.0/24}\n")
+    program = f"{VMWIRE} -c {file}"
+    done = lab("sh", "-ec", f"{program} up >&2; {program} doctor; {program} probe brext; {program} probe brnat",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("nothing is wrong") == 3
