@@ -161,6 +161,14 @@ struct unmanaged {
     const char *interfaces; /* names with a blank between */
 };
 
+/* What the host's own resolver (systemd-resolved) was told of an interface: names in `domain` are asked of
+ * `server`. */
+struct resolver {
+    const char *ifname;
+    struct ip server;
+    const char *domain;
+};
+
 /* A file that a running program reads anew when it is told to (SIGHUP). */
 struct reload {
     const char *kind;     /* the service's */
@@ -294,6 +302,8 @@ struct observed {
     VEC(const char *) shared_traces;
     VEC(struct shared_address) shared_addresses;
     const char *shared_refusal;      /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
+    bool resolver_runs;              /* the host has a resolver that takes such words */
+    VEC(struct resolver) resolvers;  /* of interfaces that have a server or a domain of their own */
     VEC(struct service) services;    /* running ones, by their pid files */
     VEC(struct manager) managers;    /* by interface */
     bool networkd;                   /* systemd-networkd runs, and takes orders */

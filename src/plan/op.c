@@ -101,6 +101,10 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
+static const struct field resolver_fields[] = {FIELD("ifname", F_TEXT, resolver.ifname),
+                                               FIELD("server", F_IP, resolver.server),
+                                               FIELD("domain", F_TEXT, resolver.domain), END};
+
 static const struct field reload_fields[] = {
     FIELD("kind", F_TEXT, reload.kind), FIELD("pid_path", F_TEXT, reload.pid_path),
     FIELD("path", F_TEXT, reload.path), FIELD("content", F_TEXT, reload.content),
@@ -160,6 +164,8 @@ static const struct {
     [OP_MANAGE] = {"manage", unmanaged_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
+    [OP_RESOLVER_SET] = {"resolver-set", resolver_fields},
+    [OP_RESOLVER_CLEAR] = {"resolver-clear", resolver_fields},
     [OP_SERVICE_RELOAD] = {"service-reload", reload_fields},
     [OP_DEVICE_BIND] = {"device-bind", device_fields},
     [OP_DEVICE_UNBIND] = {"device-unbind", device_fields},
@@ -608,6 +614,11 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:
         return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
+    case OP_RESOLVER_SET:
+        return arena_printf(arena, "having the host's resolver ask '%s' for names in '%s'",
+                            op->resolver.ifname, op->resolver.domain);
+    case OP_RESOLVER_CLEAR:
+        return arena_printf(arena, "having the host's resolver forget '%s'", op->resolver.ifname);
     case OP_SERVICE_RELOAD:
         return arena_printf(arena, "writing '%s' and having %s of '%s' read it", op->reload.path,
                             op->reload.kind, op->network);

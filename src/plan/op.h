@@ -36,6 +36,8 @@ enum op_kind {
     OP_MANAGE,                /* and take that back */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
+    OP_RESOLVER_SET, /* resolver: the host's own resolver is told of a network's names */
+    OP_RESOLVER_CLEAR,
     OP_SERVICE_RELOAD, /* reload: write its file, and tell the program, when it runs */
     OP_DEVICE_BIND,    /* device: give it to device.driver, which hands it to guests (vfio-pci, ppt) */
     OP_DEVICE_UNBIND,  /* device: back to device.driver (its own; "": whichever takes it), its interface named
@@ -69,6 +71,7 @@ struct op {
         struct shared_address shared_address; /* network, ip, mac */
         struct unmanaged unmanaged;
         struct service service;
+        struct resolver resolver;
         struct reload reload;
         struct device_driver device;
         struct functions functions;

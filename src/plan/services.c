@@ -3,6 +3,7 @@
  * A change of a program's configuration needs a new start; a change of a table alone does not, and guests
  * notice nothing. */
 #include <string.h>
+#include <strings.h>
 
 #include "plan/internal.h"
 
@@ -65,8 +66,55 @@ const struct service *service_running(const struct planner *planner, const char 
     return NULL;
 }
 
+/* --- the host's own resolver */
+
+static const struct resolver *resolver_now(const struct planner *planner, const struct passage *passage)
+{
+    vec_foreach (&planner->observed->resolvers, resolver) {
+        if (passage->bridge && strcmp(resolver->ifname, passage->name) == 0)
+            return resolver;
+    }
+    return NULL;
+}
+
+static bool resolver_wanted(const struct planner *planner, const struct passage *passage)
+{
+    return passage->want.mode == NETWORK_NAT && passage->network->dns && planner->observed->resolver_runs;
+}
+
+static void resolver_down(struct planner *planner, const struct passage *passage)
+{
+    const struct resolver *now = resolver_now(planner, passage);
+    if (!now || resolver_wanted(planner, passage))
+        return;
+    struct op op = op_for(passage, OP_RESOLVER_CLEAR), undo = op_for(passage, OP_RESOLVER_SET);
+    op.resolver = undo.resolver = *now;
+    bool whole = ip_is_set(&now->server) && *now->domain;
+    step_add(planner, &op, whole ? &undo : &(struct op){0});
+}
+
+static void resolver_up(struct planner *planner, const struct passage *passage)
+{
+    if (!resolver_wanted(planner, passage))
+        return;
+    const struct resolver *now = resolver_now(planner, passage);
+    struct op op = op_for(passage, OP_RESOLVER_SET), undo = op_for(passage, OP_RESOLVER_CLEAR);
+    op.resolver = undo.resolver = (struct resolver){.ifname = passage->name,
+                                                    .server = network_host_address(passage->network).ip,
+                                                    .domain = passage->network->domain};
+    if (now && ip_equal(&now->server, &op.resolver.server) &&
+        strcasecmp(now->domain, op.resolver.domain) == 0)
+        return;
+    if (now && ip_is_set(&now->server) && *now->domain) {
+        undo.kind = OP_RESOLVER_SET;
+        undo.resolver = *now;
+    }
+    step_add(planner, &op, &undo);
+}
+
 void services_steps_down(struct planner *planner, const struct passage *passage)
 {
+    resolver_down(planner, passage);
     vec_foreach (&planner->observed->services, service) {
         if (strcmp(service->network, passage->name) != 0 || service_stays(planner, passage, service->kind))
             continue;
@@ -119,6 +167,7 @@ void services_steps_up(struct planner *planner, const struct passage *passage)
         op.service = undo.service = *service;
         step_add(planner, &op, &undo);
     }
+    resolver_up(planner, passage);
 }
 
 /* Leases that were given stay : the next `up` gives a guest the address that it had. */

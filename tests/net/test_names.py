@@ -1,9 +1,15 @@
 """What a nat network serves its guests: leases that last, names, DHCP's options, booting from the network."""
 import json
+import subprocess
+import sys
 
 import pytest
+from conftest import FAULTY, ROOT, dies_with_us
 from guests import Guest
 from test_nat import guest_on
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import image  # noqa: E402
 
 HEAD = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
 MAC = "00:a0:98:00:00:0"
@@ -146,3 +152,81 @@ def test_booting_from_the_network(practice):
     assert boot_file("-x", "0x5d:0007")["boot_file"] == "ipxe.efi"
     guest.space.sh("cd /run && busybox tftp -g -r pxelinux.0 10.0.0.1")
     assert guest.space.sh("cat /run/pxelinux.0") == "first stage"
+
+
+USERS = """
+mkdir -p /run/dbus /run/users /run/systemd/resolve
+for kind in passwd group; do cp /etc/$kind /run/users/$kind; done
+grep -q ^systemd-resolve: /run/users/passwd || echo 'systemd-resolve:x:997:997::/:/bin/false' >> /run/users/passwd
+grep -q ^systemd-resolve: /run/users/group || echo 'systemd-resolve:x:997:' >> /run/users/group
+for kind in passwd group; do mount --bind /run/users/$kind /etc/$kind; done
+cp -a /usr/share/dbus-1/system.d /run/system.d
+cp {unpacked}/usr/share/dbus-1/system.d/*.conf /run/system.d/
+mount --bind /run/system.d /usr/share/dbus-1/system.d
+chown systemd-resolve:systemd-resolve /run/systemd/resolve
+dbus-daemon --system --fork --nopidfile
+"""
+
+
+@pytest.fixture
+def resolved(practice, tmp_path):
+    """Debian's systemd-resolved, taken apart: installed, it would take over this machine's own names."""
+    cache = ROOT / "build" / "packages"
+    package = next(iter(sorted(cache.glob("systemd-resolved_*.deb"))), None) or image.fetch("systemd-resolved", cache)
+    unpacked = tmp_path / "resolved"
+    subprocess.run(["dpkg-deb", "-x", package, unpacked], check=True)
+    practice.sh(USERS.replace("{unpacked}", str(unpacked)))
+
+    def start():
+        practice.resolver = practice.popen(unpacked / "lib/systemd/systemd-resolved", stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL, preexec_fn=dies_with_us)
+        practice.wait_for(lambda: "127.0.0.53" in practice.sh("ss -Hlnu"))
+
+    practice.start_resolver = start
+    practice.resolvectl = lambda *words: practice.run(unpacked / "usr/bin/resolvectl", *words, check=False).stdout
+    start()
+    yield practice
+    practice.resolver.terminate()
+    practice.resolver.wait()
+
+
+def test_the_host_resolves_guests_names_through_systemd_resolved(resolved):
+    text = HEAD + "    domain: lab.example\n" + machines(1, ", address: 10.0.0.50")
+    up(resolved, text)
+    Guest(resolved, "brnat", mac=MAC + "0")  # a bridge without a port has no carrier, and is not asked
+    resolved.wait_for(lambda: resolves(resolved, "vm0.lab.example", "127.0.0.53") == ["10.0.0.50"])
+    assert "nothing to do" in resolved.vmwire("up").stdout
+    told = resolved.resolvectl("status", "brnat")
+    assert "-DefaultRoute" in told and "~lab.example" in told
+    # Another domain is told in place; dns: off takes it back.
+    up(resolved, text.replace("lab.example", "other.example"))
+    resolved.wait_for(lambda: resolves(resolved, "vm0.other.example", "127.0.0.53") == ["10.0.0.50"])
+    up(resolved, HEAD + "    dns: off\n")
+    assert "10.0.0.1" not in resolved.resolvectl("dns", "brnat")
+    up(resolved, text)
+    assert "10.0.0.1" in resolved.resolvectl("dns", "brnat")
+    resolved.vmwire("down")
+    assert "brnat" not in resolved.resolvectl("dns")
+
+
+def test_a_resolver_that_forgot_is_drift_and_told_again(resolved):
+    up(resolved, HEAD)
+    resolved.resolvectl("revert", "brnat")
+    assert resolved.vmwire("status", check=False).returncode == 3
+    assert "1 change" in resolved.vmwire("up").stdout
+    assert "10.0.0.1" in resolved.resolvectl("dns", "brnat")
+
+
+@pytest.mark.parametrize("how", ["fail-before", "fail-after", "kill-before", "kill-after"])
+def test_a_change_that_fails_at_any_operation_leaves_the_resolver_as_it_was(resolved, how):
+    up(resolved, HEAD + machines(1))
+    before = resolved.resolvectl("dns", "brnat") + resolved.resolvectl("domain", "brnat") + resolved.sh(
+        "cat /run/vmwire/network/brnat/*hosts /run/vmwire/network/brnat/dnsmasq.conf")
+    resolved.config(HEAD + "    domain: other.example\n" + machines(3))
+    count = len(json.loads(resolved.vmwire("plan", "--json").stdout)["operations"])
+    assert count >= 4
+    for number in range(1, count + 1):
+        resolved.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        resolved.vmwire("plan")
+        assert resolved.resolvectl("dns", "brnat") + resolved.resolvectl("domain", "brnat") + resolved.sh(
+            "cat /run/vmwire/network/brnat/*hosts /run/vmwire/network/brnat/dnsmasq.conf") == before, number

@@ -56,6 +56,10 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_FUNCTION_SET:
         text_add(&out, "# SR-IOV functions are made by iovctl(8): see iovctl.conf(5)\n");
         break;
+    case OP_RESOLVER_SET: /* never planned */
+    case OP_RESOLVER_CLEAR:
+        text_add(&out, "# the host's resolver is resolvconf(8)'s\n");
+        break;
     case OP_ADMISSION_ADD: /* never planned */
     case OP_ADMISSION_REMOVE:
     case OP_ZONE_ADD:

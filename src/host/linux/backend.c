@@ -44,6 +44,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = ruleset_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = admissions_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_SERVICES) && (what & HOST_OBSERVE_LINKS))
+        resolver_observe(arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
         rc = services_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_HEALTH))
@@ -91,6 +93,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);
+    case OP_RESOLVER_SET:
+    case OP_RESOLVER_CLEAR:
+        return resolver_apply(op, flags, err);
     case OP_SERVICE_RELOAD:
         return service_reload(LINUX_RUN_DIR, op, flags, err);
     case OP_FILE_WRITE:

@@ -27,7 +27,7 @@ enum {
     DESTINATION = 6,
     SIGNATURE = 8
 };
-enum { NO_AUTO_START = 2, TIMEOUT_S = 10, FIXED_SIZE = 16, CALL_SIZE = 2048, ANSWER_MAX = 1 << 20 };
+enum { NO_AUTO_START = 2, TIMEOUT_S = 10, FIXED_SIZE = 16, ANSWER_MAX = 1 << 20 };
 
 void bus_close(struct bus *bus)
 {
@@ -119,13 +119,7 @@ int bus_open(struct bus *bus, struct err *err)
 
 /* --- writing */
 
-struct writer {
-    uint8_t bytes[CALL_SIZE];
-    size_t length;
-    bool overflow;
-};
-
-static void put(struct writer *writer, const void *bytes, size_t length)
+void bus_put_bytes(struct bus_writer *writer, const void *bytes, size_t length)
 {
     if (length > sizeof(writer->bytes) - writer->length) {
         writer->overflow = true;
@@ -135,41 +129,57 @@ static void put(struct writer *writer, const void *bytes, size_t length)
     writer->length += length;
 }
 
-static void put_align(struct writer *writer, size_t alignment)
+void bus_put_align(struct bus_writer *writer, size_t alignment)
 {
     static const uint8_t zeros[8];
-    put(writer, zeros, -writer->length & (alignment - 1));
+    bus_put_bytes(writer, zeros, -writer->length & (alignment - 1));
 }
 
-static void put_u32(struct writer *writer, uint32_t value)
+void bus_put_u32(struct bus_writer *writer, uint32_t value)
 {
-    put_align(writer, 4);
-    put(writer, &value, sizeof(value));
+    bus_put_align(writer, 4);
+    bus_put_bytes(writer, &value, sizeof(value));
 }
 
-static void put_string(struct writer *writer, const char *text)
+void bus_put_string(struct bus_writer *writer, const char *text)
 {
-    put_u32(writer, (uint32_t)strlen(text));
-    put(writer, text, strlen(text) + 1);
+    bus_put_u32(writer, (uint32_t)strlen(text));
+    bus_put_bytes(writer, text, strlen(text) + 1);
 }
 
-static void put_signature(struct writer *writer, const char *signature)
+size_t bus_put_array_open(struct bus_writer *writer, size_t alignment)
+{
+    bus_put_u32(writer, 0); /* its length: at its end */
+    size_t start = writer->length;
+    bus_put_align(writer, alignment);
+    return start;
+}
+
+void bus_put_array_close(struct bus_writer *writer, size_t start, size_t alignment)
+{
+    size_t first = (start + alignment - 1) & ~(alignment - 1);
+    uint32_t length = (uint32_t)(writer->length - first);
+    if (!writer->overflow)
+        memcpy(writer->bytes + start - sizeof(length), &length, sizeof(length));
+}
+
+static void put_signature(struct bus_writer *writer, const char *signature)
 {
     uint8_t length = (uint8_t)strlen(signature);
-    put(writer, &length, 1);
-    put(writer, signature, length + 1u);
+    bus_put_bytes(writer, &length, 1);
+    bus_put_bytes(writer, signature, length + 1u);
 }
 
 /* One header field: its number, and a variant. */
-static void put_field(struct writer *writer, uint8_t number, const char *type, const char *text)
+static void put_field(struct bus_writer *writer, uint8_t number, const char *type, const char *text)
 {
-    put_align(writer, 8);
-    put(writer, &number, 1);
+    bus_put_align(writer, 8);
+    bus_put_bytes(writer, &number, 1);
     put_signature(writer, type);
     if (*type == 'g')
         put_signature(writer, text);
     else
-        put_string(writer, text);
+        bus_put_string(writer, text);
 }
 
 static uint8_t native_order(void)
@@ -178,23 +188,27 @@ static uint8_t native_order(void)
     return *(const uint8_t *)&one ? 'l' : 'B';
 }
 
-static void put_call(struct writer *writer, const struct bus_call *call, uint32_t serial)
+static void put_call(struct bus_writer *writer, const struct bus_call *call, uint32_t serial)
 {
-    struct writer body = {.length = 0};
-    char signature[BUS_STRINGS_MAX + 2] = "";
+    struct bus_writer body = {.length = 0};
+    char signature[16] = "";
     for (size_t i = 0; i < BUS_STRINGS_MAX && call->strings[i]; i++) {
-        put_string(&body, call->strings[i]);
+        bus_put_string(&body, call->strings[i]);
         strcat(signature, "s");
     }
     if (call->has_number) {
-        put_u32(&body, call->number);
+        bus_put_u32(&body, call->number);
         strcat(signature, "u");
     }
+    if (call->body) {
+        body = *call->body;
+        snprintf(signature, sizeof(signature), "%s", call->signature);
+    }
     const uint8_t fixed[4] = {native_order(), CALL, NO_AUTO_START, 1};
-    put(writer, fixed, sizeof(fixed));
-    put_u32(writer, (uint32_t)body.length);
-    put_u32(writer, serial);
-    put_u32(writer, 0); /* the fields' length: below */
+    bus_put_bytes(writer, fixed, sizeof(fixed));
+    bus_put_u32(writer, (uint32_t)body.length);
+    bus_put_u32(writer, serial);
+    bus_put_u32(writer, 0); /* the fields' length: below */
     put_field(writer, PATH, "o", call->path);
     put_field(writer, INTERFACE, "s", call->interface);
     put_field(writer, MEMBER, "s", call->member);
@@ -203,8 +217,8 @@ static void put_call(struct writer *writer, const struct bus_call *call, uint32_
         put_field(writer, SIGNATURE, "g", signature);
     uint32_t fields = (uint32_t)(writer->length - FIXED_SIZE);
     memcpy(writer->bytes + FIXED_SIZE - 4, &fields, sizeof(fields));
-    put_align(writer, 8);
-    put(writer, body.bytes, body.length);
+    bus_put_align(writer, 8);
+    bus_put_bytes(writer, body.bytes, body.length);
     writer->overflow |= body.overflow;
 }
 
@@ -242,6 +256,22 @@ const char *bus_read_string(struct bus_reply *reply, struct arena *arena)
     const char *text = arena_strndup(arena, (const char *)reply->bytes + reply->at, length);
     reply->at += length + 1;
     return text;
+}
+
+const uint8_t *bus_read_bytes(struct bus_reply *reply, size_t length)
+{
+    if (!has(reply, length))
+        return NULL;
+    reply->at += length;
+    return reply->bytes + reply->at - length;
+}
+
+void bus_read_variant(struct bus_reply *reply, const char *signature)
+{
+    const uint8_t *length = bus_read_bytes(reply, 1);
+    const uint8_t *text = length ? bus_read_bytes(reply, *length + 1u) : NULL;
+    if (!text || *length != strlen(signature) || memcmp(text, signature, *length) != 0)
+        reply->failed = true;
 }
 
 size_t bus_read_array(struct bus_reply *reply, size_t alignment)
@@ -329,7 +359,7 @@ static bool nobody_there(const char *failure)
 int bus_call(struct bus *bus, struct arena *arena, const struct bus_call *call, struct bus_reply *reply,
              struct err *err)
 {
-    struct writer writer = {.length = 0};
+    struct bus_writer writer = {.length = 0};
     uint32_t serial = ++bus->serial;
     put_call(&writer, call, serial);
     if (writer.overflow)

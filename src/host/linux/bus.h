@@ -19,11 +19,28 @@ struct bus {
     uint32_t serial;
 };
 
+/* Values being written, each aligned as D-Bus wants it. */
+enum { BUS_BODY_MAX = 2048 };
+struct bus_writer {
+    uint8_t bytes[BUS_BODY_MAX];
+    size_t length;
+    bool overflow;
+};
+void bus_put_u32(struct bus_writer *writer, uint32_t value);
+void bus_put_string(struct bus_writer *writer, const char *text);
+void bus_put_bytes(struct bus_writer *writer, const void *bytes, size_t length);
+void bus_put_align(struct bus_writer *writer, size_t alignment);
+/* An array: open gives what close needs; its elements are aligned to `alignment`. */
+size_t bus_put_array_open(struct bus_writer *writer, size_t alignment);
+void bus_put_array_close(struct bus_writer *writer, size_t start, size_t alignment);
+
 struct bus_call {
     const char *destination, *path, *interface, *member;
     const char *strings[BUS_STRINGS_MAX]; /* its arguments of type s, up to the first NULL */
     bool has_number;                      /* and one of type u behind them */
     uint32_t number;
+    const struct bus_writer *body; /* or these arguments instead, whose types are `signature` */
+    const char *signature;
 };
 
 /* What came back: read in the order of its signature.  `failed` stays true from the first thing that was not
@@ -51,5 +68,9 @@ const char *bus_read_string(struct bus_reply *reply, struct arena *arena);
  * that there are elements. */
 size_t bus_read_array(struct bus_reply *reply, size_t alignment);
 void bus_read_align(struct bus_reply *reply, size_t alignment);
+/* The next `length` bytes, or NULL. */
+const uint8_t *bus_read_bytes(struct bus_reply *reply, size_t length);
+/* Enter a variant; fails when its type is another. */
+void bus_read_variant(struct bus_reply *reply, const char *signature);
 
 #endif

@@ -85,6 +85,10 @@ int devices_observe(struct linux_host *host, struct arena *arena, struct observe
 void device_names_observe(struct arena *arena, struct observed *observed); /* device_name.c */
 int device_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 
+/* resolved.c: systemd-resolved; observing needs the links. */
+void resolver_observe(struct arena *arena, struct observed *observed);
+int resolver_apply(const struct op *op, unsigned flags, struct err *err);
+
 /* proc.c */
 int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
                   uint16_t port, struct listener *listener, struct err *err);

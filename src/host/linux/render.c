@@ -322,6 +322,16 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_SERVICE_STOP:
         text_add(&out, "kill \"$(cat %s)\"\n", quote(arena, op->service.pid_path));
         break;
+    case OP_RESOLVER_SET:
+        text_add(&out, "resolvectl dns %s %s\n", quote(arena, op->resolver.ifname),
+                 IP_TEXT(&op->resolver.server));
+        text_add(&out, "resolvectl domain %s '~%s'\n", quote(arena, op->resolver.ifname),
+                 op->resolver.domain);
+        text_add(&out, "resolvectl default-route %s no\n", quote(arena, op->resolver.ifname));
+        break;
+    case OP_RESOLVER_CLEAR:
+        text_add(&out, "resolvectl revert %s\n", quote(arena, op->resolver.ifname));
+        break;
     case OP_SERVICE_RELOAD:
         render_reload(arena, &out, &op->reload, LINUX_RUN_DIR);
         break;
