@@ -7,6 +7,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __FreeBSD__
+#include <sys/procctl.h>
+#else
+#include <sys/prctl.h>
+#endif
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +49,21 @@ static long long now_ms(void)
 
 /* In the child: standard descriptors in place, everything above closed, signals as a fresh program expects
  * them. */
+/* A program that is still getting ready goes with the one that started it: nobody would know of it.  Source:
+ * PR_SET_PDEATHSIG(2const); procctl(2), PROC_PDEATHSIG_CTL.  What it forks to go into the background stays.
+ */
+static void die_with(pid_t parent)
+{
+#ifdef __FreeBSD__
+    int number = SIGKILL;
+    procctl(P_PID, 0, PROC_PDEATHSIG_CTL, &number);
+#else
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    if (getppid() != parent)
+        _exit(127);
+}
+
 static _Noreturn void child(const char *path, const char *const argv[], int in, int out, int errors,
                             int report)
 {
@@ -159,9 +179,11 @@ int spawn_run(struct spawn *spawn, struct err *err)
     report_read = pair[0], report_write = pair[1];
     fcntl(in_write, F_SETFL, O_NONBLOCK);
 
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         return err_errno(err, errno, "starting '%s'", path);
+    if (pid == 0)
+        die_with(parent);
     if (pid == 0)
         child(path, spawn->argv, in_read, out_write, err_write, report_write);
     fd_close(&in_read);

@@ -135,6 +135,21 @@ static int lock_wait(const char *path, int wait_ms, struct err *err)
     }
 }
 
+int engine_read_lock(struct host *host)
+{
+    const char *path = host->backend->run_dir;
+    _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    for (int waited_ms = 0; fd >= 0 && waited_ms < READER_WAIT_MS; waited_ms += 5) {
+        int left_ms;
+        if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+            return fd_steal(&fd);
+        if (waited_ms == 0 && confirm_pending(path, &left_ms))
+            return -1; /* what waits to be confirmed is whole */
+        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+    }
+    return -1;
+}
+
 static int roll_back(struct engine *engine, struct err *err)
 {
     size_t undone = 0;
@@ -172,13 +187,14 @@ int engine_settle(struct engine *engine, struct err *err)
         engine_note(engine,
                     "a change waits to be confirmed, and is undone in %d s: 'vmwire confirm' keeps it",
                     engine->confirm_ms / 1000);
+        engine->busy = true;
         return 0;
     }
     engine->confirm_ms = -1;
     int rc = lock_wait(run_dir, READER_WAIT_MS, err);
     if (rc == -EBUSY)
-        engine_note(engine,
-                    "another vmwire is changing this host's network: what is shown may be half of it");
+        engine_note(engine, "another vmwire is changing this host's network at this moment");
+    engine->busy = rc == -EBUSY;
     if (rc == -EBUSY || rc == -EPERM)
         return 0; /* or the caller may not make a change: what is read is what is */
     if (rc < 0)
@@ -194,10 +210,28 @@ int engine_settle(struct engine *engine, struct err *err)
 /* --- observing and planning
  * ----------------------------------------------------------------------------------------- */
 
+/* A bridge that another vmwire has made and is about to tag: nobody else leaves one so. */
+static void hide_half_made(struct observed *observed)
+{
+    size_t kept = 0;
+    vec_foreach (&observed->links, link) {
+        if (strcmp(link->kind, "bridge") != 0 || *link->alias || link->up)
+            observed->links.items[kept++] = *link;
+    }
+    observed->links.count = kept;
+}
+
 int engine_observe(struct engine *engine, unsigned what, struct err *err)
 {
+    /* Who does not change anything itself sees no half of a change. */
+    bool reader = engine->lock_fd < 0 && !engine->busy;
+    _cleanup_fd_ int lock = reader ? engine_read_lock(engine->host) : -1;
     engine->observed = (struct observed){.run_dir = engine->host->backend->run_dir};
-    return engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
+    int rc = engine->host->backend->observe(engine->host, engine->arena, what, &engine->observed, err);
+    if (engine->lock_fd < 0 && lock < 0 &&
+        access(journal_path(engine->arena, engine->host->backend->run_dir), F_OK) == 0)
+        hide_half_made(&engine->observed);
+    return rc;
 }
 
 static void add_services(struct engine *engine, const struct network *network,

@@ -29,6 +29,7 @@ struct engine {
     const struct engine_listener *listener; /* may be NULL */
     struct observed observed;               /* filled by engine_observe */
     int lock_fd;                            /* -1 while not locked */
+    bool busy; /* a change is under way and takes its time: what is seen may be half of it (engine_settle) */
     int confirm_ms; /* a change waits to be confirmed, for so long yet (engine_settle); -1: none */
 };
 
@@ -48,6 +49,10 @@ int engine_lock(struct engine *engine, int wait_ms, struct err *err);
  * the lock.  A change that is under way is waited for, at most a second; one that waits to be confirmed is
  * not. Either is said through the listener. */
 int engine_settle(struct engine *engine, struct err *err);
+
+/* Nothing is changed while the descriptor that this returns is open.  Waits for a change at most a second; -1
+ * when that was not enough, and where the caller may not lock or nothing is up. */
+int engine_read_lock(struct host *host);
 
 /* Say something through the listener; printf. */
 void engine_note(struct engine *engine, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -13,6 +13,7 @@
 #include "base/privilege.h"
 #include "base/spawn.h"
 #include "base/text.h"
+#include "engine/engine.h"
 
 static int choice_parse(const char *key, const char *value, enum nic_choice *choice, struct err *err)
 {
@@ -211,6 +212,8 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
     memset(nic->vhost_fds, -1, sizeof(nic->vhost_fds));
     nic->lock_fd = -1;
     rc = host->backend->nic_open(host, &request, nic, err);
+    if (rc == -ENODEV && host->backend->bridge_get(host, arena, spec->network, &bridge, NULL) == -ENODEV)
+        err_set(err, ENODEV, "it is not up any longer");
     if (rc < 0) {
         nics->open.count--; /* what a failed nic_open left in it is not to be closed */
         return err_wrap(err, "network '%s': nic %zu", spec->network, index);
@@ -228,6 +231,7 @@ int nics_open(struct arena *arena, struct host *host, struct nics *nics, const c
     if (nics->specs.count > NICS_MAX)
         return err_set(err, EINVAL, "%zu nics are more than %d", nics->specs.count, NICS_MAX);
     nics->host = host;
+    _cleanup_fd_ int lock = engine_read_lock(host);
     for (size_t i = 0; i < nics->specs.count; i++) {
         int rc = open_one(arena, host, nics, i, argv, err);
         if (rc < 0) {

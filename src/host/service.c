@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -15,7 +17,7 @@
 #include "base/text.h"
 #include "host/shared.h"
 
-enum { STOP_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 2000, RESTART_TIMEOUT_MS = 20000 };
+enum { AGAIN_MS = 50, STOP_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 2000, RESTART_TIMEOUT_MS = 20000 };
 
 /* A process is the service of a network when one of its words has a path in the network's folder, or when it
  * is FreeBSD's dhclient, which puts its interface in the place of its words. */
@@ -130,11 +132,18 @@ static void explain(struct host *host, struct arena *arena, const struct service
     }
 }
 
-static int service_start(struct host *host, const struct service *service, struct err *err)
+static int service_start(struct host *host, const struct service *service, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    struct spawn spawn = {.argv = service->argv, .timeout_ms = service->timeout_ms, .arena = &arena};
-    int rc = spawn_check(&spawn, err);
+    int rc = -EIO;
+    /* Rolling back may come while the one that was told to end still has its ports. */
+    for (int waited_ms = 0; waited_ms <= STOP_TIMEOUT_MS; waited_ms += AGAIN_MS) {
+        struct spawn spawn = {.argv = service->argv, .timeout_ms = service->timeout_ms, .arena = &arena};
+        rc = spawn_check(&spawn, err);
+        if (rc != -EIO || !(flags & HOST_APPLY_TOLERANT) || !err || !strstr(err->text, "in use"))
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000 * 1000}, NULL);
+    }
     if (rc < 0)
         explain(host, &arena, service, err);
     return rc;
@@ -147,12 +156,42 @@ static const char *folder_of(struct arena *arena, const char *pid_path)
     return arena_strndup(arena, pid_path, slash ? (size_t)(slash + 1 - pid_path) : 0);
 }
 
+static bool same_program(struct arena *arena, pid_t pid, const struct service *service)
+{
+    const char *const *argv = process_argv(arena, pid);
+    if (!argv || !argv[0] || !service->argv || !service->argv[0])
+        return false;
+    const char *slash = strrchr(argv[0], '/'), *wanted = strrchr(service->argv[0], '/');
+    return strcmp(slash ? slash + 1 : argv[0], wanted ? wanted + 1 : service->argv[0]) == 0;
+}
+
+/* Started by one that was killed before its pid file was written: by its words, in our namespace.  0: none;
+ * where there is no /proc, never found. */
+static pid_t pid_search(struct arena *arena, const struct service *service, const char *folder)
+{
+    struct stat own, other;
+    pid_t found = 0;
+    DIR *processes = stat("/proc/self/ns/net", &own) == 0 ? opendir("/proc") : NULL;
+    for (struct dirent *entry; processes && !found && (entry = readdir(processes));) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 1 && same_program(arena, pid, service) && serves(arena, pid, folder) &&
+            stat(arena_printf(arena, "/proc/%d/ns/net", (int)pid), &other) == 0 &&
+            own.st_ino == other.st_ino && own.st_dev == other.st_dev)
+            found = pid;
+    }
+    if (processes)
+        closedir(processes);
+    return found;
+}
+
 static int service_stop(const struct service *service, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     _cleanup_process_ struct process process = {.fd = -1};
     const char *folder = folder_of(&arena, service->pid_path);
     pid_t pid = pid_read(&arena, service->pid_path);
+    if (!pid && *folder && (flags & HOST_APPLY_TOLERANT))
+        pid = pid_search(&arena, service, folder);
     /* Looked at after it was opened: from here on the descriptor and the words are of one process. */
     bool ours = pid && process_open(&process, pid) == 0 && *folder && serves(&arena, pid, folder);
     if (!ours && !(flags & HOST_APPLY_TOLERANT))
@@ -183,7 +222,7 @@ int service_apply(struct host *host, const struct op *op, unsigned flags, struct
         return service_stop(&op->service, flags, err);
     if ((flags & HOST_APPLY_TOLERANT) && running(&op->service))
         return 0;
-    return service_start(host, &op->service, err);
+    return service_start(host, &op->service, flags, err);
 }
 
 int service_reload(const char *run_dir, const struct op *op, unsigned flags, struct err *err)

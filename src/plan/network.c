@@ -42,10 +42,17 @@ static void remove_address(struct planner *planner, const struct passage *passag
     step_add(planner, &op, &undo);
 }
 
+static bool is_nic(const struct planner *planner, const char *ifname)
+{
+    struct wired_nic nic;
+    const struct link *link = link_find(planner->observed, ifname);
+    return link && owner_nic(planner->arena, link, &nic);
+}
+
 static void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add)
 {
     struct op op = op_for(passage, add ? OP_PORT_ADD : OP_PORT_REMOVE);
-    op.port = (struct port){.ifname = ifname, .bridge = passage->name};
+    op.port = (struct port){.ifname = ifname, .bridge = passage->name, .guest = is_nic(planner, ifname)};
     struct op undo = op;
     undo.kind = add ? OP_PORT_REMOVE : OP_PORT_ADD;
     step_add(planner, &op, &undo);

@@ -41,7 +41,8 @@ static const struct field link_fields[] = {
     END};
 
 static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
-                                           FIELD("bridge", F_TEXT, port.bridge), END};
+                                           FIELD("bridge", F_TEXT, port.bridge),
+                                           FIELD("guest", F_BOOL, port.guest), END};
 
 static const struct field address_fields[] = {FIELD("ifname", F_TEXT, address.ifname),
                                               FIELD("address", F_PREFIX, address.prefix),

@@ -52,6 +52,7 @@ enum op_kind {
 struct port {
     const char *ifname;
     const char *bridge;
+    bool guest; /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
 };
 
 struct op {

@@ -189,10 +189,16 @@ static int set_master(struct linux_host *host, int index, int master, struct err
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }
 
+/* A nic may go between two requests, too. */
+static int went(const struct op *op, int rc)
+{
+    return rc == -ENODEV && op->port.guest ? 0 : rc;
+}
+
 static int port_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    bool tolerant = flags & HOST_APPLY_TOLERANT, add = op->kind == OP_PORT_ADD;
+    bool tolerant = (flags & HOST_APPLY_TOLERANT) || op->port.guest, add = op->kind == OP_PORT_ADD;
     struct link port;
     int rc = link_get(host, &arena, op->port.ifname, &port, err);
     if (rc < 0)
@@ -203,7 +209,7 @@ static int port_apply(struct linux_host *host, const struct op *op, unsigned fla
             return tolerant
                        ? 0
                        : err_set(err, ENOENT, "'%s' is not a port of '%s'", op->port.ifname, op->port.bridge);
-        return set_master(host, port.index, 0, err);
+        return went(op, set_master(host, port.index, 0, err));
     }
     if (is_port)
         return tolerant
@@ -212,7 +218,7 @@ static int port_apply(struct linux_host *host, const struct op *op, unsigned fla
     if (*port.master)
         return err_set(err, EBUSY, "device is busy (it is a port of '%s')", port.master);
     int master = link_index(op->port.bridge, err);
-    return master < 0 ? master : set_master(host, port.index, master, err);
+    return master < 0 ? master : went(op, set_master(host, port.index, master, err));
 }
 
 /* --- addresses
