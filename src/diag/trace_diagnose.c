@@ -274,7 +274,15 @@ static void host_silent(struct tracer *tracer, const struct ask *ask)
     if ((ask->kind == ASK_DHCP || dns) && !service_runs(tracer))
         FIND("dnsmasq-dead", subject, "%u times unanswered: %s; no dnsmasq of this network runs", ask->sent,
              what);
-    else if (dns && tracer->host_dns_asked && !tracer->host_dns_answered)
+    else if (dns && ip_is_set(&tracer->redirected)) {
+        struct findings *findings = &tracer->trace->findings;
+        FIND("service-refused", subject, "%s left by '%s' towards %s, and no answer came back", what,
+             tracer->uplink ? tracer->uplink->name : "?", IP_TEXT(&tracer->redirected));
+        struct finding *finding = &findings->list.items[findings->list.count - 1];
+        finding_title(findings, finding, "a rule of this host redirects guests' DNS questions elsewhere");
+        finding_cure(findings, finding,
+                     "except the bridge from that rule: nft list ruleset, chains of type nat");
+    } else if (dns && tracer->host_dns_asked && !tracer->host_dns_answered)
         FIND("dns-upstream-dead", subject,
              "%u times unanswered: %s; the host asked on by '%s' %u times, and no name server answered",
              ask->sent, what, tracer->uplink ? tracer->uplink->name : "?", tracer->host_dns_asked);
@@ -303,6 +311,16 @@ static void never_left(struct tracer *tracer, const struct ask *ask)
         struct route_answer answer = {0};
         if (tracer->host->backend->route_ask)
             tracer->host->backend->route_ask(tracer->host, &question, &answer);
+        enum { TIME_EXCEEDED = 11 };
+        if (ask->packet.flow.source.family == AF_INET && ask->error.icmp_type == TIME_EXCEEDED) {
+            FIND("packet-lost", subject, "%s had a time to live of %u: %s", what, ask->packet.ttl,
+                 PACKET_SUMMARY(&ask->error));
+            finding_title(
+                &tracer->trace->findings,
+                &tracer->trace->findings.list.items[tracer->trace->findings.list.count - 1],
+                "the packet's time to live ended at this host: its sender or a rule (ttl set) made it small");
+            return;
+        }
         bool prohibited = !answer.refused && (ask->error.icmp_code == 13 || ask->error.icmp_code == 9 ||
                                               ask->error.icmp_code == 10);
         FIND(prohibited ? "forward-refused" : "route-refused", subject, "the host refused %s: %s", what,
@@ -314,6 +332,22 @@ static void never_left(struct tracer *tracer, const struct ask *ask)
          tracer->uplink ? tracer->uplink->name : "any uplink",
          tracer->chains ? "no nftables chain dropped it: rp_filter, a route, or iptables-legacy may have"
                         : "firewall chains were not watched");
+}
+
+/* The rule is there: then no connection is tracked. */
+static void untracked(struct tracer *tracer)
+{
+    struct findings *findings = &tracer->trace->findings;
+    struct finding *finding = &findings->list.items[findings->list.count - 1];
+    vec_foreach (&tracer->request->observed->firewall_translates, name) {
+        if (strcmp(*name, tracer->network) != 0)
+            continue;
+        finding_title(findings, finding,
+                      "guests' packets leave untranslated, though the rule that masquerades is there");
+        finding_cure(
+            findings, finding,
+            "look for 'notrack' in the raw chains (nft list ruleset): what is not tracked is not translated");
+    }
 }
 
 /* It left, and nothing came back. */
@@ -334,6 +368,7 @@ static void outside_silent(struct tracer *tracer, const struct ask *ask)
     } else if (tracer->mode == NETWORK_NAT && ip_equal(&ask->outside.source, &ask->packet.flow.source)) {
         FIND("masquerade-missing", subject, "it left by '%s' as %s, the guest's own address", uplink,
              IP_TEXT(&ask->outside.source));
+        untracked(tracer);
     } else if (tracer->mode == NETWORK_NAT && trace_side(tracer, &ask->outside.source) != SIDE_HOST) {
         FIND("masquerade-missing", subject,
              "it left by '%s' as %s, which is no address of this host: another rule translated it", uplink,

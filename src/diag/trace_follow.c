@@ -382,6 +382,15 @@ static void host_dns(struct tracer *tracer, const struct capture_packet *capture
     if (!(packet->layers & PACKET_DNS))
         return;
     bool answer = packet->dns_response && packet->dns_status != SERVFAIL;
+    /* A guest's own question to the host, on its way elsewhere: a rule redirects it. */
+    for (size_t i = 0; i < tracer->ask_count && captured->direction == CAPTURE_OUT; i++) {
+        const struct packet *mine = &tracer->asks[i]->packet;
+        if (tracer->asks[i]->side == SIDE_HOST && (mine->layers & PACKET_DNS) &&
+            mine->dns_id == packet->dns_id && mine->flow.source_port == packet->flow.source_port) {
+            tracer->redirected = packet->flow.target;
+            return;
+        }
+    }
     tracer->host_dns_asked += captured->direction == CAPTURE_OUT && !packet->dns_response;
     tracer->host_dns_answered += captured->direction == CAPTURE_IN && answer;
 }

@@ -115,6 +115,7 @@ struct tracer {
     struct mac other_server_mac;
     int64_t path_filtered; /* what the path filter had dropped at the start; -1: not known */
     unsigned host_dns_asked, host_dns_answered; /* the host's own questions at the uplink */
+    struct ip redirected;      /* where a guest's question to the host went instead; unset: nowhere */
     struct packet_flow inward;                  /* the last connection that somebody opened to the guest */
     int64_t inward_ns;                          /* 0: none that is unanswered */
     bool inward_refused;

@@ -408,3 +408,21 @@ def test_arp_is_firewalled(nat):
     nat.run("nft", "-f", "-", input="table arp foreign {\nchain in {\ntype filter hook input priority 0\narp daddr ip 10.0.0.1 drop\n}\n}\n")
     code, evidence = first(nat, "brnat")
     assert code == "arp-off"
+
+
+def test_dns_is_redirected(nat):
+    nat.sh("iptables -t nat -A PREROUTING -i brnat -p udp --dport 53 -j DNAT --to 192.0.2.1")
+    code, evidence = first(nat, "brnat")
+    assert code == "service-refused" and "towards 192.0.2.1" in evidence
+
+
+def test_connections_are_not_tracked(nat):
+    drop(nat, "type filter hook prerouting priority -300", "iifname brnat ip daddr 8.8.8.8 notrack")
+    told, _ = probe(nat, "brnat")
+    assert told["findings"][0]["code"] == "masquerade-missing" and "notrack" in told["findings"][0]["cure"]
+
+
+def test_a_small_time_to_live(nat):
+    drop(nat, "type filter hook prerouting priority -150", "iifname brnat ip ttl set 1")
+    code, evidence = first(nat, "brnat")
+    assert code == "packet-lost" and "time exceeded" in evidence
