@@ -267,6 +267,16 @@ static bool service_runs(const struct tracer *tracer)
     return false;
 }
 
+static void redirected(struct tracer *tracer, const char *what)
+{
+    struct findings *findings = &tracer->trace->findings;
+    struct finding *finding = finding_add(findings, "service-refused", network_subject(tracer));
+    finding_title(findings, finding, "a rule of this host redirects guests' DNS questions elsewhere");
+    finding_evidence(findings, finding, "%s left by '%s' towards %s, and no answer came back", what,
+                     tracer->uplink ? tracer->uplink->name : "?", IP_TEXT(&tracer->redirected));
+    finding_cure(findings, finding, "except the bridge from that rule: nft list ruleset, chains of type nat");
+}
+
 static void host_silent(struct tracer *tracer, const struct ask *ask)
 {
     const char *subject = network_subject(tracer), *what = PACKET_SUMMARY(&ask->packet);
@@ -274,15 +284,9 @@ static void host_silent(struct tracer *tracer, const struct ask *ask)
     if ((ask->kind == ASK_DHCP || dns) && !service_runs(tracer))
         FIND("dnsmasq-dead", subject, "%u times unanswered: %s; no dnsmasq of this network runs", ask->sent,
              what);
-    else if (dns && ip_is_set(&tracer->redirected)) {
-        struct findings *findings = &tracer->trace->findings;
-        FIND("service-refused", subject, "%s left by '%s' towards %s, and no answer came back", what,
-             tracer->uplink ? tracer->uplink->name : "?", IP_TEXT(&tracer->redirected));
-        struct finding *finding = &findings->list.items[findings->list.count - 1];
-        finding_title(findings, finding, "a rule of this host redirects guests' DNS questions elsewhere");
-        finding_cure(findings, finding,
-                     "except the bridge from that rule: nft list ruleset, chains of type nat");
-    } else if (dns && tracer->host_dns_asked && !tracer->host_dns_answered)
+    else if (dns && ip_is_set(&tracer->redirected))
+        redirected(tracer, what);
+    else if (dns && tracer->host_dns_asked && !tracer->host_dns_answered)
         FIND("dns-upstream-dead", subject,
              "%u times unanswered: %s; the host asked on by '%s' %u times, and no name server answered",
              ask->sent, what, tracer->uplink ? tracer->uplink->name : "?", tracer->host_dns_asked);

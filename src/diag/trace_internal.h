@@ -116,8 +116,8 @@ struct tracer {
     int64_t path_filtered; /* what the path filter had dropped at the start; -1: not known */
     unsigned host_dns_asked, host_dns_answered; /* the host's own questions at the uplink */
     struct ip redirected;      /* where a guest's question to the host went instead; unset: nowhere */
-    struct packet_flow inward;                  /* the last connection that somebody opened to the guest */
-    int64_t inward_ns;                          /* 0: none that is unanswered */
+    struct packet_flow inward; /* the last connection that somebody opened to the guest */
+    int64_t inward_ns;         /* 0: none that is unanswered */
     bool inward_refused;
     unsigned host_asked;      /* ARP requests of the host for the gateway, at the uplink */
     bool router_answers_host; /* something came back to the host's own MAC */
