@@ -644,6 +644,7 @@ def test_packet_program(nat):
 
 def test_dnsmasq_dead(nat):
     nat.sh("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid)")
+    nat.wait_for(lambda: ":53" not in nat.sh("ss -Hlnu"))
     assert first(nat)[0] == "dnsmasq-dead"
 
 
@@ -727,5 +728,5 @@ def test_dhcp_client_without_a_lease(leased):
 
 
 def test_dhcp_client_dead(leased):
-    leased.sh("kill -9 $(cat /run/vmwire/network/brext/dhcp-client.pid)")
+    leased.sh("P=$(cat /run/vmwire/network/brext/dhcp-client.pid); kill -9 $P; while kill -0 $P 2>/dev/null; do sleep 0.05; done")
     assert first(leased)[0] == "dhcp-client-dead"
