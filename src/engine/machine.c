@@ -249,25 +249,34 @@ static void pass_on(int signal)
 static int keep_child(struct launch *launch, struct machine_dir *dir, int *exit_status, struct err *err)
 {
     static const int passed[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
-    struct sigaction action = {.sa_handler = pass_on}, former[4];
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigset_t held, former;
     int status = 0;
+    sigemptyset(&held);
+    for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+        sigaddset(&held, passed[i]);
+    sigprocmask(SIG_BLOCK, &held, &former);
     pid_t child = fork();
-    if (child < 0)
-        return err_errno(err, errno, "starting the hypervisor");
     if (child == 0) {
+        sigprocmask(SIG_SETMASK, &former, NULL);
         launch_exec(launch, dir, err);
         fprintf(stderr, "vmwire: machine '%s': %s\n", launch->machine->name, err->text);
         _exit(127);
     }
+    int code = errno;
     kept_pid = child;
-    for (size_t i = 0; i < 4; i++)
-        sigaction(passed[i], &action, &former[i]);
+    for (size_t i = 0; child > 0 && i < sizeof(passed) / sizeof(passed[0]); i++)
+        sigaction(passed[i], &action, NULL);
+    sigprocmask(SIG_SETMASK, &former, NULL);
+    if (child < 0)
+        return err_errno(err, code, "starting the hypervisor");
     nics_close(&launch->nics);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     kept_pid = 0;
-    for (size_t i = 0; i < 4; i++)
-        sigaction(passed[i], &former[i], NULL);
+    /* Whoever is impatient now does not keep the devices from going back. */
+    for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+        signal(passed[i], SIG_IGN);
     *exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return 0;
 }

@@ -260,6 +260,18 @@ def test_kill_9_of_the_hypervisor_gives_the_nic_back(outer, used):
     same(outer, used)
 
 
+@pytest.mark.parametrize("signal", ["TERM", "INT", "HUP"])
+def test_a_signal_to_run_ends_the_machine_and_gives_the_nic_back(outer, signal):
+    before = state(outer)
+    outer.write(CONFIG, networks("n2") + "machines:\n" + held("vm1", "nic1"))
+    running = outer.start([VMWIRE, "run", "vm1"])
+    outer.wait_for("ls -l /proc/$(pgrep -f '^[^ ]*qemu-system.*guest=vm1')/fd | grep vfio")
+    assert driver(outer, N2) == "vfio-pci"
+    # To its whole session, as a terminal does; QEMU minds INT, which a background job ignores, only when it is ready.
+    outer.wait_for(f"kill -{signal} -{running.pid}; sleep 0.5; test -e {running.base}.status")
+    same(outer, before)
+
+
 def test_kill_9_of_a_background_hypervisor_gives_the_nic_back(outer, used):
     outer.write(CONFIG, TAKEN)
     vmwire(outer, "start", "vm1")
