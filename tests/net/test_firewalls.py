@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import FAULTY, ROOT, dies_with_us
+from conftest import FAULTY, ROOT, VMWIRE, dies_with_us
 from guests import Guest
 
 RULES = pathlib.Path(__file__).resolve().parent.parent / "firewalls"
@@ -407,3 +407,56 @@ def test_a_fault_at_any_operation_leaves_firewalld_as_it_was(host, how):
         host.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
         host.vmwire("plan")
         assert host.snapshot() == before, number
+
+
+FORWARD = NAT + "    forward:\n      - tcp 8022 -> 10.0.0.77:22\n"
+
+
+def other_firewall(host, name):
+    """The host with one of them in force; what reloads it."""
+    if name == "docker":
+        docker(host, 28)
+        return lambda: docker_rules(host, 28)
+    if name == "ufw":
+        host.sh("cp -a /etc/ufw /run/ufw.etc; mount --bind /run/ufw.etc /etc/ufw; ufw --force enable")
+        return lambda: host.sh("ufw reload")
+    firewalld = Firewalld(host, False)
+    return lambda: firewalld.cmd("--reload")
+
+
+@pytest.mark.parametrize("name", ["docker", "ufw", "firewalld"])
+def test_port_forwards_pass_and_nothing_else_does(host, name):
+    peer = outside(host)
+    other_firewall(host, name)
+    host.config(FORWARD)
+    assert "drops" not in host.vmwire("up").stderr
+    guest = Guest(host, "brnat", address="10.0.0.77/24", gateway="10.0.0.1")
+    for port in (22, 23):
+        guest.background("socat", f"TCP4-LISTEN:{port},fork,reuseaddr", "EXEC:echo")
+    guest.space.wait_for(lambda: ":22" in guest.space.sh("ss -Hlnt"))
+    peer.sh("ip route add 10.0.0.0/24 via 192.168.87.44")
+    peer.run("socat", "-T1", "-", "TCP4:192.168.87.44:8022,connect-timeout=2", input="")
+    for target in ("192.168.87.44:8023", "10.0.0.77:22", "10.0.0.77:23"):
+        assert peer.run("socat", "-T1", "-", f"TCP4:{target},connect-timeout=1", input="", check=False).returncode != 0, target
+    guest.close()
+    host.vmwire("down")
+
+
+@pytest.mark.parametrize("name", ["docker", "ufw", "firewalld"])
+def test_watch_puts_the_rules_back_after_a_reload(host, name):
+    outside(host)
+    reload = other_firewall(host, name)
+    host.config(NAT)
+    host.vmwire("up")
+    watch = host.popen(VMWIRE, "watch", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    guest, _ = guest_has_all(host)
+    for _ in range(2):
+        reload()
+        if name == "docker":  # iptables-restore empties the table
+            host.wait_for(lambda: "vmwire:brnat to" in host.sh("nft list ruleset"), 5)
+        host.wait_for(lambda: reaches(guest), 5)
+    watch.terminate()
+    watch.wait()
+    guest.close()
+    host.vmwire("down")
+    assert "vmwire" not in host.sh("nft list ruleset")
