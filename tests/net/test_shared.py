@@ -488,3 +488,59 @@ def test_probe_and_trace_follow_a_shared_mac(host, outside):
     told = json.loads(done.stdout)
     assert not [finding["code"] for finding in told["findings"] if finding["severity"] == "error"], done.stdout
     assert foreign(outside) == 0
+
+
+def test_a_lease_that_is_seen_says_whose_the_address_is(host, outside):
+    """A guest that has been given an address and has not spoken from it: what comes for it finds its way."""
+    serve(outside)
+    host.vmwire("up")
+    guest = Guest(host, "brext", mac=MAC1)
+    script = host.directory / "silent"
+    script.write_text('#!/bin/sh\n[ "$1" = bound ] && echo "$ip" > %s/bound\nexit 0\n' % host.directory)
+    script.chmod(0o755)
+    guest.space.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "8", "-T", "1", "-s", script)
+    address = (host.directory / "bound").read_text().strip()
+    row = addresses(host)[address]
+    assert (row["mac"], row["known"], row["live"]) == (MAC1, "learned", False)
+    guest.space.sh(f"ip addr add {address}/24 dev eth0")
+    assert pings(guest.space, "192.168.87.1", 2)
+    assert addresses(host)[address]["live"]
+
+
+def test_the_hosts_own_lease_is_its_own(host, outside):
+    serve(outside)
+    host.sh("ip route del default; ip addr flush dev re0")
+    before = host.snapshot()
+    host.config(SHARED + "    address: dhcp\n")
+    host.vmwire("up")
+    host.wait_for(lambda: "192.168.87.1" in host.sh("ip -4 addr show dev brext"))
+    own = json.loads(host.sh("ip -j -4 addr show dev brext"))[0]["addr_info"][0]["local"]
+    assert host.run("ping", "-c1", "-W1", "192.168.87.1").returncode == 0
+    row = addresses(host)[own]
+    assert row["host"] and row["mac"] == HOST_MAC and row["known"] == "learned"
+    guest = Guest(host, "brext", mac=MAC1)
+    assert guest.lease() != own
+    thief = Guest(host, "brext", machine="vm1", mac=MAC2, address="192.168.87.51/24")
+    take(thief, own, (MAC1,))
+    assert addresses(host)[own]["mac"] == HOST_MAC
+    assert pings(outside, own, 1)
+    assert foreign(outside) == 0
+    guest.close()
+    thief.close()
+    host.vmwire("down", "--guard-ms", "0")  # it has no other way out
+    assert host.snapshot() == before
+
+
+def test_a_kernel_that_cannot_do_it_is_said_before_anything_is_changed(host, outside):
+    """As a kernel without nfnetlink answers."""
+    from test_faults import NO_NETFILTER
+
+    library = host.directory / "no-netfilter.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=NO_NETFILTER, text=True, check=True)
+    before = host.snapshot()
+    for command in ("plan", "up"):
+        done = host.vmwire(command, check=False, env={"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        assert done.returncode == 2, done.stderr
+        assert "vmwire.yaml:5:10: " in done.stderr and "'mac: shared' cannot be had: this kernel" in done.stderr
+        assert "use mode nat" in done.stderr
+    assert host.snapshot() == before
