@@ -77,6 +77,10 @@ def test_a_guest_has_its_lease_and_is_reached_and_the_wire_sees_one_mac(host, ou
     assert "guest's" in outside.run("busybox", "nc", address, "2222", input="").stdout
     assert "router's" in guest.space.run("busybox", "nc", "192.168.87.1", "3333", input="").stdout
     assert host.run("ping", "-c1", "-W1", "192.168.87.1").returncode == 0
+    assert addresses(host)[address] | {"since": None} == {
+        "address": address, "mac": MAC1, "host": False, "machine": "vm0", "known": "learned", "since": None, "live": True}
+    assert re.search(rf"vm0\s+{address}\s+{MAC1}\s+brext\s+\d+ s\s+lately", host.vmwire("status").stdout)
+    assert address in host.vmwire("map").stdout
     assert HOST_MAC in outside.sh(f"ip neigh show {address}")
     assert foreign(outside) == 0
     guest.close()

@@ -1,6 +1,9 @@
 /* nft_shared.c: writes the table of the networks that share a MAC (nft_shared_text.c), one transaction an
  * operation. */
 #include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 #include <string.h>
 
@@ -133,6 +136,27 @@ int nft_shared_apply(struct linux_host *host, const struct op *op, unsigned flag
     return lacking(rc, err);
 }
 
+static int table_each(const struct nlmsghdr *header, void *data)
+{
+    (void)header, (void)data;
+    return 0;
+}
+
+static void table_reset(void *data)
+{
+    (void)data;
+}
+
+/* libnftables speaks of it on standard error when the caller may not. */
+static bool may_ask(struct linux_host *host)
+{
+    struct netlink_message message;
+    struct nfgenmsg *header =
+        netlink_start(&message, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, sizeof(*header));
+    header->nfgen_family = NFPROTO_BRIDGE;
+    return netlink_dump(&host->netfilter, &message, table_each, table_reset, NULL, NULL) != -EPERM;
+}
+
 /* All of it is offered to the kernel, which judges it and forgets it. */
 void nft_shared_probe(struct linux_host *host, struct arena *arena, struct observed *observed)
 {
@@ -141,7 +165,7 @@ void nft_shared_probe(struct linux_host *host, struct arena *arena, struct obser
     const char *text =
         arena_printf(arena, "%s%s", nft_shared_base_text(arena), nft_shared_set_text(arena, &shared));
     int rc = nft_open(host, &err);
-    if (rc == 0) {
+    if (rc == 0 && may_ask(host)) {
         nft_ctx_set_dry_run(host->nft, true);
         rc = nft_run(host, text, &err);
         nft_ctx_set_dry_run(host->nft, false);
