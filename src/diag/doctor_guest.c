@@ -76,6 +76,8 @@ static void check_life(struct patient *patient, const struct seen_nic *seen)
     struct process_look look;
     bool young = is_young(patient, seen, &look);
     if (look.stopped) {
+        if (finding_find(patient->findings, "guest-paused", seen->subject)) /* of another nic */
+            return;
         PATIENT_FIND(patient, "guest-paused", seen->subject, "its process %d was stopped by a signal",
                      (int)seen->machine->pid);
         return;

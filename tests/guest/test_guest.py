@@ -156,3 +156,27 @@ def test_a_machine_needs_its_network_up(wired):
     wired.config(NETWORKS + machine("vm0", ["network: brnat"]))
     done = wired.vmwire("run", "vm0", check=False)
     assert done.returncode == 1 and "vmwire up brnat" in done.stderr
+
+
+def test_doctor_finds_nothing_wrong_with_a_running_guest_and_that_it_was_stopped(wired):
+    (wired.directory / "resolv.conf").write_text("nameserver 172.20.0.1\n")
+    wired.sh(f"mount --bind {wired.directory}/resolv.conf $(readlink -f /etc/resolv.conf)")
+    wired.config(NETWORKS + machine("vm0", ["network: brnat", "network: brext"]))
+    wired.vmwire("up")
+    wired.vmwire("start", "vm0")
+
+    def findings(*args):
+        done = wired.vmwire("doctor", *args, "--json", check=False)
+        return json.loads(done.stdout)["findings"]
+
+    assert findings() == []  # it boots
+    wired.wait_for(lambda: "10.0.0." in wired.vmwire("leases").stdout, seconds=60)
+    assert findings() == [] and findings("vm0") == []
+    pid = machine_running(wired, "vm0")["pid"]
+    wired.sh(f"kill -STOP {pid}")
+    wired.wait_for(lambda: ") T " in wired.sh(f"cat /proc/{pid}/stat"))
+    assert [finding["code"] for finding in findings("vm0")] == ["guest-paused"]
+    told = json.loads(wired.vmwire("trace", "vm0", "--seconds", "2", "--json", check=False).stdout)
+    assert "guest-paused" in [finding["code"] for finding in told["findings"]][:2]
+    wired.sh(f"kill -CONT {pid}")
+    wired.vmwire("stop", "vm0", "--timeout", "0")
