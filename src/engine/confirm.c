@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -66,13 +67,38 @@ static char word_read(int fd, int timeout_ms)
     return word;
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void end_now(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
+
+/* Blocked but while waiting, so that it is not missed; `while_waiting` lets it through. */
+static void signal_watch(sigset_t *while_waiting)
+{
+    sigset_t end;
+    struct sigaction action = {.sa_handler = end_now};
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigprocmask(SIG_BLOCK, &end, while_waiting);
+    sigdelset(while_waiting, SIGTERM);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 enum confirm_end confirm_wait(int fd, int timeout_ms, int *answer_fd)
 {
     int64_t end_ms = now_ms() + timeout_ms, left_ms;
+    sigset_t while_waiting;
     *answer_fd = -1;
+    signal_watch(&while_waiting);
     while ((left_ms = end_ms - now_ms()) > 0) {
         struct pollfd input = {.fd = fd, .events = POLLIN};
-        if (poll(&input, 1, (int)left_ms) <= 0)
+        struct timespec left = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
+        if (told_to_end)
+            return CONFIRM_UNDO;
+        if (ppoll(&input, 1, &left, &while_waiting) <= 0)
             continue;
         _cleanup_fd_ int peer = accept(fd, NULL, NULL);
         if (peer < 0)

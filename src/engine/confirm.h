@@ -18,8 +18,9 @@ const char *confirm_path(struct arena *arena, const char *run_dir);
 
 /* The guard's side.  Listen; a descriptor or a negative errno. */
 int confirm_open(const char *path, struct err *err);
-/* Answer those who ask, until one of them decides or the time is over.  `answer_fd` gets the connection of
- * the one who decided, to be told the end with confirm_answer; else -1. */
+/* Answer those who ask, until one of them decides, the time is over, or SIGTERM comes (CONFIRM_UNDO: the host
+ * may be going down, and waits for nobody).  `answer_fd` gets the connection of the one who decided, to be
+ * told the end with confirm_answer; else -1. */
 enum confirm_end confirm_wait(int fd, int timeout_ms, int *answer_fd);
 /* Tell it, and close: "" for success, else what went wrong. */
 void confirm_answer(int *answer_fd, const char *text);

@@ -282,6 +282,17 @@ def test_a_guard_that_is_killed_while_it_waits_is_undone_by_the_next_command(hos
     assert host.snapshot() == before
 
 
+def test_a_guard_that_waits_undoes_at_once_when_the_host_goes_down(host):
+    """SIGTERM to everybody, and the host waits for nobody longer than it must."""
+    home(host)
+    host.config(BOTH)
+    before = host.snapshot()
+    host.vmwire("up", "--confirm", "600")
+    for pid in guards(host):
+        os.kill(pid, signal.SIGTERM)
+    settled(host, before)
+
+
 def test_a_terminal_that_goes_while_a_change_waits_does_not_matter(host):
     home(host)
     host.config(KEEP)

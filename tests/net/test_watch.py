@@ -11,6 +11,7 @@ import pytest
 
 from conftest import VMWIRE
 from guests import Guest
+from test_firewalls import Firewalld, docker
 from test_up_down import BOTH, KEEP, NAT, home
 
 
@@ -212,3 +213,42 @@ def test_nothing_is_left_of_a_watcher(host):
     watcher.end()
     host.vmwire("down")
     assert host.snapshot() == before
+
+
+# ---- other firewalls, whose rules come anew ----
+
+
+@pytest.mark.parametrize("way", ["zone", "rules"])
+def test_firewalld_that_reloads(host, watch, way):
+    firewalld = Firewalld(host, way == "zone")
+    watcher = watch(NAT)
+
+    def admitted():
+        return firewalld.zone("brnat") == "vmwire" if way == "zone" else (
+            "vmwire:brnat" in host.sh("nft list table inet firewalld"))
+
+    assert admitted()
+    firewalld.cmd("--reload")
+    begun = time.monotonic()
+    host.wait_for(admitted)
+    watcher.settled()
+    print(time.monotonic() - begun)
+    assert "again and again" not in watcher.said()
+    watcher.end()
+    firewalld.stop()
+
+
+@pytest.mark.parametrize("harm", ["docker starts", "iptables -F FORWARD", "iptables -F"])
+def test_docker_that_writes_its_rules_anew(host, watch, harm):
+    if harm != "docker starts":
+        docker(host, 20)
+    watcher = watch(NAT)
+    if harm == "docker starts":
+        docker(host, 20)
+    else:
+        assert "vmwire:brnat" in host.sh("iptables-save")
+        host.sh(harm)
+    begun = time.monotonic()
+    host.wait_for(lambda: "vmwire:brnat" in host.sh("iptables-save"))
+    assert time.monotonic() - begun < 2
+    watcher.settled()
