@@ -72,8 +72,9 @@ static void former_interface(struct planner *planner, struct device_record *reco
     }
     device_former_add(planner, record, set);
     if (*link->master)
-        device_former_add(planner, record,
-                          (struct op){.kind = OP_PORT_ADD, .port = {link->name, link->master}});
+        device_former_add(
+            planner, record,
+            (struct op){.kind = OP_PORT_ADD, .port = {.ifname = link->name, .bridge = link->master}});
     vec_foreach (&observed->addresses, address) {
         if (address_moves(address, link->name))
             device_former_add(planner, record, (struct op){.kind = OP_ADDRESS_ADD, .address = *address});
