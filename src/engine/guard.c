@@ -73,6 +73,7 @@ static void look_before(struct guard *guard, const struct ip *caller)
 {
     struct engine *engine = guard->engine;
     struct err err = {0};
+    bool outside = access_end_leases(&guard->access, guard->plan);
     vec_foreach (&guard->access.gateways, gateway) {
         reach_add(guard, REACH_NEIGHBOUR, "the default gateway", &gateway->ip, gateway->ifname);
         /* Frames of our own go past the host's firewall, whose rules may name the uplink; a ping does not. */
@@ -84,8 +85,9 @@ static void look_before(struct guard *guard, const struct ip *caller)
             reach_add(guard, REACH_NEIGHBOUR, "your end of the SSH connection", caller, "");
         reach_add(guard, REACH_ECHO, "your end of the SSH connection", caller, "");
     }
-    guard->count +=
-        reach_name_servers(engine->arena, guard->reaches + guard->count, REACHES_MAX - guard->count);
+    if (outside)
+        guard->count +=
+            reach_name_servers(engine->arena, guard->reaches + guard->count, REACHES_MAX - guard->count);
     int before_ms = guard->request->before_ms ? guard->request->before_ms : GUARD_BEFORE_MS;
     int rc = ask(guard, &engine->observed, before_ms, &err);
     size_t asked = guard->count, answered = 0;

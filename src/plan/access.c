@@ -147,3 +147,26 @@ const char *const *access_candidates(struct arena *arena, const struct access *a
     *vec_push(arena, &names) = NULL;
     return names.items;
 }
+
+static bool ends_lease(const struct plan *plan, const char *ifname)
+{
+    bool client = false, bridge = false;
+    vec_foreach (&plan->steps, step) {
+        const struct op *op = &step->op;
+        client |= op->kind == OP_SERVICE_STOP && strcmp(op->service.kind, "dhcp-client") == 0 &&
+                  strcmp(op->network, ifname) == 0;
+        bridge |= op->kind == OP_LINK_DELETE && strcmp(op->link.name, ifname) == 0;
+    }
+    return client && bridge;
+}
+
+bool access_end_leases(struct access *access, const struct plan *plan)
+{
+    size_t had = access->gateways.count, left = 0;
+    for (size_t i = 0; i < had; i++) {
+        if (!ends_lease(plan, access->gateways.items[i].ifname))
+            access->gateways.items[left++] = access->gateways.items[i];
+    }
+    access->gateways.count = left;
+    return left || !had;
+}

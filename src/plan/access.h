@@ -33,4 +33,8 @@ bool access_touched(const struct access *access, const struct observed *observed
 const char *const *access_candidates(struct arena *arena, const struct access *access,
                                      const struct observed *observed, const struct ip *ip);
 
+/* Forget the gateways that this host has by a lease of vmwire's own which the plan ends: without the network
+ * the host did not have them, and is not to have them.  False when there were some and none is left. */
+bool access_end_leases(struct access *access, const struct plan *plan);
+
 #endif
