@@ -26,20 +26,14 @@ static const struct doctor_network *network_of(const struct doctor_request *requ
 }
 
 /* Does a nic of the machine hang on the network, by the file or by what is there? */
-static bool machine_uses(struct arena *arena, const struct doctor_request *request,
-                         const struct doctor_machine *machine, const char *network)
+static bool machine_uses(const struct doctor_nics *nics, const struct doctor_machine *machine,
+                         const char *network)
 {
     for (size_t i = 0; machine->entry && i < machine->entry->nics.count; i++) {
         if (strcmp(machine->entry->nics.items[i].network, network) == 0)
             return true;
     }
-    vec_foreach (&request->observed->links, link) {
-        struct wired_nic nic;
-        if (owner_nic(arena, link, &nic) && strcmp(nic.machine, machine->name) == 0 &&
-            strcmp(nic.network, network) == 0)
-            return true;
-    }
-    return false;
+    return !machine->entry && doctor_machine_on(nics, machine->name, network);
 }
 
 static void addresses_find(struct patient *patient)
@@ -100,7 +94,8 @@ static void tell_drift(struct patient *patient)
 }
 
 static void check_machine(struct arena *arena, const struct doctor_request *request,
-                          struct findings *findings, const struct doctor_machine *machine)
+                          const struct doctor_nics *nics, struct findings *findings,
+                          const struct doctor_machine *machine)
 {
     const char *subject = arena_printf(arena, "machine '%s'", machine->name);
     if (!machine->running) {
@@ -114,12 +109,8 @@ static void check_machine(struct arena *arena, const struct doctor_request *requ
     for (size_t i = 0; machine->entry && i < machine->entry->nics.count; i++) {
         const char *network = machine->entry->nics.items[i].network;
         const struct doctor_network *known = network_of(request, network);
-        bool there = !known || known->mode == NETWORK_PASSTHROUGH;
-        vec_foreach (&request->observed->links, link) {
-            struct wired_nic nic;
-            there |=
-                owner_nic(arena, link, &nic) && strcmp(nic.machine, machine->name) == 0 && nic.index == i;
-        }
+        bool there = !known || known->mode == NETWORK_PASSTHROUGH ||
+                     doctor_machine_has(nics, machine->name, (unsigned)i);
         if (!there)
             finding_evidence(findings, finding_add(findings, "nic-missing", subject),
                              "no interface of this host is its nic %zu, which belongs on '%s'", i, network);
@@ -179,9 +170,10 @@ int doctor_run(struct arena *arena, struct host *host, const struct doctor_reque
         return unknown(arena, request, err);
     if (wanted)
         machine = NULL;
+    struct doctor_nics nics = {0};
+    doctor_nics_find(arena, request, &nics);
     vec_foreach (&request->networks, network) {
-        if ((wanted && network != wanted) ||
-            (machine && !machine_uses(arena, request, machine, network->name)))
+        if ((wanted && network != wanted) || (machine && !machine_uses(&nics, machine, network->name)))
             continue;
         struct patient patient = {.arena = arena,
                                   .host = host,
@@ -189,6 +181,7 @@ int doctor_run(struct arena *arena, struct host *host, const struct doctor_reque
                                   .observed = request->observed,
                                   .health = &request->observed->health,
                                   .findings = findings,
+                                  .nics = &nics,
                                   .network = network,
                                   .out = "",
                                   .subject = arena_printf(arena, "network '%s'", network->name)};
@@ -197,9 +190,9 @@ int doctor_run(struct arena *arena, struct host *host, const struct doctor_reque
         tell_drift(&patient);
     }
     vec_foreach (&request->machines, each) {
-        bool here = machine ? each == machine : !wanted || machine_uses(arena, request, each, wanted->name);
+        bool here = machine ? each == machine : !wanted || machine_uses(&nics, each, wanted->name);
         if (here)
-            check_machine(arena, request, findings, each);
+            check_machine(arena, request, &nics, findings, each);
     }
     check_host(arena, request, findings, nat);
     findings_sort(findings);

@@ -6,21 +6,7 @@
 
 enum { GRACE_S = 60 }; /* a guest that boots has not sent anything yet */
 
-struct seen_nic {
-    const struct link *tap;
-    struct wired_nic nic;
-    const char *subject;
-    const struct doctor_machine *machine; /* NULL: a program of `exec` */
-    const struct interface_health *health;
-};
-
-static const char *subject_of(struct arena *arena, const struct wired_nic *nic, const char *tap)
-{
-    return strcmp(nic->machine, "-") == 0 ? arena_printf(arena, "nic '%s'", tap)
-                                          : arena_printf(arena, "machine '%s'", nic->machine);
-}
-
-static void check_port(struct patient *patient, const struct seen_nic *seen)
+static void check_port(struct patient *patient, const struct doctor_nic *seen)
 {
     const struct link *tap = seen->tap;
     const struct interface_health *port = seen->health;
@@ -45,7 +31,7 @@ static void check_port(struct patient *patient, const struct seen_nic *seen)
                      restriction);
 }
 
-static bool is_young(const struct patient *patient, const struct seen_nic *seen, struct process_look *look)
+static bool is_young(const struct patient *patient, const struct doctor_nic *seen, struct process_look *look)
 {
     *look = (struct process_look){.age_s = GRACE_S};
     if (seen->machine && seen->machine->pid && patient->host->backend->process_look)
@@ -53,25 +39,7 @@ static bool is_young(const struct patient *patient, const struct seen_nic *seen,
     return look->age_s < GRACE_S;
 }
 
-static const struct neighbour *neighbour_by_mac(const struct patient *patient, const struct mac *mac)
-{
-    vec_foreach (&patient->health->neighbours, neighbour) {
-        if (mac_equal(&neighbour->mac, mac))
-            return neighbour;
-    }
-    return NULL;
-}
-
-static bool has_lease(const struct patient *patient, const struct mac *mac)
-{
-    vec_foreach (&patient->network->leases, lease) {
-        if (mac_equal(&lease->mac, mac))
-            return true;
-    }
-    return false;
-}
-
-static void check_life(struct patient *patient, const struct seen_nic *seen)
+static void check_life(struct patient *patient, const struct doctor_nic *seen)
 {
     struct process_look look;
     bool young = is_young(patient, seen, &look);
@@ -96,28 +64,21 @@ static void check_life(struct patient *patient, const struct seen_nic *seen)
                      traffic->sent ? arena_printf(patient->arena, "has read %" PRIu64, traffic->sent)
                                    : "has never read one: its driver may not be up (vmwire trace)");
     else if (patient->network->mode == NETWORK_NAT && seen->machine && patient->network->entry &&
-             patient->network->entry->dhcp && !has_lease(patient, &seen->nic.mac) &&
-             !neighbour_by_mac(patient, &seen->nic.mac))
+             patient->network->entry->dhcp && !seen->lease && !seen->neighbour)
         PATIENT_FIND(patient, "guest-no-lease", seen->subject,
                      "%" PRIu64 " of its frames came, and nobody knows an address of %s", traffic->received,
                      MAC_TEXT(&seen->nic.mac));
 }
 
-static const char *owner_of_mac(struct patient *patient, const struct mac *mac, const char *but)
+static const char *owner_text(struct arena *arena, const struct doctor_nic *nic)
 {
-    vec_foreach (&patient->observed->links, link) {
-        struct wired_nic nic;
-        if (strcmp(link->name, but) != 0 && owner_nic(patient->arena, link, &nic) && mac_equal(&nic.mac, mac))
-            return arena_printf(patient->arena, "%s ('%s')", subject_of(patient->arena, &nic, link->name),
-                                link->name);
-    }
-    return NULL;
+    return nic ? arena_printf(arena, "%s ('%s')", nic->subject, nic->tap->name) : NULL;
 }
 
 /* Another nic has the MAC, or it was seen on another port. */
-static void check_mac(struct patient *patient, const struct seen_nic *seen)
+static void check_mac(struct patient *patient, const struct doctor_nic *seen)
 {
-    const char *other = owner_of_mac(patient, &seen->nic.mac, seen->tap->name);
+    const char *other = owner_text(patient->arena, doctor_nic_by_mac(patient->nics, &seen->nic.mac, seen));
     if (other) {
         PATIENT_FIND(patient, "mac-duplicate", seen->subject, "%s of its nic '%s' is also that of %s",
                      MAC_TEXT(&seen->nic.mac), seen->tap->name, other);
@@ -133,55 +94,54 @@ static void check_mac(struct patient *patient, const struct seen_nic *seen)
             return;
         }
     }
+}
+
+/* Where the bridge saw whose MAC. */
+static void check_learned(struct patient *patient, const char *machine)
+{
     vec_foreach (&patient->health->learned, learned) {
-        if (mac_equal(&learned->mac, &seen->nic.mac) &&
-            strcmp(learned->bridge, patient->network->name) == 0 && *learned->port &&
-            strcmp(learned->port, seen->tap->name) != 0)
-            PATIENT_FIND(patient, "mac-duplicate", seen->subject,
+        const struct doctor_nic *nic = doctor_nic_by_mac(patient->nics, &learned->mac, NULL);
+        if (nic && strcmp(learned->bridge, patient->network->name) == 0 &&
+            strcmp(nic->nic.network, patient->network->name) == 0 && *learned->port &&
+            strcmp(learned->port, nic->tap->name) != 0 &&
+            (!machine || strcmp(machine, nic->nic.machine) == 0) &&
+            !doctor_nic_by_mac(patient->nics, &learned->mac, nic))
+            PATIENT_FIND(patient, "mac-duplicate", nic->subject,
                          "its nic '%s' has %s, and the bridge saw frames from that at port '%s'",
-                         seen->tap->name, MAC_TEXT(&seen->nic.mac), learned->port);
+                         nic->tap->name, MAC_TEXT(&learned->mac), learned->port);
     }
 }
 
 /* The host's neighbour table has another MAC for its address. */
-static void check_address(struct patient *patient, const struct seen_nic *seen)
+static void check_address(struct patient *patient, const struct doctor_nic *seen)
 {
-    vec_foreach (&patient->network->leases, lease) {
-        if (!mac_equal(&lease->mac, &seen->nic.mac))
+    const struct doctor_lease *lease = seen->lease;
+    for (size_t i = 0; lease && i < patient->health->neighbours.count; i++) {
+        const struct neighbour *neighbour = &patient->health->neighbours.items[i];
+        if (!ip_equal(&neighbour->ip, &lease->ip) || strcmp(neighbour->ifname, patient->network->name) != 0 ||
+            neighbour->failed || mac_is_zero(&neighbour->mac) || mac_equal(&neighbour->mac, &lease->mac))
             continue;
-        vec_foreach (&patient->health->neighbours, neighbour) {
-            if (!ip_equal(&neighbour->ip, &lease->ip) ||
-                strcmp(neighbour->ifname, patient->network->name) != 0 || neighbour->failed ||
-                mac_is_zero(&neighbour->mac) || mac_equal(&neighbour->mac, &lease->mac))
-                continue;
-            const char *other = owner_of_mac(patient, &neighbour->mac, seen->tap->name);
-            PATIENT_FIND(patient, other ? "address-duplicate" : "address-conflict", seen->subject,
-                         neighbour->fixed
-                             ? "it leased %s for %s, and a neighbour entry made by hand has %s for that%s%s"
-                             : "it leased %s for %s, and %s answers for that%s%s",
-                         IP_TEXT(&lease->ip), arena_strdup(patient->arena, MAC_TEXT(&lease->mac)),
-                         MAC_TEXT(&neighbour->mac), other ? ": " : "", other ? other : "");
-        }
+        const char *other =
+            owner_text(patient->arena, doctor_nic_by_mac(patient->nics, &neighbour->mac, seen));
+        PATIENT_FIND(patient, other ? "address-duplicate" : "address-conflict", seen->subject,
+                     neighbour->fixed
+                         ? "it leased %s for %s, and a neighbour entry made by hand has %s for that%s%s"
+                         : "it leased %s for %s, and %s answers for that%s%s",
+                     IP_TEXT(&lease->ip), arena_strdup(patient->arena, MAC_TEXT(&lease->mac)),
+                     MAC_TEXT(&neighbour->mac), other ? ": " : "", other ? other : "");
     }
 }
 
 void doctor_guests(struct patient *patient, const char *machine)
 {
-    vec_foreach (&patient->observed->links, link) {
-        struct seen_nic seen = {.tap = link};
-        if (!owner_nic(patient->arena, link, &seen.nic) ||
-            strcmp(seen.nic.network, patient->network->name) != 0 ||
-            (machine && strcmp(seen.nic.machine, machine) != 0))
+    vec_foreach (&patient->nics->list, nic) {
+        if (strcmp(nic->nic.network, patient->network->name) != 0 ||
+            (machine && strcmp(nic->nic.machine, machine) != 0))
             continue;
-        seen.subject = subject_of(patient->arena, &seen.nic, link->name);
-        seen.health = health_interface(patient->health, link->name);
-        vec_foreach (&patient->request->machines, each) {
-            if (strcmp(each->name, seen.nic.machine) == 0)
-                seen.machine = each;
-        }
-        check_port(patient, &seen);
-        check_mac(patient, &seen);
-        check_address(patient, &seen);
-        check_life(patient, &seen);
+        check_port(patient, nic);
+        check_mac(patient, nic);
+        check_address(patient, nic);
+        check_life(patient, nic);
     }
+    check_learned(patient, machine);
 }

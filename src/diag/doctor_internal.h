@@ -8,6 +8,31 @@
 
 enum { TABLE_MAIN = 254 };
 
+/* One nic that is wired. */
+struct doctor_nic {
+    const struct link *tap;
+    struct wired_nic nic;
+    const char *subject;                   /* "machine 'vm0'", "nic 'tap0'" */
+    const struct interface_health *health; /* NULL: not known */
+    const struct doctor_machine *machine;  /* NULL: a program of `exec` */
+    const struct doctor_lease *lease;      /* NULL: none on its network */
+    bool neighbour;                        /* the host knows an address of it */
+};
+
+struct doctor_nics {
+    VEC(struct doctor_nic) list;
+    struct doctor_nic **by_mac, **by_machine; /* the same, sorted */
+};
+
+/* doctor_nics.c */
+void doctor_nics_find(struct arena *arena, const struct doctor_request *request, struct doctor_nics *nics);
+/* Who has this MAC, other than `but`; NULL nobody. */
+struct doctor_nic *doctor_nic_by_mac(const struct doctor_nics *nics, const struct mac *mac,
+                                     const struct doctor_nic *but);
+/* Is this nic of a machine wired?  Is any of it, on this network? */
+bool doctor_machine_has(const struct doctor_nics *nics, const char *machine, unsigned index);
+bool doctor_machine_on(const struct doctor_nics *nics, const char *machine, const char *network);
+
 /* One network that is looked at. */
 struct patient {
     struct arena *arena;
@@ -16,6 +41,7 @@ struct patient {
     const struct observed *observed;
     const struct health *health;
     struct findings *findings;
+    const struct doctor_nics *nics;
     const struct doctor_network *network;
     const char *subject;       /* "network 'brnat'" */
     const struct link *bridge; /* vmwire's; NULL: not there */

@@ -99,10 +99,12 @@ static void check_uplink_address(struct patient *patient)
 static void check_programs(struct patient *patient)
 {
     vec_foreach (&patient->health->interfaces, interface) {
+        if (!interface->program && !interface->filters)
+            continue;
         const struct link *link = link_find(patient->observed, interface->ifname);
         bool here = link && (link == patient->bridge || link == patient->uplink ||
                              strcmp(link->master, patient->network->name) == 0);
-        if (here && (interface->program || interface->filters))
+        if (here)
             PATIENT_FIND(patient, "packet-program", patient->subject, "'%s' has %s", interface->ifname,
                          interface->program ? "an XDP program (ip link show)"
                                             : "filters for what arrives (tc filter show, clsact or ingress)");

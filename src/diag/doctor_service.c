@@ -36,25 +36,32 @@ static int score(const struct patient *patient, const struct open_socket *socket
 /* Nobody but dnsmasq may have its port, as much as dnsmasq has. */
 static bool port_check(struct patient *patient, uint16_t port, pid_t own)
 {
-    int mine = -1;
-    const struct open_socket *other = NULL;
+    int mine = -1, best = -1;
+    struct open_socket other = {0};
+    vec_foreach (&patient->health->sockets, socket) {
+        if (socket->pid == own && own && score(patient, socket, port) > mine)
+            mine = score(patient, socket, port);
+    }
     vec_foreach (&patient->health->sockets, socket) {
         int how = score(patient, socket, port);
-        if (socket->pid == own && own)
-            mine = how > mine ? how : mine;
-        else if (how >= 0 && socket->pid &&
-                 (/* a socket without a process belongs to one that is ending */ !other ||
-                  how > score(patient, other, port)))
-            other = socket;
+        struct open_socket candidate = *socket;
+        if ((socket->pid == own && own) || how < 0 || how < mine || how <= best)
+            continue;
+        if (!candidate.pid && patient->host->backend->socket_owner)
+            patient->host->backend->socket_owner(patient->host, patient->arena, &candidate);
+        if (!candidate.pid || candidate.pid == own) /* one without a process belongs to one that is ending */
+            continue;
+        other = candidate;
+        best = how;
     }
-    if (mine >= 0 && (!other || score(patient, other, port) < mine))
+    if (mine >= 0 && best < 0)
         return true;
-    if (other) {
+    if (best >= 0) {
         PATIENT_FIND(
             patient, "dnsmasq-port-taken", patient->subject, "UDP port %u at %s%s is %s's (process %d)%s",
-            port, is_unspecified(&other->ip) ? "every address" : IP_TEXT(&other->ip),
-            other->index ? " of the bridge" : "", *other->program ? other->program : "an unknown program",
-            (int)other->pid, own ? "" : ", and the network's dnsmasq does not run");
+            port, is_unspecified(&other.ip) ? "every address" : IP_TEXT(&other.ip),
+            other.index ? " of the bridge" : "", *other.program ? other.program : "an unknown program",
+            (int)other.pid, own ? "" : ", and the network's dnsmasq does not run");
         return false;
     }
     if (own)

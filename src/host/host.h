@@ -177,6 +177,9 @@ struct host_backend {
     int (*process_look)(struct host *host, pid_t pid, struct process_look *look);
     /* How many packets the reverse path filter has dropped since boot, -1 when not known; NULL likewise. */
     int64_t (*path_filter_count)(struct host *host);
+    /* Fill in whose socket it is; pid stays 0 when nobody's.  Looks through every process.  NULL where this
+     * host cannot tell. */
+    void (*socket_owner)(struct host *host, struct arena *arena, struct open_socket *socket);
     /* What would be done with a packet; NULL where this host cannot tell. */
     int (*route_ask)(struct host *host, const struct route_question *question, struct route_answer *answer);
     /* Descriptors that become readable when something happens (host/watch.h) to the host or the file at

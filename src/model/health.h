@@ -67,9 +67,9 @@ struct open_socket {
 };
 
 struct health {
-    bool seen;                 /* it was observed at all */
-    bool no_nf_tables, no_tun; /* this kernel lacks them */
-    VEC(struct interface_health) interfaces;
+    bool seen;                               /* it was observed at all */
+    bool no_nf_tables, no_tun;               /* this kernel lacks them */
+    VEC(struct interface_health) interfaces; /* by name */
     VEC(struct neighbour) neighbours;
     VEC(struct learned) learned;
     VEC(struct open_socket) sockets;       /* of ports 53 and 67 */

@@ -26,13 +26,15 @@ const struct link *link_by_index(const struct observed *observed, int index)
     return NULL;
 }
 
+static int interface_compare(const void *name, const void *interface)
+{
+    return strcmp(name, ((const struct interface_health *)interface)->ifname);
+}
+
 const struct interface_health *health_interface(const struct health *health, const char *ifname)
 {
-    vec_foreach (&health->interfaces, interface) {
-        if (strcmp(interface->ifname, ifname) == 0)
-            return interface;
-    }
-    return NULL;
+    const struct interface_health *items = health->interfaces.items;
+    return items ? bsearch(ifname, items, health->interfaces.count, sizeof(*items), interface_compare) : NULL;
 }
 
 const char *port_state_name(uint8_t state)

@@ -296,7 +296,7 @@ def test_two_guests_with_one_mac(guest):
 def test_a_guest_uses_anothers_mac(guest):
     twin = Guest(guest, "brnat", machine="vm1", mac=OTHER_MAC, address="10.0.0.3/24")
     twin.space.sh(f"ip link set dev eth0 address {MAC}")
-    twin.ping("10.0.0.1")
+    guest.wait_for(lambda: twin.ping("10.0.0.1") and f"{MAC} dev {twin.tap}" in guest.sh("bridge fdb show br brnat"))
     code, evidence = first(guest)
     twin.close()
     assert code == "mac-duplicate" and twin.tap in evidence
@@ -306,7 +306,7 @@ def test_two_guests_with_one_address(guest):
     twin = Guest(guest, "brnat", machine="vm1", mac=OTHER_MAC, address=f"{guest.address}/24")
     guest.guest.space.sh("ip link set dev eth0 down")
     guest.sh("ip neigh flush dev brnat")
-    twin.ping("10.0.0.1")
+    guest.wait_for(lambda: twin.ping("10.0.0.1") and OTHER_MAC in guest.sh("ip neigh show dev brnat"))
     code, evidence = first(guest)
     twin.close()
     assert code == "address-duplicate" and guest.address in evidence and OTHER_MAC in evidence

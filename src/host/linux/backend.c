@@ -211,6 +211,7 @@ static const struct host_backend linux_backend = {
     .rule_text = rule_text,
     .process_look = process_look,
     .path_filter_count = path_filter_count,
+    .socket_owner = open_socket_owner,
     .route_ask = route_ask,
     .watch_open = linux_watch_open,
     .watch_read = linux_watch_read,

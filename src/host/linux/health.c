@@ -115,9 +115,9 @@ static int socket_each(const struct nlmsghdr *header, void *data)
     return 0;
 }
 
-static void owners_of(struct health_reader *reader, const char *pid)
+static void owners_of(struct arena *arena, struct health *health, const char *pid)
 {
-    DIR *folder = opendir(arena_printf(reader->arena, "/proc/%s/fd", pid));
+    DIR *folder = opendir(arena_printf(arena, "/proc/%s/fd", pid));
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         char target[64] = "";
         unsigned long inode;
@@ -125,12 +125,12 @@ static void owners_of(struct health_reader *reader, const char *pid)
         if (readlinkat(dirfd(folder), entry->d_name, target, sizeof(target) - 1) <= 0 ||
             sscanf(target, "socket:[%lu]", &inode) != 1)
             continue;
-        vec_foreach (&reader->health->sockets, found) {
+        vec_foreach (&health->sockets, found) {
             if (found->inode != inode || found->pid)
                 continue;
             found->pid = (pid_t)atoi(pid);
-            if (file_read(reader->arena, AT_FDCWD, arena_printf(reader->arena, "/proc/%s/comm", pid), 64,
-                          &name, NULL, NULL) < 0)
+            if (file_read(arena, AT_FDCWD, arena_printf(arena, "/proc/%s/comm", pid), 64, &name, NULL, NULL) <
+                0)
                 continue;
             name[strcspn(name, "\n")] = '\0';
             found->program = name;
@@ -140,27 +140,20 @@ static void owners_of(struct health_reader *reader, const char *pid)
         closedir(folder);
 }
 
-static bool any_unowned(const struct health *health)
-{
-    vec_foreach (&health->sockets, found) {
-        if (!found->pid)
-            return true;
-    }
-    return false;
-}
-
-/* vmwire's own first: where all sockets are theirs, nobody else's descriptors are looked through. */
+/* vmwire's own; others' are looked up when one matters. */
 static void owners_find(struct health_reader *reader)
 {
     vec_foreach (&reader->observed->services, service)
-        owners_of(reader, arena_printf(reader->arena, "%d", (int)service->pid));
-    DIR *proc = any_unowned(reader->health) ? opendir("/proc") : NULL;
-    for (struct dirent *entry; proc && any_unowned(reader->health) && (entry = readdir(proc));) {
-        if (!entry->d_name[strspn(entry->d_name, "0123456789")])
-            owners_of(reader, entry->d_name);
-    }
-    if (proc)
-        closedir(proc);
+        owners_of(reader->arena, reader->health, arena_printf(reader->arena, "%d", (int)service->pid));
+}
+
+void open_socket_owner(struct host *host, struct arena *arena, struct open_socket *socket)
+{
+    struct listener listener = {.program = ""};
+    (void)host;
+    socket_owner(arena, socket->inode, &listener);
+    socket->pid = listener.pid;
+    socket->program = listener.program;
 }
 
 static void sockets_reset(void *data)

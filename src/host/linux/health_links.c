@@ -8,6 +8,7 @@
 #include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -84,8 +85,11 @@ static int interface_each(const struct nlmsghdr *header, void *data)
     health->program = netlink_u8(xdp[IFLA_XDP_ATTACHED]) != 0;
     settings_read(table[IFLA_AF_SPEC], health);
     info_read(table[IFLA_LINKINFO], health);
-    const char *folder = arena_printf(reader->arena, "/sys/class/net/%s/phy80211", health->ifname);
-    health->wireless = !strchr(health->ifname, '/') && access(folder, F_OK) == 0;
+    const struct nlattr *kind[IFLA_INFO_MAX + 1];
+    netlink_nested(table[IFLA_LINKINFO], kind, IFLA_INFO_MAX + 1);
+    if (!kind[IFLA_INFO_KIND]) /* a card */
+        health->wireless =
+            access(arena_printf(reader->arena, "/sys/class/net/%s/phy80211", health->ifname), F_OK) == 0;
     return 0;
 }
 
@@ -106,6 +110,11 @@ static void all_apply(struct health_reader *reader)
         if (arp_ignore > interface->arp_ignore)
             interface->arp_ignore = (int)arp_ignore;
     }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct interface_health *)a)->ifname, ((const struct interface_health *)b)->ifname);
 }
 
 static int qdisc_each(const struct nlmsghdr *header, void *data)
@@ -139,6 +148,8 @@ int health_links(struct health_reader *reader, struct err *err)
     if (rc < 0)
         return err_wrap(err, "reading the interfaces' counters");
     all_apply(reader);
+    qsort(reader->health->interfaces.items, reader->health->interfaces.count, sizeof(struct interface_health),
+          by_name);
     netlink_start(&message, RTM_GETQDISC, 0, sizeof(struct tcmsg));
     netlink_dump(&reader->host->route, &message, qdisc_each, nothing_reset, reader, NULL);
     return 0;

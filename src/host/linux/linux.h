@@ -48,6 +48,7 @@ int nft_open(struct linux_host *host, struct err *err);
 void nft_close(struct linux_host *host);
 /* health.c */
 int health_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+void open_socket_owner(struct host *host, struct arena *arena, struct open_socket *socket);
 int64_t path_filter_count(struct host *host);
 /* route_ask.c */
 int route_ask(struct host *host, const struct route_question *question, struct route_answer *answer);
