@@ -304,9 +304,9 @@ def test_a_guest_uses_anothers_mac(guest):
 
 def test_two_guests_with_one_address(guest):
     twin = Guest(guest, "brnat", machine="vm1", mac=OTHER_MAC, address=f"{guest.address}/24")
-    guest.guest.space.sh("ip link set dev eth0 down")
+    guest.guest.space.sh("ip addr flush dev eth0")  # so that the other one answers
     guest.sh("ip neigh flush dev brnat")
-    guest.wait_for(lambda: twin.ping("10.0.0.1") and OTHER_MAC in guest.sh("ip neigh show dev brnat"))
+    guest.wait_for(lambda: twin.ping("10.0.0.1") and OTHER_MAC in guest.sh(f"ip neigh show {guest.address} dev brnat"))
     code, evidence = first(guest)
     twin.close()
     assert code == "address-duplicate" and guest.address in evidence and OTHER_MAC in evidence
