@@ -475,9 +475,9 @@ def test_the_file_may_turn_sharing_on_and_off_while_guests_run(host, outside):
     host.vmwire("up")
     guest = Guest(host, "brext", mac=MAC1, address="192.168.87.50/24")
     assert not pings(guest.space, "192.168.87.1", 1)
-    dropped = foreign(outside)
     host.config(SHARED)
     host.vmwire("up")
+    dropped = foreign(outside)
     assert pings(guest.space, "192.168.87.1", 2)
     assert foreign(outside) == dropped
     host.config(SHARED.replace("    mac: shared\n", ""))
