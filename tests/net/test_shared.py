@@ -548,3 +548,16 @@ def test_a_kernel_that_cannot_do_it_is_said_before_anything_is_changed(host, out
         assert "vmwire.yaml:5:10: " in done.stderr and "'mac: shared' cannot be had: this kernel" in done.stderr
         assert "use mode nat" in done.stderr
     assert host.snapshot() == before
+
+
+def test_a_guest_that_runs_through_down_and_up_shows_no_mac_of_its_own(host, outside):
+    host.vmwire("up")
+    guest = Guest(host, "brext", mac=MAC1, address="192.168.87.50/24")
+    assert pings(guest.space, "192.168.87.1", 2)
+    busy = guest.background("ping", "-i", "0.01", "192.168.87.1")
+    for _ in range(5):
+        host.vmwire("down", "--guard-ms", "0")
+        host.vmwire("up", "--guard-ms", "0")
+    busy.kill()
+    assert pings(guest.space, "192.168.87.1", 2) and pings(outside, "192.168.87.50", 1)
+    assert foreign(outside) == 0
