@@ -521,7 +521,7 @@ int cmd_leases(struct cli *cli, int argc, char **argv)
     VEC(const char *) names = {0};
     VEC(struct leases) leases = {0};
     vec_foreach (&cli->model.networks, network) {
-        if (network->mode != NETWORK_NAT || (argc == 2 && strcmp(argv[1], network->name) != 0))
+        if (!network_has_subnet(network) || (argc == 2 && strcmp(argv[1], network->name) != 0))
             continue;
         *vec_push(&cli->arena, &names) = network->name;
         engine_leases(&engine, network->name, vec_push(&cli->arena, &leases));

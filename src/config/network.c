@@ -13,10 +13,15 @@ enum {
     BRIDGED = 1 << NETWORK_BRIDGED,
     NAT = 1 << NETWORK_NAT,
     PASSTHROUGH = 1 << NETWORK_PASSTHROUGH,
+    ROUTED = 1 << NETWORK_ROUTED,
+    ISOLATED = 1 << NETWORK_ISOLATED,
+    FORWARDING = NAT | ROUTED,
+    BEHIND = NAT | ROUTED | ISOLATED,
 };
 
-static const struct word mode_words[] = {
-    {"bridged", NETWORK_BRIDGED}, {"nat", NETWORK_NAT}, {"passthrough", NETWORK_PASSTHROUGH}, {0}};
+static const struct word mode_words[] = {{"bridged", NETWORK_BRIDGED},         {"nat", NETWORK_NAT},
+                                         {"passthrough", NETWORK_PASSTHROUGH}, {"routed", NETWORK_ROUTED},
+                                         {"isolated", NETWORK_ISOLATED},       {0}};
 
 /* ---- address: dhcp | keep | none | PREFIX ---- */
 
@@ -369,6 +374,16 @@ static void probe_take(struct walk *walk, void *target, const struct key *key, c
         ((struct network *)target)->probe = ip;
 }
 
+static void host_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    bool present;
+    const char *text = value_text(walk, key, value);
+    if (text && bool_parse(text, &present))
+        ((struct network *)target)->host_absent = !present;
+    else if (text)
+        value_refuse(walk, key, value, NULL);
+}
+
 /* ---- the section ---- */
 
 #define IN_NETWORK(member) offsetof(struct network, member)
@@ -378,7 +393,7 @@ const struct section section_network = {
     .keys = (const struct key[]){
         {.name = "mode",
          .take = key_word,
-         .takes = "bridged, nat or passthrough",
+         .takes = "bridged, nat, routed, isolated or passthrough",
          .offset = IN_NETWORK(mode),
          .pos_offset = IN_NETWORK(mode_pos),
          .words = mode_words,
@@ -388,7 +403,7 @@ const struct section section_network = {
          .takes = "an interface name",
          .offset = IN_NETWORK(uplink),
          .pos_offset = IN_NETWORK(uplink_pos),
-         .modes = BRIDGED | NAT,
+         .modes = BRIDGED | FORWARDING,
          .missing = "a bridged network needs the interface that leads outside",
          .missing_modes = BRIDGED},
         {.name = "address",
@@ -405,27 +420,29 @@ const struct section section_network = {
          .take = subnet_take,
          .takes = "an IPv4 network such as 10.0.0.0/24",
          .pos_offset = IN_NETWORK(subnet_pos),
-         .modes = NAT,
-         .missing = "a nat network needs one, such as 'subnet: 10.0.0.0/24'"},
+         .modes = BEHIND,
+         .missing = "a network behind the host needs one, such as 'subnet: 10.0.0.0/24'",
+         .missing_modes = FORWARDING},
+        {.name = "host", .take = host_take, .takes = "yes or no", .modes = ISOLATED},
         {.name = "dhcp",
          .take = dhcp_take,
          .takes = "a range such as 10.0.0.10-10.0.0.250, off, or keys such as {lease: 12h}",
          .pos_offset = IN_NETWORK(dhcp_pos),
-         .modes = NAT},
+         .modes = BEHIND},
         {.name = "domain",
          .take = domain_take,
          .takes = "a domain such as lab.example",
          .offset = IN_NETWORK(domain),
-         .modes = NAT},
+         .modes = BEHIND},
         {.name = "dns",
          .take = dns_take,
          .takes = "off, or keys such as {upstream: [9.9.9.9]}",
-         .modes = NAT},
+         .modes = BEHIND},
         {.name = "boot",
          .take = boot_take,
          .takes = "keys such as {file: pxelinux.0, root: /srv/tftp}",
          .offset = IN_NETWORK(boot),
-         .modes = NAT},
+         .modes = BEHIND},
         {.name = "forward",
          .take = network_forward_take,
          .takes = "port forwards such as [\"tcp 2222 -> vm0:22\"]",
@@ -436,7 +453,7 @@ const struct section section_network = {
          .take = probe_take,
          .takes = "an IPv4 address such as 8.8.8.8",
          .pos_offset = IN_NETWORK(probe_pos),
-         .modes = BRIDGED | NAT},
+         .modes = BRIDGED | BEHIND},
         {.name = "device",
          .take = device_take,
          .takes = "an interface name, a PCI address (0000:03:00.0) or a selector (3/0/0)",
@@ -456,23 +473,23 @@ const struct section section_network = {
         {0}}};
 
 /* The mode that an entry names, 0 when it names none; said to be wrong elsewhere. */
-static unsigned mode_of(const struct yaml_node *entry)
+static enum network_mode mode_of(const struct yaml_node *entry)
 {
     const struct yaml_node *mode = walk_child(entry, "mode");
     for (const struct word *word = mode_words; mode && word->text; word++) {
         if (mode->kind == YAML_SCALAR && strcmp(mode->text, word->text) == 0)
-            return (unsigned)word->value;
+            return (enum network_mode)word->value;
     }
     return 0;
 }
 
 static void network_take(struct walk *walk, const char *name, const struct yaml_node *entry)
 {
-    unsigned mode = mode_of(entry);
+    enum network_mode mode = mode_of(entry);
     struct network network = {.name = name,
                               .pos = entry->key->pos,
-                              .dhcp = mode == NETWORK_NAT,
-                              .dns = mode == NETWORK_NAT,
+                              .dhcp = mode_behind_host(mode),
+                              .dns = mode_behind_host(mode),
                               .domain = name,
                               .lease_s = LEASE_DEFAULT_S};
     const char *subject = arena_printf(walk->problems->arena, "network '%s'", name);

@@ -211,7 +211,7 @@ static const struct key *key_find(const struct section *section, const char *nam
 static const char *modes_show(struct walk *walk, unsigned modes)
 {
     struct text out = {.arena = walk->problems->arena};
-    for (enum network_mode mode = NETWORK_BRIDGED; mode <= NETWORK_PASSTHROUGH; mode++) {
+    for (enum network_mode mode = NETWORK_BRIDGED; mode < NETWORK_MODE_COUNT; mode++) {
         if (modes & 1u << mode)
             text_add(&out, "%s%s", out.length ? " and " : "", network_mode_name(mode));
     }

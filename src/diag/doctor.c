@@ -39,7 +39,7 @@ static bool machine_uses(const struct doctor_nics *nics, const struct doctor_mac
 static void addresses_find(struct patient *patient)
 {
     const struct network *entry = patient->network->entry;
-    bool nat = patient->network->mode == NETWORK_NAT && entry;
+    bool nat = mode_behind_host(patient->network->mode) && entry;
     ip_parse("8.8.8.8", &patient->target);
     if (entry && ip_is_set(&entry->probe))
         patient->target = entry->probe;
@@ -185,7 +185,7 @@ int doctor_run(struct arena *arena, struct host *host, const struct doctor_reque
                                   .network = network,
                                   .out = "",
                                   .subject = arena_printf(arena, "network '%s'", network->name)};
-        nat |= network->mode == NETWORK_NAT;
+        nat |= mode_behind_host(network->mode);
         examine(&patient, machine ? machine->name : NULL);
         tell_drift(&patient);
     }

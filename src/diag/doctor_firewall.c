@@ -74,7 +74,7 @@ static void tell_unknown(struct patient *patient, const struct refusal *refusal)
 static struct refusal_request request_make(const struct patient *patient)
 {
     const struct network *entry = patient->network->entry;
-    bool nat = patient->network->mode == NETWORK_NAT;
+    bool nat = mode_behind_host(patient->network->mode);
     struct refusal_request request = {.mode = patient->network->mode,
                                       .bridge = patient->network->name,
                                       .uplink = patient->out,
@@ -140,6 +140,6 @@ void doctor_firewall(struct patient *patient)
     if (patient->observed->ruleset.legacy)
         PATIENT_FIND(patient, "firewall-unknown", patient->subject,
                      "tables of iptables-legacy are there and cannot be read");
-    if (patient->network->mode == NETWORK_NAT && patient->host->backend->rule_text)
+    if (mode_behind_host(patient->network->mode) && patient->host->backend->rule_text)
         check_translation(patient);
 }

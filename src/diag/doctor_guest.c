@@ -63,7 +63,7 @@ static void check_life(struct patient *patient, const struct doctor_nic *seen)
                      seen->tap->name,
                      traffic->sent ? arena_printf(patient->arena, "has read %" PRIu64, traffic->sent)
                                    : "has never read one: its driver may not be up (vmwire trace)");
-    else if (patient->network->mode == NETWORK_NAT && seen->machine && patient->network->entry &&
+    else if (mode_behind_host(patient->network->mode) && seen->machine && patient->network->entry &&
              patient->network->entry->dhcp && !seen->lease && !seen->neighbour)
         PATIENT_FIND(patient, "guest-no-lease", seen->subject,
                      "%" PRIu64 " of its frames came, and nobody knows an address of %s", traffic->received,

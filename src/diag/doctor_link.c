@@ -29,7 +29,7 @@ static void check_uplink(struct patient *patient)
     const char *name = network->uplink;
     const struct link *uplink = name ? link_find(patient->observed, name) : NULL;
     patient->uplink = uplink;
-    if (!name && network->mode == NETWORK_NAT) {
+    if (!name && mode_forwards(network->mode)) {
         PATIENT_FIND(patient, "no-default-route", patient->subject,
                      "the routing table has no IPv4 default route");
         return;

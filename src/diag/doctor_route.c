@@ -37,7 +37,7 @@ static void check_overlap(struct patient *patient)
 static void check_arp(struct patient *patient)
 {
     const struct interface_health *health = health_interface(patient->health, patient->network->name);
-    if (!health || patient->network->mode != NETWORK_NAT)
+    if (!health || !mode_forwards(patient->network->mode))
         return;
     if (health->no_arp)
         PATIENT_FIND(patient, "arp-off", patient->subject, "'%s' has the flag NOARP", patient->network->name);
@@ -229,7 +229,7 @@ bool doctor_default_route(const struct observed *observed)
 void doctor_routes(struct patient *patient)
 {
     check_fixed(patient);
-    if (patient->network->mode != NETWORK_NAT) {
+    if (!mode_forwards(patient->network->mode)) {
         check_host_way(patient);
         return;
     }

@@ -47,7 +47,7 @@ const char *capture_uplink(struct arena *arena, const struct observed *observed,
     if (record.uplink)
         return record.uplink;
     enum network_mode mode = entry ? entry->mode : record.mode;
-    return mode == NETWORK_NAT ? plan_default_uplink(observed) : NULL;
+    return mode_forwards(mode) ? plan_default_uplink(observed) : NULL;
 }
 
 /* Bridge and uplink of a network, behind its nics. */

@@ -286,7 +286,7 @@ static void network_add(struct builder *builder, const char *network)
         edge_add(builder, part.nat, part.bridge, !bridge || !bridge->up);
     } else if (part.uplink != NONE) {
         const struct link *link = link_find(builder->observed, uplink);
-        bool plugged = link && strcmp(link->master, network) == 0;
+        bool plugged = mode_behind_host(mode) || (link && strcmp(link->master, network) == 0);
         if (link && !plugged)
             shown(builder, part.uplink, "uplink-unplugged");
         edge_add(builder, part.uplink, part.bridge, !plugged);

@@ -85,7 +85,7 @@ static void explain_ipv6(struct tracer *tracer, struct probe *probe, enum probe_
 static void check_route(const struct tracer *tracer, struct probe *probe, const char *subject)
 {
     const struct ip *guest = &probe->steps[PROBE_LEASE].address.ip;
-    for (size_t i = 0; tracer->mode == NETWORK_NAT && ip_is_set(guest) && i < tracer->subnet_count; i++) {
+    for (size_t i = 0; mode_behind_host(tracer->mode) && ip_is_set(guest) && i < tracer->subnet_count; i++) {
         vec_foreach (&tracer->request->observed->routes, route) {
             if (route->table == 254 && route->to.length > tracer->subnets[i].length &&
                 prefix_contains(&route->to, guest) && strcmp(route->ifname, tracer->network) != 0)
@@ -194,7 +194,7 @@ static int follow(struct tracer *tracer, struct probe *probe, const struct probe
 static enum probe_ipv6 ipv6_of(const struct tracer *tracer, const struct ip *target6)
 {
     const struct observed *observed = tracer->request->observed;
-    bool nat = tracer->mode == NETWORK_NAT, address_there = false, route_there = false;
+    bool nat = mode_behind_host(tracer->mode), address_there = false, route_there = false;
     vec_foreach (&observed->addresses, address)
         address_there |= strcmp(address->ifname, tracer->network) == 0 &&
                          address->prefix.ip.family == AF_INET6 && !ip_is_link_local(&address->prefix.ip);
@@ -218,7 +218,7 @@ static void guest_fill(const struct tracer *tracer, const struct probe_request *
         .ipv6 = ipv6_of(tracer, &request->target6),
         .program = request->program,
     };
-    if (tracer->mode == NETWORK_NAT && entry) {
+    if (mode_behind_host(tracer->mode) && entry) {
         guest->gateway = network_host_address(entry).ip;
         if (!entry->dhcp) {
             struct ip network = entry->subnet.ip;

@@ -57,7 +57,7 @@ static void place_hops(struct tracer *tracer)
 
 static void subnets_find(struct tracer *tracer)
 {
-    if (tracer->entry && tracer->entry->mode == NETWORK_NAT)
+    if (tracer->entry && mode_behind_host(tracer->entry->mode))
         tracer->subnets[tracer->subnet_count++] = tracer->entry->subnet;
     vec_foreach (&tracer->request->observed->addresses, address) {
         if (strcmp(address->ifname, tracer->network) == 0 && address->prefix.ip.family == AF_INET &&

@@ -52,7 +52,7 @@ static void check_uplink(struct tracer *tracer)
     const char *name =
         capture_uplink(tracer->arena, tracer->request->observed, tracer->request->model, tracer->network);
     const struct link *uplink = name ? link_find(tracer->request->observed, name) : NULL;
-    if (!name && tracer->mode == NETWORK_NAT)
+    if (!name && mode_forwards(tracer->mode))
         FIND("no-default-route", subject, "the routing table has no IPv4 default route");
     else if (name && !uplink)
         FIND("uplink-missing", subject, "there is no interface '%s'", name);
@@ -73,7 +73,7 @@ void trace_check_state(struct tracer *tracer)
     else if (!tracer->bridge->up)
         FIND("bridge-down", subject, "'%s' is down", tracer->network);
     check_uplink(tracer);
-    if (tracer->mode != NETWORK_NAT)
+    if (!mode_behind_host(tracer->mode))
         return;
     vec_foreach (&tracer->request->observed->forwarding, sysctl) {
         if (sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0 && strcmp(sysctl->now, "0") == 0)

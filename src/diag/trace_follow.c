@@ -37,7 +37,7 @@ enum ask_side trace_side(const struct tracer *tracer, const struct ip *target)
         if (ip_equal(&address->prefix.ip, target))
             return SIDE_HOST;
     }
-    return tracer->mode == NETWORK_NAT && trace_in_subnet(tracer, target) ? SIDE_INSIDE : SIDE_OUTSIDE;
+    return mode_behind_host(tracer->mode) && trace_in_subnet(tracer, target) ? SIDE_INSIDE : SIDE_OUTSIDE;
 }
 
 /* What TCP's sequence numbers count of a segment. */
@@ -177,10 +177,10 @@ static struct ask *ask_add(struct tracer *tracer, enum ask_kind kind)
 static enum ask_side side_of(const struct tracer *tracer, enum ask_kind kind, const struct packet *packet)
 {
     if (kind == ASK_DHCP)
-        return tracer->mode == NETWORK_NAT ? SIDE_HOST : SIDE_OUTSIDE;
+        return mode_behind_host(tracer->mode) ? SIDE_HOST : SIDE_OUTSIDE;
     if (kind == ASK_ARP) {
         enum ask_side side = trace_side(tracer, &packet->arp_target);
-        return side == SIDE_OUTSIDE && tracer->mode == NETWORK_NAT ? SIDE_INSIDE : side;
+        return side == SIDE_OUTSIDE && mode_behind_host(tracer->mode) ? SIDE_INSIDE : side;
     }
     return trace_side(tracer, &packet->flow.target);
 }
@@ -480,7 +480,7 @@ static void twin_check(struct tracer *tracer, const struct capture_packet *captu
 
 static void server_check(struct tracer *tracer, const struct packet *packet)
 {
-    if (!(packet->layers & PACKET_DHCP) || !packet->dhcp_reply || tracer->mode != NETWORK_NAT)
+    if (!(packet->layers & PACKET_DHCP) || !packet->dhcp_reply || !mode_behind_host(tracer->mode))
         return;
     const struct ip *server = ip_is_set(&packet->dhcp_server) ? &packet->dhcp_server : &packet->flow.source;
     if (trace_side(tracer, server) == SIDE_HOST)

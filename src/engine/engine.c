@@ -241,7 +241,7 @@ static void add_services(struct engine *engine, const struct network *network,
     options.mtu = plan_network_mtu(network, &engine->observed);
     struct network_services *services = vec_push(engine->arena, &request->services);
     services->network = network->name;
-    if (network->mode == NETWORK_NAT) {
+    if (network_has_subnet(network)) {
         struct dnsmasq dnsmasq;
         if (!dnsmasq_service(engine->arena, network, &options, &dnsmasq))
             return;

@@ -42,7 +42,7 @@ static bool own_service(const struct engine *engine, const struct model *model,
     }
     vec_foreach (&model->networks, network) {
         struct ip host = network_host_address(network).ip;
-        if (network->mode == NETWORK_NAT && ip_equal(&host, &listener->address))
+        if (network_has_subnet(network) && ip_equal(&host, &listener->address))
             return true;
     }
     return false;

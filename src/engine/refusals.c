@@ -16,8 +16,10 @@ static bool selected(const char *const *names, const char *name)
 
 static void tell(struct engine *engine, const struct network *network)
 {
-    bool nat = network->mode == NETWORK_NAT;
-    const char *uplink = network->uplink ? network->uplink : plan_default_uplink(&engine->observed);
+    bool nat = network_has_subnet(network);
+    const char *uplink = network->mode == NETWORK_ISOLATED ? NULL
+                         : network->uplink                 ? network->uplink
+                                                           : plan_default_uplink(&engine->observed);
     struct refusal_request request = {.mode = network->mode,
                                       .bridge = network->name,
                                       .uplink = uplink ? uplink : "",

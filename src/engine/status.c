@@ -135,7 +135,7 @@ static int fill_network(struct engine *engine, struct status_network *network, s
         network->bridge = bridge;
     network->mode = network->entry ? network->entry->mode : record.mode;
     network->uplink = network->entry ? network->entry->uplink : record.uplink;
-    if (!network->uplink && network->mode == NETWORK_NAT) {
+    if (!network->uplink && mode_forwards(network->mode)) {
         network->uplink = plan_default_uplink(observed);
         network->uplink_default = network->uplink != NULL;
     }
@@ -240,7 +240,7 @@ static int add_drift(struct engine *engine, const struct model *model, struct pr
 static void forgive_forwarding(struct status *status)
 {
     vec_foreach (&status->networks, network) {
-        if (network->mode == NETWORK_NAT && network->state != STATE_DOWN)
+        if (mode_forwards(network->mode) && network->state != STATE_DOWN)
             return;
     }
     status->host_drift.count = 0;

@@ -54,6 +54,7 @@ static const struct host_profile profiles[] = {
                    .leases_stay = true,
                    .nat_names_uplink = true,
                    .loopback_closed = true,
+                   .nat_only = true,
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,
                    .stable_macs = true},

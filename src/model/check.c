@@ -91,7 +91,7 @@ static void subnets_check(struct check *check)
 {
     VEC(struct claim) claims = {0};
     vec_foreach (&check->model->networks, network) {
-        bool nat = network->mode == NETWORK_NAT && ip_is_set(&network->subnet.ip);
+        bool nat = network_has_subnet(network);
         bool fixed = network->mode == NETWORK_BRIDGED && network->address == ADDRESS_STATIC;
         if (nat || fixed)
             *vec_push(check->arena, &claims) =
@@ -103,7 +103,7 @@ static void subnets_check(struct check *check)
 
     const struct claim *outer = NULL, *outer_nat = NULL;
     vec_foreach (&claims, claim) {
-        bool nat = claim->network->mode == NETWORK_NAT;
+        bool nat = mode_behind_host(claim->network->mode);
         const struct claim *other = nat ? outer : outer_nat;
         if (other && prefix_overlaps(&other->prefix, &claim->prefix))
             overlap_report(check, claim, other);
@@ -146,7 +146,7 @@ static const char *range_fault(struct check *check, const struct network *networ
 
 static void dhcp_check(struct check *check, struct network *network)
 {
-    if (network->mode != NETWORK_NAT || !network->dhcp || !ip_is_set(&network->subnet.ip))
+    if (!network->dhcp || !network_has_subnet(network))
         return;
     if (ip_is_set(&network->dhcp_first)) {
         const char *fault = range_fault(check, network);
@@ -162,6 +162,31 @@ static void dhcp_check(struct check *check, struct network *network)
     network->dhcp_last = broadcast;
     for (size_t i = ip_size(&broadcast); i-- > 0 && network->dhcp_last.bytes[i]-- == 0;)
         continue;
+}
+
+/* ---- isolated: with the host, or without ---- */
+
+static void isolated_check(struct check *check, struct network *network)
+{
+    if (network->mode != NETWORK_ISOLATED)
+        return;
+    bool subnet = ip_is_set(&network->subnet.ip);
+    if (network->host_absent && subnet)
+        problem_add(
+            check->problems, network->subnet_pos,
+            "network '%s' is without the host ('host: no'), which then has no subnet and serves nothing "
+            "there; leave 'subnet' out",
+            network->name);
+    else if (!network->host_absent && !network->subnet_pos.line)
+        problem_add(check->problems, network->pos,
+                    "network '%s': an isolated network needs the subnet that the host shares with its "
+                    "guests, such as "
+                    "'subnet: 10.0.0.0/24', or 'host: no'",
+                    network->name);
+    if (network->host_absent)
+        network->dhcp = network->dns = false;
+    else if (subnet && !ip_is_set(&network->probe))
+        network->probe = network_host_address(network).ip;
 }
 
 /* ---- one interface, several networks ---- */
@@ -180,7 +205,7 @@ static int use_compare(const void *left, const void *right)
     int order = strcmp(a->name, b->name);
     /* Those that take the interface for themselves stand before those that only send through it. */
     if (order == 0)
-        order = (a->network->mode == NETWORK_NAT) - (b->network->mode == NETWORK_NAT);
+        order = (int)mode_forwards(a->network->mode) - (int)mode_forwards(b->network->mode);
     return order ? order : pos_compare(a->pos, b->pos);
 }
 
@@ -200,7 +225,7 @@ static void use_report(struct check *check, const struct use *taker, const struc
     bool taken_whole =
         taker->network->mode == NETWORK_PASSTHROUGH || other->network->mode == NETWORK_PASSTHROUGH;
 
-    if (other->network->mode == NETWORK_NAT && !taken_whole) {
+    if (mode_forwards(other->network->mode) && !taken_whole) {
         problem_warn(
             check->problems, other->pos,
             "'%s' is a port of network '%s'%s, whose bridge has its addresses then; did you mean '%s'?", name,
@@ -261,7 +286,7 @@ static void interfaces_check(struct check *check)
         if (taker && strcmp(taker->name, use->name) == 0)
             use_report(check, taker, use);
         else
-            taker = use->network->mode == NETWORK_NAT ? NULL : use;
+            taker = mode_forwards(use->network->mode) ? NULL : use;
     }
 }
 
@@ -453,8 +478,10 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     struct check check = {.model = model, .arena = &scratch, .model_arena = arena, .problems = problems};
     networks_sort(&check);
     subnets_check(&check);
-    vec_foreach (&model->networks, network)
+    vec_foreach (&model->networks, network) {
+        isolated_check(&check, network);
         dhcp_check(&check, network);
+    }
     interfaces_check(&check);
     vec_foreach (&model->machines, machine)
         nics_check(&check, machine, mac_seed);

@@ -44,8 +44,14 @@ const char *network_mode_name(enum network_mode mode)
         return "bridged";
     case NETWORK_NAT:
         return "nat";
+    case NETWORK_ROUTED:
+        return "routed";
+    case NETWORK_ISOLATED:
+        return "isolated";
     case NETWORK_PASSTHROUGH:
         return "passthrough";
+    case NETWORK_MODE_COUNT:
+        break;
     }
     return "unknown";
 }

@@ -21,7 +21,23 @@ enum network_mode {
     NETWORK_BRIDGED = 1, /* guests sit on the uplink's own segment */
     NETWORK_NAT,         /* guests sit behind the host on a private subnet */
     NETWORK_PASSTHROUGH, /* the guest owns a PCI NIC */
+    NETWORK_ROUTED,      /* as nat, but nothing is translated: others route the subnet to this host */
+    NETWORK_ISOLATED,    /* guests and, unless `host: no`, the host; no way out */
+    NETWORK_MODE_COUNT
 };
+
+/* Is the host the guests' router and server, on a subnet of their own?  (An isolated network without the host
+ * has no subnet: network_has_subnet tells.) */
+static inline bool mode_behind_host(enum network_mode mode)
+{
+    return mode == NETWORK_NAT || mode == NETWORK_ROUTED || mode == NETWORK_ISOLATED;
+}
+
+/* Does the host forward the guests' packets to the outside? */
+static inline bool mode_forwards(enum network_mode mode)
+{
+    return mode == NETWORK_NAT || mode == NETWORK_ROUTED;
+}
 
 /* What address the host itself has on a bridged network. */
 enum address_mode {
@@ -105,7 +121,9 @@ struct network {
     struct prefix address_prefix; /* with ADDRESS_STATIC */
     bool mac_shared;              /* `mac: shared`: one MAC on the wire */
 
-    /* nat */
+    bool host_absent; /* isolated: `host: no` */
+
+    /* behind the host: nat, routed, isolated */
     struct prefix subnet; /* host bits clear */
     bool dhcp;
     struct ip dhcp_first, dhcp_last; /* the range, inclusive */
@@ -201,13 +219,20 @@ struct machine *machine_find(const struct model *model, const char *name);
 /* How long those by whom the host is reached have for answering after a change; 0: they are not asked. */
 int model_guard_ms(const struct model *model);
 
+/* It is behind the host, and has its subnet. */
+static inline bool network_has_subnet(const struct network *network)
+{
+    return mode_behind_host(network->mode) && ip_is_set(&network->subnet.ip);
+}
+
 /* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
 struct prefix network_host_address(const struct network *network);
 
 /* Why a guest on a nat network cannot have this IPv4 address, as the end of a sentence, or NULL. */
 const char *guest_address_fault(struct arena *arena, const struct network *network, const struct ip *ip);
 
-const char *network_mode_name(enum network_mode mode); /* "bridged", "nat", "passthrough" */
+const char *
+network_mode_name(enum network_mode mode); /* "bridged", "nat", "passthrough", "routed", "isolated" */
 const char *
 address_mode_name(enum address_mode mode); /* "keep", "dhcp", "none", "static"; default: "default" */
 

@@ -105,6 +105,7 @@ struct firewall {
     const char *network;
     const char *bridge;
     const char *uplink;   /* "" : whatever way the routes go */
+    const char *way;      /* "": translated (nat); "routed": as they are; "isolated": no way in or out */
     struct prefix subnet; /* host bits clear */
     struct forwards forwards;
 };
@@ -275,6 +276,7 @@ struct host_traits {
     bool leases_stay;        /* what a DHCP client won stays on its interface when the client is stopped */
     bool nat_names_uplink;   /* NAT is bound to an interface by name: without an uplink in the file, it is the
                                 default route's of the moment */
+    bool nat_only;           /* it has no rules for routed and isolated networks */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */

@@ -56,7 +56,7 @@ void want_zone(struct planner *planner, struct passage *passage)
     const char *zone = made ? made->zone.zone : NULL, *now = zone_of(foreign, passage->name);
     if (foreign->zones_known && now && !(zone && strcmp(now, zone) == 0))
         zone = NULL; /* somebody else's word */
-    else if (foreign->zones_known && passage->want.mode == NETWORK_NAT)
+    else if (foreign->zones_known && mode_behind_host(passage->want.mode))
         zone = foreign->firewalld_owned ? nat_zone(foreign) : NULL;
     else if (foreign->zones_known)
         zone = passage->want.uplink ? zone_of(foreign, passage->want.uplink) : NULL;
@@ -113,7 +113,8 @@ static void want_in_filter(struct planner *planner, const struct passage *passag
 {
     const struct iptables_filter *filter = &planner->observed->foreign.filters[which];
     bool six = which == FILTER_IPV6;
-    bool routed = passage->want.mode == NETWORK_NAT && !six;
+    bool served = network_has_subnet(passage->network) && !six;
+    bool routed = served && passage->want.mode != NETWORK_ISOLATED;
     bool last = !filter->ufw;
     const char *chain = !filter->ufw ? "FORWARD" : six ? "ufw6-after-forward" : "ufw-after-forward";
     if (!filter->docker && !filter->ufw)
@@ -124,7 +125,7 @@ static void want_in_filter(struct planner *planner, const struct passage *passag
     } else if (filter->forward_closed && planner->observed->foreign.bridged[which]) {
         want(planner, passage, wanted, which, chain, last, ADMISSION_INSIDE);
     }
-    if (!filter->input_closed || !filter->ufw || !routed)
+    if (!filter->input_closed || !filter->ufw || !served)
         return;
     if (passage->network->dhcp)
         want(planner, passage, wanted, which, "ufw-after-input", false, ADMISSION_DHCP);
@@ -136,9 +137,10 @@ static void want_in_filter(struct planner *planner, const struct passage *passag
 static void want_in_firewalld(struct planner *planner, const struct passage *passage, struct wanted *wanted)
 {
     const struct foreign_firewalls *foreign = &planner->observed->foreign;
-    bool routed = passage->want.mode == NETWORK_NAT;
+    bool served = network_has_subnet(passage->network);
+    bool routed = served && passage->want.mode != NETWORK_ISOLATED;
     if (!foreign->firewalld || foreign->firewalld_owned || zone_made(&passage->want) ||
-        zone_of(foreign, passage->name) || (!routed && !foreign->bridged[FILTER_IPV4]))
+        zone_of(foreign, passage->name) || (!served && !foreign->bridged[FILTER_IPV4]))
         return;
     const struct {
         const char *chain;
@@ -146,9 +148,9 @@ static void want_in_firewalld(struct planner *planner, const struct passage *pas
         bool wanted;
     } rules[] = {{"filter_FORWARD", ADMISSION_FROM, routed},
                  {"filter_FORWARD", ADMISSION_INSIDE, !routed},
-                 {"filter_INPUT", ADMISSION_DHCP, routed && passage->network->dhcp},
-                 {"filter_INPUT", ADMISSION_DNS_UDP, routed},
-                 {"filter_INPUT", ADMISSION_DNS_TCP, routed}};
+                 {"filter_INPUT", ADMISSION_DHCP, served && passage->network->dhcp},
+                 {"filter_INPUT", ADMISSION_DNS_UDP, served},
+                 {"filter_INPUT", ADMISSION_DNS_TCP, served}};
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
         if (rules[i].wanted)
             *vec_push(planner->arena, &wanted->list) =
@@ -162,7 +164,7 @@ static void want_in_firewalld(struct planner *planner, const struct passage *pas
 
 static void want_all(struct planner *planner, const struct passage *passage, struct wanted *wanted)
 {
-    if (passage->want.mode != NETWORK_NAT && passage->want.mode != NETWORK_BRIDGED)
+    if (!passage->want.mode || passage->want.mode == NETWORK_PASSTHROUGH)
         return;
     for (int which = 0; which < FILTER_COUNT; which++)
         want_in_filter(planner, passage, which, wanted);

@@ -53,7 +53,7 @@ static const struct link *check_uplink(struct planner *planner, const struct net
                     uplink->name);
         return NULL;
     }
-    if (!uplink->up && network->mode == NETWORK_NAT)
+    if (!uplink->up && mode_forwards(network->mode))
         problem_warn(planner->problems, network->uplink_pos,
                      "network '%s': uplink '%s' is down: guests reach the host only until it is up",
                      network->name, uplink->name);
@@ -182,16 +182,26 @@ static void check_loopback_forwards(struct planner *planner, const struct networ
     }
 }
 
+static void check_way(struct planner *planner, const struct network *network)
+{
+    if (network->mode != NETWORK_NAT && planner->observed->traits.nat_only)
+        problem_add(planner->problems, network->mode_pos,
+                    "network '%s': mode %s is not there on this host in this version; take nat",
+                    network->name, network_mode_name(network->mode));
+}
+
 static void check_nat(struct planner *planner, const struct passage *passage)
 {
     check_loopback_forwards(planner, passage->network);
+    check_way(planner, passage->network);
     check_uplink(planner, passage->network);
     check_subnet(planner, passage);
     if (planner->observed->firewall_main.refusal)
         problem_add_lines(planner->problems, passage->network->pos,
                           arena_printf(planner->arena, "network '%s': %s", passage->name,
                                        planner->observed->firewall_main.refusal));
-    bool lost = !passage->network->uplink && !plan_default_uplink(planner->observed);
+    bool lost = mode_forwards(passage->network->mode) && !passage->network->uplink &&
+                !plan_default_uplink(planner->observed);
     if (lost && planner->observed->traits.nat_names_uplink)
         problem_add(
             planner->problems, passage->network->pos,
@@ -219,6 +229,6 @@ void check_network(struct planner *planner, const struct passage *passage)
             network->name);
     if (network->mode == NETWORK_BRIDGED)
         check_bridged(planner, passage);
-    else if (network->mode == NETWORK_NAT)
+    else if (network_has_subnet(network))
         check_nat(planner, passage);
 }

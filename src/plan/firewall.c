@@ -38,15 +38,18 @@ static struct firewall firewall_wanted(const struct planner *planner, const stru
         uplink = plan_default_uplink(planner->observed);
     return (struct firewall){.network = network->name,
                              .bridge = network->name,
-                             .uplink = uplink ? uplink : "",
+                             .uplink = uplink && network->mode != NETWORK_ISOLATED ? uplink : "",
+                             .way = network->mode == NETWORK_ROUTED     ? "routed"
+                                    : network->mode == NETWORK_ISOLATED ? "isolated"
+                                                                        : "",
                              .subnet = network->subnet,
                              .forwards = network->forwards};
 }
 
 static bool firewall_equal(const struct firewall *a, const struct firewall *b)
 {
-    return strcmp(a->uplink, b->uplink) == 0 && prefix_equal(&a->subnet, &b->subnet) &&
-           forwards_equal(&a->forwards, &b->forwards);
+    return strcmp(a->uplink, b->uplink) == 0 && strcmp(a->way, b->way) == 0 &&
+           prefix_equal(&a->subnet, &b->subnet) && forwards_equal(&a->forwards, &b->forwards);
 }
 
 /* --- the loopback's forwards
@@ -82,7 +85,7 @@ static void set_localnet(struct planner *planner, const struct passage *passage,
 void firewall_steps_down(struct planner *planner, const struct passage *passage)
 {
     const struct firewall *now = firewall_now(planner, passage->name);
-    bool stays = passage->want.mode == NETWORK_NAT;
+    bool stays = passage->want.mode && network_has_subnet(passage->network);
     struct firewall want = {0};
     if (stays)
         want = firewall_wanted(planner, passage->network);
@@ -92,7 +95,7 @@ void firewall_steps_down(struct planner *planner, const struct passage *passage)
     if (stays || (!now && !firewall_traced(planner, passage->name)))
         return;
     struct op op = op_for(passage, OP_FIREWALL_REMOVE), undo = op_for(passage, OP_FIREWALL_SET);
-    struct firewall rest = {.network = passage->name, .bridge = passage->name, .uplink = ""};
+    struct firewall rest = {.network = passage->name, .bridge = passage->name, .uplink = "", .way = ""};
     op.firewall = now ? *now : rest;
     undo.firewall = op.firewall;
     step_add(planner, &op, now ? &undo : &(struct op){0});
@@ -100,7 +103,7 @@ void firewall_steps_down(struct planner *planner, const struct passage *passage)
 
 void firewall_steps_up(struct planner *planner, const struct passage *passage)
 {
-    if (passage->want.mode != NETWORK_NAT)
+    if (!network_has_subnet(passage->network))
         return;
     struct firewall want = firewall_wanted(planner, passage->network);
     const struct firewall *now = firewall_now(planner, passage->name);

@@ -30,7 +30,7 @@ static const struct manager *manager_of(const struct planner *planner, const cha
 void tell_managers(struct planner *planner, const struct passage *passage)
 {
     const struct unmanaged *now = told(planner, passage->name);
-    bool wanted = passage->want.mode == NETWORK_NAT || passage->want.mode == NETWORK_BRIDGED;
+    bool wanted = passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH;
     if (wanted && !planner->observed->networkd)
         return;
     struct op op = {.kind = wanted ? OP_UNMANAGE : OP_MANAGE, .network = passage->name}, undo = op;

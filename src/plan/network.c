@@ -367,6 +367,8 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
     } else if (planner->observed->traits.stable_macs) {
         link.fields &= ~(unsigned)LINK_MAC;
     }
+    if (network->mode == NETWORK_ISOLATED && network->host_absent)
+        link.ipv6 = false;
     link.fields &= ~planner->observed->traits.no_link_fields;
     return link;
 }

@@ -75,9 +75,12 @@ static const struct field route_fields[] = {FIELD("table", F_U32, route.table),
 static const struct field sysctl_fields[] = {FIELD("name", F_TEXT, sysctl.name),
                                              FIELD("value", F_TEXT, sysctl.value), END};
 
-static const struct field firewall_fields[] = {
-    FIELD("bridge", F_TEXT, firewall.bridge), FIELD("uplink", F_TEXT, firewall.uplink),
-    FIELD("subnet", F_PREFIX, firewall.subnet), FIELD("forwards", F_FORWARDS, firewall.forwards), END};
+static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.bridge),
+                                               FIELD("uplink", F_TEXT, firewall.uplink),
+                                               FIELD("way", F_TEXT, firewall.way),
+                                               FIELD("subnet", F_PREFIX, firewall.subnet),
+                                               FIELD("forwards", F_FORWARDS, firewall.forwards),
+                                               END};
 
 static const struct field main_fields[] = {FIELD("load", F_BOOL, main.load),
                                            FIELD("enable", F_BOOL, main.enable), END};

@@ -150,7 +150,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         if (plan_selects(planner, *name))
             network_steps(planner, &passage);
         else
-            *forward |= passage.now.mode == NETWORK_NAT;
+            *forward |= mode_forwards(passage.now.mode);
     }
     if (!planner->request->model)
         return 0;
@@ -165,7 +165,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         want_record(planner, &passage);
         want_zone(planner, &passage);
         network_steps(planner, &passage);
-        *forward |= passage.want.mode == NETWORK_NAT;
+        *forward |= mode_forwards(passage.want.mode);
     }
     return 0;
 }

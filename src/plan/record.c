@@ -24,7 +24,7 @@ const char *record_format(struct arena *arena, const struct record *record)
 static int line_parse(struct arena *arena, const char *line, struct record *record, struct err *err)
 {
     if (strncmp(line, "mode ", 5) == 0) {
-        for (int mode = NETWORK_BRIDGED; mode <= NETWORK_PASSTHROUGH; mode++) {
+        for (int mode = NETWORK_BRIDGED; mode < NETWORK_MODE_COUNT; mode++) {
             if (strcmp(line + 5, network_mode_name((enum network_mode)mode)) == 0)
                 record->mode = (enum network_mode)mode;
         }

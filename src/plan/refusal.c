@@ -179,7 +179,7 @@ void plan_refusals(struct arena *arena, const struct observed *observed,
     if (!ip_is_set(&asking.guest.ip))
         asking.guest = (struct prefix){.ip = {.family = AF_INET}};
     asking.host = (struct prefix){.ip = request->host, .length = 32};
-    if (request->mode == NETWORK_NAT) {
+    if (mode_behind_host(request->mode)) {
         if (*request->uplink)
             ask_outward(&asking);
         if (ip_is_set(&request->host)) {

@@ -79,7 +79,8 @@ static const struct resolver *resolver_now(const struct planner *planner, const 
 
 static bool resolver_wanted(const struct planner *planner, const struct passage *passage)
 {
-    return passage->want.mode == NETWORK_NAT && passage->network->dns && planner->observed->resolver_runs;
+    return passage->want.mode && network_has_subnet(passage->network) && passage->network->dns &&
+           planner->observed->resolver_runs;
 }
 
 static void resolver_down(struct planner *planner, const struct passage *passage)

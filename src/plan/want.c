@@ -145,7 +145,7 @@ void want_record(struct planner *planner, struct passage *passage)
     if (!network)
         return;
     passage->want.mode = network->mode;
-    if (network->mode == NETWORK_NAT) {
+    if (network_has_subnet(network)) {
         struct prefix host = network_host_address(network);
         make_address(planner, passage, plain_address(&host));
         return;

@@ -105,7 +105,12 @@ static void add_dhcp(struct text *out, const struct network *network, const stru
     text_add(out, "dhcp-range=%s,%s,%s,%s\n", IP_TEXT(&network->dhcp_first), IP_TEXT(&network->dhcp_last),
              IP_TEXT(&netmask.ip),
              network->lease_s == UINT32_MAX ? "infinite" : arena_printf(arena, "%u", network->lease_s));
-    add_option(out, network, "router", "3", IP_TEXT(&host.ip));
+    /* An isolated network leads nowhere: the option without a value keeps dnsmasq from telling a router. */
+    bool isolated = network->mode == NETWORK_ISOLATED;
+    if (!isolated)
+        add_option(out, network, "router", "3", IP_TEXT(&host.ip));
+    else if (!option_given(network, "router", "3"))
+        text_add(out, "dhcp-option=option:router\n");
     if (network->dns)
         add_option(out, network, "dns-server", "6", IP_TEXT(&host.ip));
     add_option(out, network, "domain-name", "15", network->domain);
@@ -137,8 +142,11 @@ static const char *config_text(struct arena *arena, const struct network *networ
     text_add(&out, "pid-file=%s\n", dnsmasq->service.pid_path);
     if (network->dns) {
         text_add(&out, "# DNS: %s; names of guests end in .%s.\n",
-                 network->upstream.count ? "these answer" : "the host's own resolvers answer", domain);
-        if (network->upstream.count)
+                 network->upstream.count             ? "these answer"
+                 : network->mode == NETWORK_ISOLATED ? "nobody outside is asked"
+                                                     : "the host's own resolvers answer",
+                 domain);
+        if (network->upstream.count || network->mode == NETWORK_ISOLATED)
             text_add(&out, "no-resolv\n");
         vec_foreach (&network->upstream, server)
             text_add(&out, "server=%s\n", *server);

@@ -171,7 +171,7 @@ bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *
     const char *subnet = strstr(uplink, from), *end = subnet ? strstr(subnet, to) : NULL;
     if (!end || strcspn(nat, "\n") < (size_t)(end - nat))
         return false;
-    *firewall = (struct firewall){.network = network, .bridge = network};
+    *firewall = (struct firewall){.network = network, .bridge = network, .way = ""};
     firewall->uplink = arena_strndup(arena, uplink, (size_t)(subnet - uplink));
     subnet += strlen(from);
     if (prefix_parse(arena_strndup(arena, subnet, (size_t)(end - subnet)), &firewall->subnet) < 0)

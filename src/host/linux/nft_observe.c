@@ -31,6 +31,7 @@ enum map {
     FORWARD_PAIR,
     FORWARD_TO,
     FORWARD_FROM,
+    FORWARD_BACK,
     NAT_PAIR,
     NAT_FROM,
     NAT_HAIRPIN,
@@ -40,10 +41,10 @@ enum map {
     FORWARD_ANY,
     MAP_COUNT
 };
-static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to",  "forward_from", "nat_pair",
-                                                 "nat_from",     "nat_hairpin", "loopback",     "hosts",
-                                                 "forward_at",   "forward_any"};
-enum { CHAIN_COUNT = 8 };
+static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to", "forward_from", "forward_back",
+                                                 "nat_pair",     "nat_from",   "nat_hairpin",  "loopback",
+                                                 "hosts",        "forward_at", "forward_any"};
+enum { CHAIN_COUNT = 9 };
 
 struct reader {
     struct arena *arena;
@@ -280,34 +281,55 @@ static bool is(const struct element *element, const char *verdict)
     return element && strcmp(element->verdict, verdict) == 0;
 }
 
-/* The named uplink of a bridge: the other half of its translated pair. */
+/* The named uplink of a bridge: the other half of its translated pair, or of a routed network's way back. */
 static const char *uplink_of(const struct reader *reader, const char *bridge)
 {
     vec_foreach (&reader->elements[NAT_PAIR].list, element) {
         if (strcmp(element->bridge, bridge) == 0 && strcmp(element->verdict, "translate") == 0)
             return element->uplink;
     }
-    return "";
+    const struct element *back = find(reader, FORWARD_BACK, bridge, NULL);
+    return back ? back->uplink : "";
+}
+
+static const char *way_of(const struct reader *reader, const char *bridge)
+{
+    if (is(find(reader, FORWARD_FROM, bridge, NULL), "shut"))
+        return "isolated";
+    return find(reader, NAT_PAIR, bridge, NULL) || find(reader, NAT_FROM, bridge, NULL) ? "" : "routed";
+}
+
+static bool whole_way(const struct reader *reader, const struct firewall *firewall)
+{
+    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    const struct element *to = find(reader, FORWARD_TO, bridge, NULL),
+                         *from = find(reader, FORWARD_FROM, bridge, NULL),
+                         *out = find(reader, FORWARD_PAIR, bridge, uplink);
+    bool named = *uplink && is(out, "accept") && is(from, "refuse") && is(to, "inward");
+    if (strcmp(firewall->way, "isolated") == 0)
+        return is(to, "inward") && !*uplink && !find(reader, NAT_FROM, bridge, NULL) &&
+               !find(reader, NAT_PAIR, bridge, NULL);
+    if (strcmp(firewall->way, "routed") == 0)
+        return *uplink ? named && is(find(reader, FORWARD_BACK, bridge, uplink), "accept")
+                       : is(to, "accept") && !from;
+    if (!is(find(reader, NAT_PAIR, bridge, bridge), "accept"))
+        return false;
+    return *uplink ? named && !find(reader, NAT_FROM, bridge, NULL)
+                   : is(to, "inward") && is(find(reader, NAT_FROM, bridge, NULL), "translate") && !from;
 }
 
 static bool whole(const struct reader *reader, const struct firewall *firewall)
 {
-    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    const char *bridge = firewall->bridge;
     struct ip address = ip_add(&firewall->subnet.ip, 1);
     const struct element *host = find(reader, HOSTS, bridge, NULL),
                          *hairpin = find(reader, NAT_HAIRPIN, bridge, NULL);
     bool forwards = firewall->forwards.list.count > 0;
-    bool common =
-        is(find(reader, FORWARD_PAIR, bridge, bridge), "accept") &&
-        is(find(reader, FORWARD_TO, bridge, NULL), "inward") &&
-        is(find(reader, NAT_PAIR, bridge, bridge), "accept") && ip_is_set(&firewall->subnet.ip) && host &&
-        ip_equal(&host->host, &address) && (find(reader, LOOPBACK, bridge, NULL) != NULL) == forwards &&
-        is(hairpin, "translate") == forwards && (!hairpin || ip_equal(&hairpin->host, &firewall->subnet.ip));
-    if (!*uplink)
-        return common && is(find(reader, NAT_FROM, bridge, NULL), "translate") &&
-               !find(reader, FORWARD_FROM, bridge, NULL);
-    return common && is(find(reader, FORWARD_PAIR, bridge, uplink), "accept") &&
-           is(find(reader, FORWARD_FROM, bridge, NULL), "refuse") && !find(reader, NAT_FROM, bridge, NULL);
+    return is(find(reader, FORWARD_PAIR, bridge, bridge), "accept") && ip_is_set(&firewall->subnet.ip) &&
+           host && ip_equal(&host->host, &address) &&
+           (find(reader, LOOPBACK, bridge, NULL) != NULL) == forwards &&
+           is(hairpin, "translate") == forwards &&
+           (!hairpin || ip_equal(&hairpin->host, &firewall->subnet.ip)) && whole_way(reader, firewall);
 }
 
 /* Each network's forwards, in one pass over the elements whatever the number of networks. */
@@ -391,8 +413,10 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
     vec_foreach (&observed->firewall_traces, bridge) {
         if (translates(&reader, *bridge))
             *vec_push(arena, &observed->firewall_translates) = *bridge;
-        struct firewall firewall = {
-            .network = *bridge, .bridge = *bridge, .uplink = uplink_of(&reader, *bridge)};
+        struct firewall firewall = {.network = *bridge,
+                                    .bridge = *bridge,
+                                    .uplink = uplink_of(&reader, *bridge),
+                                    .way = way_of(&reader, *bridge)};
         const struct element *to = find(&reader, FORWARD_TO, *bridge, NULL);
         if (to)
             prefix_parse(to->comment, &firewall.subnet);

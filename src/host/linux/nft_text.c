@@ -7,8 +7,11 @@
  * forward:
  *  1. forward_pair: bridge to itself (bridged frames that br_netfilter shows here), bridge to its named
  * uplink: accepted;
- *  2. forward_to: towards a bridge: only what was asked for (chain inward);
- *  3. forward_from: from a bridge that has a named uplink, by any other way: refused.
+ *  2. forward_back: from its named uplink to a routed bridge: accepted;
+ *  3. forward_from: from a bridge that has a named uplink, by any other way: refused but for port forwards;
+ * from an isolated one: refused;
+ *  4. forward_to: towards a bridge: only what was asked for (chain inward), or all, to a routed one without a
+ *     named uplink.
  *
  * prerouting, output: forward_at, forward_any: a port of one address of the host, of every one: to the guest.
  * In prerouting not for loopback addresses, which a neighbour on the wire may write into a packet and only
@@ -27,6 +30,8 @@
  * So networks are closed to each other and to the outside, and answers flow.  Each rule has a comment; the
  * comments are how nft_observe.c knows that the rules are all there.  The element of forward_to carries the
  * subnet as its comment. */
+#include <string.h>
+
 #include "base/text.h"
 #include "host/linux/text.h"
 
@@ -35,13 +40,15 @@
 
 const struct nft_rule nft_rules[] = {
     {"forward", "inside a network, and to its uplink", "iifname . oifname vmap @forward_pair"},
-    {"forward", "towards guests", "oifname vmap @forward_to"},
+    {"forward", "to a routed network, from its uplink", "oifname . iifname vmap @forward_back"},
     {"forward", "not by another way than the uplink", "iifname vmap @forward_from"},
+    {"forward", "towards guests", "oifname vmap @forward_to"},
     {"inward", "answers", "ct state established,related accept"},
     {"inward", "port forwards", "ct status dnat accept"},
     {"inward", "nothing unasked", "counter reject with icmpx admin-prohibited"},
-    {"refuse", "answers of port forwards", "ct status dnat ct direction reply accept"},
+    {"refuse", "port forwards", "ct status dnat accept"},
     {"refuse", "no way out but the uplink", "counter reject with icmpx admin-prohibited"},
+    {"shut", "no way out", "counter reject with icmpx admin-prohibited"},
     {"postrouting", "forwarded from the loopback", "ip saddr 127.0.0.0/8 oifname @loopback goto translate"},
     {"postrouting", "forwarded back into the network", "ct status dnat ip saddr . oifname vmap @nat_hairpin"},
     {"postrouting", "inside a network, and its uplink", "iifname . oifname vmap @nat_pair"},
@@ -67,10 +74,12 @@ const char *nft_base_text(struct arena *arena)
         "add table inet vmwire\n"
         "add chain inet vmwire inward\n"
         "add chain inet vmwire refuse\n"
+        "add chain inet vmwire shut\n"
         "add chain inet vmwire translate\n"
         "add map inet vmwire forward_pair { type ifname . ifname : verdict; }\n"
         "add map inet vmwire forward_to { type ifname : verdict; }\n"
         "add map inet vmwire forward_from { type ifname : verdict; }\n"
+        "add map inet vmwire forward_back { type ifname . ifname : verdict; }\n"
         "add map inet vmwire nat_pair { type ifname . ifname : verdict; }\n"
         "add map inet vmwire nat_from { type ifname : verdict; }\n"
         "add map inet vmwire nat_hairpin { type ipv4_addr . ifname : verdict; flags interval; }\n"
@@ -120,56 +129,84 @@ static struct ip host_address(const struct firewall *firewall)
     return ip_add(&firewall->subnet.ip, 1);
 }
 
+enum { WAY_TRANSLATED, WAY_ROUTED, WAY_ISOLATED };
+
+static int way_of(const struct firewall *firewall)
+{
+    const char *way = firewall->way ? firewall->way : "";
+    return strcmp(way, "routed") == 0     ? WAY_ROUTED
+           : strcmp(way, "isolated") == 0 ? WAY_ISOLATED
+                                          : WAY_TRANSLATED;
+}
+
+/* One element: of a map when `verdict` is not "". */
+struct element_text {
+    const char *map, *key, *comment, *verdict;
+};
+
+struct element_texts {
+    VEC(struct element_text) list;
+};
+
+static void element(struct arena *arena, struct element_texts *all, const char *map, const char *key,
+                    const char *comment, const char *verdict)
+{
+    *vec_push(arena, &all->list) = (struct element_text){map, key, comment, verdict};
+}
+
+/* A network's elements, but for its port forwards'. */
+static void elements_of(struct arena *arena, const struct firewall *firewall, struct element_texts *all)
+{
+    int way = way_of(firewall);
+    const char *bridge = arena_printf(arena, "\"%s\"", firewall->bridge);
+    const char *inside = arena_printf(arena, "%s . %s", bridge, bridge);
+    const char *out = *firewall->uplink ? arena_printf(arena, "%s . \"%s\"", bridge, firewall->uplink) : NULL;
+    const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
+    struct ip host = host_address(firewall);
+    element(arena, all, "forward_pair", inside, "", "accept");
+    element(arena, all, "forward_to", bridge, subnet, way == WAY_ROUTED && !out ? "accept" : "goto inward");
+    if (ip_is_set(&host)) /* else it was never whole, and it is not known what there is */
+        element(arena, all, "hosts", arena_strdup(arena, IP_TEXT(&host)), firewall->bridge, "");
+    if (way == WAY_TRANSLATED)
+        element(arena, all, "nat_pair", inside, "", "accept");
+    if (out) {
+        element(arena, all, "forward_pair", out, "", "accept");
+        element(arena, all, "forward_from", bridge, "", "goto refuse");
+        element(arena, all, way == WAY_ROUTED ? "forward_back" : "nat_pair", out, "",
+                way == WAY_ROUTED ? "accept" : "goto translate");
+    } else if (way == WAY_TRANSLATED) {
+        element(arena, all, "nat_from", bridge, "", "goto translate");
+    } else if (way == WAY_ISOLATED) {
+        element(arena, all, "forward_from", bridge, "", "goto shut");
+    }
+    if (firewall->forwards.list.count) {
+        element(arena, all, "loopback", bridge, "", "");
+        element(arena, all, "nat_hairpin", arena_printf(arena, "%s . %s", subnet, bridge), "",
+                "goto translate");
+    }
+}
+
 /* Interface names were checked when they were read (name_fault): no quote, no backslash. */
 const char *nft_set_text(struct arena *arena, const struct firewall *firewall)
 {
-    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    struct element_texts all = {0};
     struct text out = {.arena = arena};
-    text_add(&out, "add element inet vmwire forward_pair { \"%s\" . \"%s\" : accept }\n", bridge, bridge);
-    text_add(&out, "add element inet vmwire forward_to { \"%s\" comment \"%s\" : goto inward }\n", bridge,
-             PREFIX_TEXT(&firewall->subnet));
-    text_add(&out, "add element inet vmwire nat_pair { \"%s\" . \"%s\" : accept }\n", bridge, bridge);
-    struct ip host = host_address(firewall);
-    text_add(&out, "add element inet vmwire hosts { %s comment \"%s\" }\n", IP_TEXT(&host), bridge);
-    if (firewall->forwards.list.count) {
-        text_add(&out, "add element inet vmwire loopback { \"%s\" }\n", bridge);
-        text_add(&out, "add element inet vmwire nat_hairpin { %s . \"%s\" : goto translate }\n",
-                 PREFIX_TEXT(&firewall->subnet), bridge);
-        forward_elements(&out, firewall, "add", true);
-    }
-    if (*uplink) {
-        text_add(&out, "add element inet vmwire forward_pair { \"%s\" . \"%s\" : accept }\n", bridge, uplink);
-        text_add(&out, "add element inet vmwire forward_from { \"%s\" : goto refuse }\n", bridge);
-        text_add(&out, "add element inet vmwire nat_pair { \"%s\" . \"%s\" : goto translate }\n", bridge,
-                 uplink);
-    } else {
-        text_add(&out, "add element inet vmwire nat_from { \"%s\" : goto translate }\n", bridge);
-    }
+    elements_of(arena, firewall, &all);
+    vec_foreach (&all.list, one)
+        text_add(&out, "add element inet vmwire %s { %s%s%s%s%s%s }\n", one->map, one->key,
+                 *one->comment ? " comment \"" : "", one->comment, *one->comment ? "\"" : "",
+                 *one->verdict ? " : " : "", one->verdict);
+    forward_elements(&out, firewall, "add", true);
     return text_get(&out);
 }
 
 const char *nft_remove_text(struct arena *arena, const struct firewall *firewall)
 {
-    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
-    struct ip host = host_address(firewall);
+    struct element_texts all = {0};
     struct text out = {.arena = arena};
-    text_add(&out, "delete element inet vmwire forward_pair { \"%s\" . \"%s\" }\n", bridge, bridge);
-    text_add(&out, "delete element inet vmwire forward_to { \"%s\" }\n", bridge);
-    text_add(&out, "delete element inet vmwire nat_pair { \"%s\" . \"%s\" }\n", bridge, bridge);
-    if (ip_is_set(&firewall->subnet.ip)) /* else it was never whole, and it is not known what there is */
-        text_add(&out, "delete element inet vmwire hosts { %s }\n", IP_TEXT(&host));
-    if (firewall->forwards.list.count) {
-        text_add(&out, "delete element inet vmwire loopback { \"%s\" }\n", bridge);
-        text_add(&out, "delete element inet vmwire nat_hairpin { %s . \"%s\" }\n",
-                 PREFIX_TEXT(&firewall->subnet), bridge);
-        forward_elements(&out, firewall, "delete", false);
-    }
-    if (*uplink) {
-        text_add(&out, "delete element inet vmwire forward_pair { \"%s\" . \"%s\" }\n", bridge, uplink);
-        text_add(&out, "delete element inet vmwire forward_from { \"%s\" }\n", bridge);
-        text_add(&out, "delete element inet vmwire nat_pair { \"%s\" . \"%s\" }\n", bridge, uplink);
-    } else {
-        text_add(&out, "delete element inet vmwire nat_from { \"%s\" }\n", bridge);
-    }
+    elements_of(arena, firewall, &all);
+    vec_foreach (&all.list, one)
+        text_add(&out, "delete element inet vmwire %s { %s }\n", one->map, one->key);
+    forward_elements(&out, firewall, "delete", false);
     return text_get(&out);
 }
