@@ -133,6 +133,11 @@ static _Noreturn void child(const struct watch *watch, int report)
 static void look(struct watch *watch, struct watch_look *found)
 {
     int pair[2], status;
+    /* What is there by now, this look sees; and it may still be the last child's, which the next lines
+     * forget. */
+    for (int kind = 0; kind < HOST_WATCH_FILE; kind++)
+        watch->host->backend->watch_read(watch->host, (enum host_watch_kind)kind, watch->fds[kind],
+                                         watch->request->path, &watch->author);
     *found = (struct watch_look){.failed = true};
     if (pipe2(pair, O_CLOEXEC) < 0)
         return;
