@@ -149,6 +149,8 @@ def bench_idle():
         status = timed(host, [VMWIRE, "status", "--json"])
         row("up, nothing to do, 1,000 ports", ms(up), "-", "-", "<= 20 ms", up <= 0.020)
         row("status --json, 1,000 ports", ms(status), "-", "-", "<= 40 ms", status <= 0.040)
+        doctor = timed(host, [VMWIRE, "doctor"])
+        row("doctor, 1,000 ports", ms(doctor), "-", "-", "<= 50 ms", doctor <= 0.050)
     finally:
         host.close()
 
