@@ -140,6 +140,6 @@ void doctor_firewall(struct patient *patient)
     if (patient->observed->ruleset.legacy)
         PATIENT_FIND(patient, "firewall-unknown", patient->subject,
                      "tables of iptables-legacy are there and cannot be read");
-    if (mode_behind_host(patient->network->mode) && patient->host->backend->rule_text)
+    if (patient->network->mode == NETWORK_NAT && patient->host->backend->rule_text)
         check_translation(patient);
 }

@@ -37,7 +37,7 @@ static void check_overlap(struct patient *patient)
 static void check_arp(struct patient *patient)
 {
     const struct interface_health *health = health_interface(patient->health, patient->network->name);
-    if (!health || !mode_forwards(patient->network->mode))
+    if (!health || !mode_behind_host(patient->network->mode) || !ip_is_set(&patient->host_ip))
         return;
     if (health->no_arp)
         PATIENT_FIND(patient, "arp-off", patient->subject, "'%s' has the flag NOARP", patient->network->name);
@@ -229,18 +229,20 @@ bool doctor_default_route(const struct observed *observed)
 void doctor_routes(struct patient *patient)
 {
     check_fixed(patient);
-    if (!mode_forwards(patient->network->mode)) {
+    if (!mode_behind_host(patient->network->mode)) {
         check_host_way(patient);
         return;
     }
     check_overlap(patient);
     check_arp(patient);
-    bool forwarding = forwards(patient);
     if (ip_is_set(&patient->host_ip) && !has_address(patient, &patient->host_ip)) {
         PATIENT_FIND(patient, "bridge-address-missing", patient->subject, "'%s' has no address %s",
                      patient->network->name, IP_TEXT(&patient->host_ip));
         return;
     }
+    if (!mode_forwards(patient->network->mode))
+        return;
+    bool forwarding = forwards(patient);
     if (!patient->host->backend->route_ask || !patient->bridge->up || !ip_is_set(&patient->guest))
         return;
     if (forwarding && *patient->out)

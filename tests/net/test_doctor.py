@@ -147,6 +147,39 @@ def test_a_healthy_network_that_shares_a_mac(host):
     assert found == []
 
 
+MODES = ["{mode: routed, subnet: 10.0.0.0/24}", "{mode: routed, subnet: 10.0.0.0/24, uplink: re0}",
+         "{mode: isolated, subnet: 10.0.0.0/24}", "{mode: isolated, host: no}"]
+
+
+@pytest.mark.parametrize("keys", MODES)
+def test_healthy_networks_of_other_modes(host, keys):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    resolvers(host, "nameserver 192.168.87.1\n")
+    host.config(f"networks:\n  brnat: {keys}\n")
+    host.vmwire("up")
+    guest = Guest(host, "brnat", mac=MAC)
+    if "host: no" not in keys:
+        guest.lease()
+        assert guest.ping("10.0.0.1").returncode == 0
+    found = doctor(host)
+    guest.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("keys", MODES[1:3])
+@pytest.mark.parametrize("breakage, code", [("kill -9 $(cat /run/vmwire/network/brnat/dnsmasq.pid); sleep 0.3", "dnsmasq-dead"),
+                                            ("ip addr del 10.0.0.1/24 dev brnat", "bridge-address-missing"),
+                                            ("ip addr add 10.0.0.77/16 dev re0", "subnet-overlap"),
+                                            ("ip link set dev brnat arp off", "arp-off")])
+def test_breaks_of_other_modes(host, keys, breakage, code):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    resolvers(host, "nameserver 192.168.87.1\n")
+    host.config(f"networks:\n  brnat: {keys}\n")
+    host.vmwire("up")
+    host.sh(breakage)
+    assert first(host)[0] == code
+
+
 def test_a_healthy_forward(nat):
     nat.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24, forward: [tcp 8080 -> 10.0.0.2:80]}\n")
     nat.vmwire("up")
