@@ -130,6 +130,9 @@ static int target_find(struct cli *cli, struct probe_request *request, const cha
     if (entry && entry->mode == NETWORK_PASSTHROUGH)
         return cli_usage(cli, "network '%s' is passthrough: its guests do not go through the host",
                          request->network);
+    if (entry && entry->host_absent)
+        return cli_usage(cli, "network '%s' is isolated, without the host: there is nobody to ask",
+                         request->network);
     ip_parse(PROBE_TARGET, &request->target);
     if (entry && ip_is_set(&entry->probe))
         request->target = entry->probe;

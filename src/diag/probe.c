@@ -117,6 +117,12 @@ static void explain(struct tracer *tracer, struct probe *probe, enum probe_step 
     trace_explain(tracer, ask);
 }
 
+/* Of an isolated network the server knows its own names, and asks nobody. */
+static bool knows_own_names(const struct tracer *tracer, const struct probe *probe)
+{
+    return tracer->mode == NETWORK_ISOLATED && probe->steps[PROBE_NAME].dns_status == REFUSED;
+}
+
 /* Many a target answers no ping and is well. */
 static bool answers_no_ping(struct tracer *tracer, struct probe *probe, const struct ask *ping)
 {
@@ -140,7 +146,8 @@ static void conclude(struct tracer *tracer, struct probe *probe, const struct pr
     bool no_ping =
         answers_no_ping(tracer, probe, ask_of(tracer, PROBE_PING, &request->target, &request->target6));
     while (step < PROBE_STEP_COUNT &&
-           (probe->steps[step].outcome != PROBE_FAILED || (no_ping && step == PROBE_PING)))
+           (probe->steps[step].outcome != PROBE_FAILED || (no_ping && step == PROBE_PING) ||
+            (step == PROBE_NAME && knows_own_names(tracer, probe))))
         step++;
     bool healthy = step == PROBE_STEP_COUNT;
     /* A router may keep to itself and yet pass packets on. */

@@ -73,7 +73,7 @@ void trace_check_state(struct tracer *tracer)
     else if (!tracer->bridge->up)
         FIND("bridge-down", subject, "'%s' is down", tracer->network);
     check_uplink(tracer);
-    if (!mode_behind_host(tracer->mode))
+    if (!mode_forwards(tracer->mode))
         return;
     vec_foreach (&tracer->request->observed->forwarding, sysctl) {
         if (sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0 && strcmp(sysctl->now, "0") == 0)

@@ -133,6 +133,15 @@ def test_ipv6_router_silent(bridged6):
     assert code == "router-silent" and "fe80:" in evidence
 
 
+def test_isolated_networks(host):
+    host.config("networks:\n  isolated: {mode: isolated, subnet: 10.0.0.0/24}\n  alone: {mode: isolated, host: no}\n")
+    host.vmwire("up")
+    told, _ = probe(host, "isolated", "10.0.0.1")
+    assert told["findings"] == [], told
+    done = host.vmwire("probe", "alone", check=False)
+    assert done.returncode == 2 and "there is nobody to ask" in done.stderr
+
+
 def test_text(nat):
     said = nat.vmwire("probe", "brnat").stdout
     assert "✓  lease" in said and "nothing is wrong" in said, said
