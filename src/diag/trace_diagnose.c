@@ -338,6 +338,18 @@ static void never_left(struct tracer *tracer, const struct ask *ask)
                         : "firewall chains were not watched");
 }
 
+/* The target has answered something that was no TCP. */
+static bool answers_otherwise(const struct tracer *tracer, const struct ask *ask)
+{
+    for (size_t i = 0; i < tracer->ask_count; i++) {
+        const struct ask *other = tracer->asks[i];
+        if (other->kind == ASK_IP && other->answered && !(other->packet.layers & PACKET_TCP) &&
+            ip_equal(&other->packet.flow.target, &ask->packet.flow.target))
+            return true;
+    }
+    return false;
+}
+
 /* The rule is there: then no connection is tracked. */
 static void untracked(struct tracer *tracer)
 {
@@ -383,7 +395,7 @@ static void outside_silent(struct tracer *tracer, const struct ask *ask)
         finding_cure(findings, finding, "take the rule out of the nat chains: nft list ruleset");
     } else if (ask->has_error) {
         FIND("target-silent", subject, "%s left by '%s', and %s", what, uplink, PACKET_SUMMARY(&ask->error));
-    } else if ((ask->packet.layers & PACKET_TCP) && answered_smaller(tracer, ask)) {
+    } else if ((ask->packet.layers & PACKET_TCP) && answers_otherwise(tracer, ask)) {
         FIND("tcp-silent", subject, "%s left by '%s' %u times without an answer", what, uplink, ask->sent);
     } else {
         FIND("target-silent", subject, "%s left by '%s' %u times, and no answer came", what, uplink,

@@ -179,4 +179,6 @@ def test_doctor_finds_nothing_wrong_with_a_running_guest_and_that_it_was_stopped
     told = json.loads(wired.vmwire("trace", "vm0", "--seconds", "2", "--json", check=False).stdout)
     assert "guest-paused" in [finding["code"] for finding in told["findings"]][:2]
     wired.sh(f"kill -CONT {pid}")
+    wired.sh("ip link del dev tap1")
+    assert findings("vm0")[0]["code"] == "nic-missing"
     wired.vmwire("stop", "vm0", "--timeout", "0")

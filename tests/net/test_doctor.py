@@ -667,6 +667,20 @@ def test_conntrack_full(nat):
     assert code == "conntrack-full" and "and 1 can be" in evidence
 
 
+def test_no_tun(nat):
+    nat.sh("mount -t tmpfs tmpfs /dev/net")
+    code, evidence = first(nat)
+    assert code == "kernel-feature-missing" and "/dev/net/tun" in evidence
+
+
+def test_a_guest_that_speaks_and_nobody_knows(nat):
+    guest = Guest(nat, "brnat", mac=MAC)
+    guest.space.sh("ip addr add 192.168.5.5/24 dev eth0; ping -c1 -W1 192.168.5.6 || true")
+    told = doctor(nat)
+    guest.close()
+    assert [(f["code"], f["severity"]) for f in told] == [("guest-no-lease", "note")]
+
+
 def test_packet_program(nat):
     nat.sh("tc qdisc add dev re0 clsact")
     told = doctor(nat)

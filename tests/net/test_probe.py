@@ -435,3 +435,15 @@ def test_a_small_time_to_live(nat):
     drop(nat, "type filter hook prerouting priority -150", "iifname brnat ip ttl set 1")
     code, evidence = first(nat, "brnat")
     assert code == "packet-lost" and "time exceeded" in evidence
+
+
+def test_tcp_is_dropped_behind_the_uplink(nat):
+    drop(nat.router, "type filter hook input priority 0", "meta l4proto tcp drop")
+    assert first(nat, "brnat")[0] == "tcp-silent"
+
+
+def test_the_dhcp_server_ignores_everybody(nat):
+    nat.sh("cd /run/vmwire/network/brnat; echo dhcp-ignore=tag:nobody,tag:!known >> dnsmasq.conf; sed -i s/tag:nobody,// dnsmasq.conf;"
+           "P=$(cat dnsmasq.pid); kill $P; while kill -0 $P 2>/dev/null; do sleep 0.05; done; dnsmasq --conf-file=$PWD/dnsmasq.conf")
+    told, _ = probe(nat, "brnat")
+    assert [f["code"] for f in told["findings"]] == ["dhcp-silent", "network-drifted"]
