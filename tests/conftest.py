@@ -84,6 +84,18 @@ class Namespace:
             time.sleep(0.05)
         raise AssertionError("waited in vain")
 
+    def borrow(self, program):
+        """A program that is not to be installed on a host that is in use (scripts/others-image), for this namespace alone."""
+        if self.run("sh", "-c", f"command -v {program}", check=False).returncode == 0:
+            return
+        subprocess.run([ROOT / "scripts" / "others-image", BUILD / "others"], check=True, stdout=subprocess.DEVNULL)
+        self.sh("mount -t tmpfs tmpfs /mnt")
+        for top in ("usr", "etc", "var/lib"):
+            if (BUILD / "others" / top).is_dir():
+                self.sh(f"mkdir -p /mnt/{top}.new /mnt/{top}.work; mount -t overlay overlay -o "
+                        f"lowerdir={BUILD}/others/{top}:/{top},upperdir=/mnt/{top}.new,workdir=/mnt/{top}.work /{top}")
+        self.sh(f"command -v {program}")
+
     def close(self):
         end = time.monotonic() + 5
         while (left := self.processes()) and time.monotonic() < end:

@@ -289,6 +289,7 @@ class Firewalld:
     def __init__(self, host, zone):
         """`zone`: vmwire's is installed, and firewalld speaks iptables."""
         self.host = host
+        host.borrow("firewalld")
         host.sh("cp -a /etc/firewalld /run/firewalld.etc; mount --bind /run/firewalld.etc /etc/firewalld; "
                 "mkdir -p /run/dbus /run/empty; mount --bind /run/empty /usr/lib/NetworkManager 2>/dev/null || true; "
                 "dbus-daemon --system --fork --nopidfile")

@@ -16,6 +16,7 @@ TOLD = "/run/systemd/network/00-vmwire-brext.network"
 @pytest.fixture
 def bus(host):
     """A host with a system bus of its own, and /sys as in a container: managers do not wait for udev."""
+    host.borrow("NetworkManager")
     host.sh("mkdir -p /run/dbus /run/udev; mount -o remount,ro /sys; dbus-daemon --system --fork --nopidfile")
     return host
 
