@@ -374,6 +374,26 @@ static void probe_take(struct walk *walk, void *target, const struct key *key, c
         ((struct network *)target)->probe = ip;
 }
 
+static void lock_word_take(struct walk *walk, struct network *network, const struct key *key,
+                           const struct yaml_node *value, bool alone)
+{
+    bool on = true;
+    const char *text = value_text(walk, key, value);
+    if (text && strcmp(text, "mac") == 0)
+        network->ports.lock_mac = true;
+    else if (text && !(alone && bool_parse(text, &on) && !on))
+        value_refuse(walk, key, value, NULL);
+}
+
+static void lock_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
+{
+    if (value->kind != YAML_SEQUENCE) {
+        lock_word_take(walk, target, key, value, true);
+        return;
+    }
+    yaml_foreach(value, item) lock_word_take(walk, target, key, item, false);
+}
+
 static void host_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
 {
     bool present;
@@ -449,6 +469,17 @@ const struct section section_network = {
          .offset = IN_NETWORK(forward_entries),
          .pos_offset = IN_NETWORK(forward_pos),
          .modes = NAT},
+        {.name = "isolate",
+         .take = key_bool,
+         .takes = "yes or no",
+         .offset = IN_NETWORK(ports.isolated),
+         .pos_offset = IN_NETWORK(ports_pos),
+         .modes = BRIDGED | BEHIND},
+        {.name = "lock",
+         .take = lock_take,
+         .takes = "off or [mac]",
+         .pos_offset = IN_NETWORK(ports_pos),
+         .modes = BRIDGED | BEHIND},
         {.name = "probe",
          .take = probe_take,
          .takes = "an IPv4 address such as 8.8.8.8",

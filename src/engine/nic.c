@@ -194,7 +194,8 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                        spec->network);
     if (rc < 0)
         return err_wrap(err, "network '%s'", spec->network);
-    if (mac_is_zero(&spec->mac))
+    bool chosen = mac_is_zero(&spec->mac);
+    if (chosen)
         spec->mac = nic_mac_random();
 
     bool vhost =
@@ -204,6 +205,7 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                                   .machine = nics->machine,
                                   .index = (unsigned)index,
                                   .mac = spec->mac,
+                                  .mac_unknown = chosen && !mentions(argv, SLOT_MAC, index),
                                   .queues = spec->queues,
                                   .vnet_header = spec->vnet_header != NIC_OFF,
                                   .vhost = vhost};

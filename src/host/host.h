@@ -51,6 +51,7 @@ struct nic_request {
     const char *machine; /* "-" for `exec` */
     unsigned index;
     struct mac mac;   /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
+    bool mac_unknown; /* the program may take another: the port is not locked to this one */
     unsigned queues;  /* 1 to NIC_QUEUES_MAX */
     bool vnet_header; /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
     bool vhost;       /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */

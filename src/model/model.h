@@ -122,6 +122,7 @@ struct network {
     bool mac_shared;              /* `mac: shared`: one MAC on the wire */
 
     bool host_absent; /* isolated: `host: no` */
+    struct port_rules ports;
 
     /* behind the host: nat, routed, isolated */
     struct prefix subnet; /* host bits clear */
@@ -149,7 +150,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos, forward_pos;
+        in_use_pos, probe_pos, forward_pos, ports_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };

@@ -120,6 +120,20 @@ const char *owner_tag(struct arena *arena, const char *network)
     return arena_printf(arena, OWNER_PREFIX "%s", network);
 }
 
+const char *owner_bridge_tag(struct arena *arena, const char *network, const struct port_rules *rules)
+{
+    return arena_printf(arena, OWNER_PREFIX "%s%s%s", network, rules->isolated ? " isolate" : "",
+                        rules->lock_mac ? " lock-mac" : "");
+}
+
+struct port_rules owner_port_rules(const char *alias)
+{
+    const char *words = tag_body(alias);
+    words = words ? strchr(words, ' ') : NULL;
+    return (struct port_rules){.isolated = words && strstr(words, " isolate"),
+                               .lock_mac = words && strstr(words, " lock-mac")};
+}
+
 const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
                           const struct mac *mac)
 {

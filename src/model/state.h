@@ -18,6 +18,12 @@
  * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's). */
 #define OWNER_PREFIX "vmwire:"
 
+/* What a network asks of the ports that lead to guests. */
+struct port_rules {
+    bool isolated; /* no frame goes from one to another */
+    bool lock_mac; /* a guest sends from its own MAC alone */
+};
+
 /* Which members of struct link mean something in LINK_CREATE and LINK_SET; observed links have all of them.
  */
 enum link_field {
@@ -43,7 +49,8 @@ struct link {
     bool ipv6;              /* makes itself a link-local address (addrgenmode is not none) */
 
     /* observed only */
-    bool localnet; /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
+    struct port_rules port; /* of a bridge's port */
+    bool localnet;          /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
     int index;
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
@@ -105,6 +112,7 @@ struct firewall {
     const char *network;
     const char *bridge;
     const char *uplink;   /* "" : whatever way the routes go */
+    bool isolate;         /* nor from a guest to another by the host */
     const char *way;      /* "": translated (nat); "routed": as they are; "isolated": no way in or out */
     struct prefix subnet; /* host bits clear */
     struct forwards forwards;
@@ -340,6 +348,9 @@ const char *owner_network(struct arena *arena, const char *alias);
 bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *nic);
 /* The tags. */
 const char *owner_tag(struct arena *arena, const char *network);
+/* A bridge's says what is asked of its guests' ports: "vmwire:NET isolate lock-mac". */
+const char *owner_bridge_tag(struct arena *arena, const char *network, const struct port_rules *rules);
+struct port_rules owner_port_rules(const char *alias);
 const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
                           const struct mac *mac);
 

@@ -182,6 +182,14 @@ static void check_loopback_forwards(struct planner *planner, const struct networ
     }
 }
 
+static void check_ports(struct planner *planner, const struct network *network)
+{
+    if ((network->ports.isolated || network->ports.lock_mac) && planner->observed->traits.nat_only)
+        problem_add(planner->problems, network->ports_pos,
+                    "network '%s': 'isolate' and 'lock' are not there on this host in this version",
+                    network->name);
+}
+
 static void check_way(struct planner *planner, const struct network *network)
 {
     if (network->mode != NETWORK_NAT && planner->observed->traits.nat_only)
@@ -227,6 +235,7 @@ void check_network(struct planner *planner, const struct passage *passage)
             "network '%s': this host has an interface of that name already, and it is not vmwire's; choose "
             "another name",
             network->name);
+    check_ports(planner, network);
     if (network->mode == NETWORK_BRIDGED)
         check_bridged(planner, passage);
     else if (network_has_subnet(network))

@@ -39,6 +39,7 @@ static struct firewall firewall_wanted(const struct planner *planner, const stru
     return (struct firewall){.network = network->name,
                              .bridge = network->name,
                              .uplink = uplink && network->mode != NETWORK_ISOLATED ? uplink : "",
+                             .isolate = network->ports.isolated,
                              .way = network->mode == NETWORK_ROUTED     ? "routed"
                                     : network->mode == NETWORK_ISOLATED ? "isolated"
                                                                         : "",
@@ -48,7 +49,7 @@ static struct firewall firewall_wanted(const struct planner *planner, const stru
 
 static bool firewall_equal(const struct firewall *a, const struct firewall *b)
 {
-    return strcmp(a->uplink, b->uplink) == 0 && strcmp(a->way, b->way) == 0 &&
+    return strcmp(a->uplink, b->uplink) == 0 && strcmp(a->way, b->way) == 0 && a->isolate == b->isolate &&
            prefix_equal(&a->subnet, &b->subnet) && forwards_equal(&a->forwards, &b->forwards);
 }
 

@@ -350,7 +350,7 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
     struct link link = {
         .name = passage->name,
         .kind = "bridge",
-        .alias = owner_tag(planner->arena, passage->name),
+        .alias = owner_bridge_tag(planner->arena, passage->name, &network->ports),
         .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
         .mac = nic_mac_derive("vmwire bridge", passage->name, 0),
         .mtu = plan_network_mtu(network, planner->observed),
@@ -377,6 +377,7 @@ static unsigned link_differences(const struct link *want, const struct link *now
 {
     unsigned differ = (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) |
                       (want->mtu == now->mtu ? 0 : LINK_MTU) | (want->up == now->up ? 0 : LINK_UP) |
+                      (strcmp(want->alias, now->alias) == 0 ? 0 : LINK_ALIAS) |
                       (want->stp == now->stp ? 0 : LINK_STP) |
                       (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
                       (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6);
@@ -461,6 +462,23 @@ static void attach_uplink(struct planner *planner, const struct passage *passage
 }
 
 /* Taps of guests that kept running while the bridge was away. */
+/* A nic of `exec` has a MAC that vmwire may not know: it keeps what it was opened with. */
+static void set_port(struct planner *planner, const struct passage *passage, const struct link *tap,
+                     const struct wired_nic *nic, bool attached)
+{
+    struct port_rules now = attached ? tap->port : (struct port_rules){0}, want = passage->network->ports;
+    if (strcmp(nic->machine, "-") == 0)
+        want.lock_mac = tap->port.lock_mac;
+    if (now.isolated == want.isolated && now.lock_mac == want.lock_mac)
+        return;
+    struct op op = op_for(passage, OP_PORT_SET);
+    op.port = (struct port){
+        .ifname = tap->name, .bridge = passage->name, .rules = want, .mac = nic->mac, .guest = true};
+    struct op undo = op;
+    undo.port.rules = now;
+    step_add(planner, &op, &undo);
+}
+
 static void reattach_taps(struct planner *planner, const struct passage *passage)
 {
     vec_foreach (&planner->observed->links, link) {
@@ -468,8 +486,10 @@ static void reattach_taps(struct planner *planner, const struct passage *passage
         if (strncmp(link->alias, OWNER_PREFIX, strlen(OWNER_PREFIX)) != 0 ||
             !owner_nic(planner->arena, link, &nic) || strcmp(nic.network, passage->name) != 0)
             continue;
-        if (!passage->bridge || strcmp(link->master, passage->name) != 0)
+        bool attached = passage->bridge && strcmp(link->master, passage->name) == 0;
+        if (!attached)
             change_port(planner, passage, link->name, true);
+        set_port(planner, passage, link, &nic, attached);
     }
 }
 

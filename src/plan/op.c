@@ -44,6 +44,14 @@ static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
                                            FIELD("bridge", F_TEXT, port.bridge),
                                            FIELD("guest", F_BOOL, port.guest), END};
 
+static const struct field port_rule_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
+                                                FIELD("bridge", F_TEXT, port.bridge),
+                                                FIELD("guest", F_BOOL, port.guest),
+                                                FIELD("isolated", F_BOOL, port.rules.isolated),
+                                                FIELD("lock_mac", F_BOOL, port.rules.lock_mac),
+                                                FIELD("mac", F_MAC, port.mac),
+                                                END};
+
 static const struct field address_fields[] = {FIELD("ifname", F_TEXT, address.ifname),
                                               FIELD("address", F_PREFIX, address.prefix),
                                               FIELD("peer", F_IP, address.peer),
@@ -78,6 +86,7 @@ static const struct field sysctl_fields[] = {FIELD("name", F_TEXT, sysctl.name),
 static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.bridge),
                                                FIELD("uplink", F_TEXT, firewall.uplink),
                                                FIELD("way", F_TEXT, firewall.way),
+                                               FIELD("isolate", F_BOOL, firewall.isolate),
                                                FIELD("subnet", F_PREFIX, firewall.subnet),
                                                FIELD("forwards", F_FORWARDS, firewall.forwards),
                                                END};
@@ -146,6 +155,7 @@ static const struct {
     [OP_LINK_SET] = {"link-set", link_fields},
     [OP_PORT_ADD] = {"port-add", port_fields},
     [OP_PORT_REMOVE] = {"port-remove", port_fields},
+    [OP_PORT_SET] = {"port-set", port_rule_fields},
     [OP_ADDRESS_ADD] = {"address-add", address_fields},
     [OP_ADDRESS_REMOVE] = {"address-remove", address_fields},
     [OP_ROUTE_ADD] = {"route-add", route_fields},
@@ -559,6 +569,10 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "adding port '%s' to bridge '%s'", op->port.ifname, op->port.bridge);
     case OP_PORT_REMOVE:
         return arena_printf(arena, "removing port '%s' from bridge '%s'", op->port.ifname, op->port.bridge);
+    case OP_PORT_SET:
+        return arena_printf(arena, "setting port '%s' of '%s': %sisolated, %slocked to its MAC",
+                            op->port.ifname, op->port.bridge, op->port.rules.isolated ? "" : "not ",
+                            op->port.rules.lock_mac ? "" : "not ");
     case OP_ADDRESS_ADD:
         return arena_printf(arena, "adding address %s to '%s'", PREFIX_TEXT(&op->address.prefix),
                             op->address.ifname);

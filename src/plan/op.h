@@ -14,6 +14,7 @@ enum op_kind {
     OP_LINK_SET,    /* link.name and the attributes in link.fields */
     OP_PORT_ADD,    /* port */
     OP_PORT_REMOVE, /* port */
+    OP_PORT_SET,    /* port: rules and mac, of one that leads to a guest */
     OP_ADDRESS_ADD,
     OP_ADDRESS_REMOVE,
     OP_ROUTE_ADD,
@@ -52,7 +53,9 @@ enum op_kind {
 struct port {
     const char *ifname;
     const char *bridge;
-    bool guest; /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
+    struct port_rules rules;
+    struct mac mac; /* the guest's */
+    bool guest;     /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
 };
 
 struct op {

@@ -56,6 +56,9 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_FUNCTION_SET:
         text_add(&out, "# SR-IOV functions are made by iovctl(8): see iovctl.conf(5)\n");
         break;
+    case OP_PORT_SET: /* never planned */
+        text_add(&out, "# ports are as they are\n");
+        break;
     case OP_RESOLVER_SET: /* never planned */
     case OP_RESOLVER_CLEAR:
         text_add(&out, "# the host's resolver is resolvconf(8)'s\n");

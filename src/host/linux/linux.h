@@ -100,6 +100,12 @@ int process_look(struct host *host, pid_t pid, struct process_look *look);
 const char *process_program(struct host *host, struct arena *arena);
 const char *process_user(struct host *host);
 
+/* port.c: what a guest's port may do.  -EOPNOTSUPP where this kernel cannot lock one. */
+int port_rules_set(struct linux_host *host, const char *ifname, const struct port_rules *rules,
+                   const struct mac *mac, struct err *err);
+/* Of a port, from its IFLA_INFO_SLAVE_DATA. */
+struct port_rules port_rules_read(const struct nlattr *slave_data);
+
 /* tap.c */
 int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
 

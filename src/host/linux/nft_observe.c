@@ -325,8 +325,8 @@ static bool whole(const struct reader *reader, const struct firewall *firewall)
     const struct element *host = find(reader, HOSTS, bridge, NULL),
                          *hairpin = find(reader, NAT_HAIRPIN, bridge, NULL);
     bool forwards = firewall->forwards.list.count > 0;
-    return is(find(reader, FORWARD_PAIR, bridge, bridge), "accept") && ip_is_set(&firewall->subnet.ip) &&
-           host && ip_equal(&host->host, &address) &&
+    return is(find(reader, FORWARD_PAIR, bridge, bridge), firewall->isolate ? "refuse" : "accept") &&
+           ip_is_set(&firewall->subnet.ip) && host && ip_equal(&host->host, &address) &&
            (find(reader, LOOPBACK, bridge, NULL) != NULL) == forwards &&
            is(hairpin, "translate") == forwards &&
            (!hairpin || ip_equal(&hairpin->host, &firewall->subnet.ip)) && whole_way(reader, firewall);
@@ -418,6 +418,7 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
                                     .uplink = uplink_of(&reader, *bridge),
                                     .way = way_of(&reader, *bridge)};
         const struct element *to = find(&reader, FORWARD_TO, *bridge, NULL);
+        firewall.isolate = is(find(&reader, FORWARD_PAIR, *bridge, *bridge), "refuse");
         if (to)
             prefix_parse(to->comment, &firewall.subnet);
         forwards_of(&reader, *bridge, &firewall.forwards);

@@ -163,7 +163,7 @@ static void elements_of(struct arena *arena, const struct firewall *firewall, st
     const char *out = *firewall->uplink ? arena_printf(arena, "%s . \"%s\"", bridge, firewall->uplink) : NULL;
     const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
     struct ip host = host_address(firewall);
-    element(arena, all, "forward_pair", inside, "", "accept");
+    element(arena, all, "forward_pair", inside, "", firewall->isolate ? "goto refuse" : "accept");
     element(arena, all, "forward_to", bridge, subnet, way == WAY_ROUTED && !out ? "accept" : "goto inward");
     if (ip_is_set(&host)) /* else it was never whole, and it is not known what there is */
         element(arena, all, "hosts", arena_strdup(arena, IP_TEXT(&host)), firewall->bridge, "");

@@ -71,7 +71,16 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
 static void render_port(struct arena *arena, struct text *out, const struct op *op)
 {
     const char *name = quote(arena, op->port.ifname);
-    if (op->kind == OP_PORT_ADD)
+    if (op->kind == OP_PORT_SET) {
+        bool lock = op->port.rules.lock_mac;
+        const char *mac = arena_strdup(arena, MAC_TEXT(&op->port.mac));
+        if (lock)
+            text_add(out, "bridge fdb replace %s dev %s master static\n", mac, name);
+        text_add(out, "bridge link set dev %s isolated %s learning %s locked %s\n", name,
+                 op->port.rules.isolated ? "on" : "off", lock ? "off" : "on", lock ? "on" : "off");
+        if (!lock)
+            text_add(out, "bridge fdb del %s dev %s master static 2>/dev/null || :\n", mac, name);
+    } else if (op->kind == OP_PORT_ADD)
         text_add(out, "ip link set dev %s master %s\n", name, quote(arena, op->port.bridge));
     else
         text_add(out, "ip link set dev %s nomaster\n", name);
@@ -278,6 +287,7 @@ const char *linux_render(struct arena *arena, const struct op *op)
         break;
     case OP_PORT_ADD:
     case OP_PORT_REMOVE:
+    case OP_PORT_SET:
         render_port(arena, &out, op);
         break;
     case OP_ADDRESS_ADD:

@@ -221,6 +221,19 @@ static int port_apply(struct linux_host *host, const struct op *op, unsigned fla
     return master < 0 ? master : went(op, set_master(host, port.index, master, err));
 }
 
+static int port_set_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct link port;
+    int rc = link_get(host, &arena, op->port.ifname, &port, err);
+    bool gone = rc == -ENODEV || (rc == 0 && strcmp(port.master, op->port.bridge) != 0);
+    if (gone && ((flags & HOST_APPLY_TOLERANT) || op->port.guest))
+        return 0;
+    if (rc == 0 && gone)
+        return err_set(err, ENOENT, "'%s' is not a port of '%s'", op->port.ifname, op->port.bridge);
+    return rc < 0 ? rc : went(op, port_rules_set(host, op->port.ifname, &op->port.rules, &op->port.mac, err));
+}
+
 /* --- addresses
  * ------------------------------------------------------------------------------------------------------ */
 
@@ -407,6 +420,8 @@ int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, str
     case OP_PORT_ADD:
     case OP_PORT_REMOVE:
         return port_apply(host, op, flags, err);
+    case OP_PORT_SET:
+        return port_set_apply(host, op, flags, err);
     case OP_ADDRESS_ADD:
     case OP_ADDRESS_REMOVE:
         return address_apply(host, op, flags, err);

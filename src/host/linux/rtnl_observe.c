@@ -73,6 +73,8 @@ static void read_info(const struct nlattr *info, struct arena *arena, struct lin
         return;
     netlink_nested(info, table, IFLA_INFO_MAX + 1);
     link->kind = arena_strdup(arena, netlink_text(table[IFLA_INFO_KIND]));
+    if (strcmp(netlink_text(table[IFLA_INFO_SLAVE_KIND]), "bridge") == 0)
+        link->port = port_rules_read(table[IFLA_INFO_SLAVE_DATA]);
     if (table[IFLA_INFO_SLAVE_DATA])
         link->port_tuned =
             port_is_tuned(netlink_text(table[IFLA_INFO_SLAVE_KIND]), table[IFLA_INFO_SLAVE_DATA]);

@@ -103,7 +103,7 @@ static int duplicate_check(struct linux_host *host, const struct nic_request *re
 
 /* Tag, MTU, no IPv6 of the host's own on it, port of the bridge, up last. */
 static int tap_wire(struct linux_host *host, const struct nic_request *request, const char *name,
-                    uint32_t mtu, int bridge, struct err *err)
+                    const struct link *bridge, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     int index = link_index(name, err);
@@ -116,14 +116,22 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     struct ifinfomsg *info = netlink_start(&messages[0], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
     info->ifi_index = index;
     netlink_put(&messages[0], IFLA_IFALIAS, tag, strlen(tag));
-    netlink_put_u32(&messages[0], IFLA_MTU, mtu);
+    netlink_put_u32(&messages[0], IFLA_MTU, bridge->mtu);
     netlink_put_u32(&messages[0], IFLA_GROUP, owner_group(request->network));
-    netlink_put_u32(&messages[0], IFLA_MASTER, (uint32_t)bridge);
+    netlink_put_u32(&messages[0], IFLA_MASTER, (uint32_t)bridge->index);
     link_put_ipv6(&messages[0], false);
     info = netlink_start(&messages[1], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
     info->ifi_index = index;
     info->ifi_change = info->ifi_flags = IFF_UP;
-    int rc = netlink_call_all(&host->route, messages, 2, err);
+    struct port_rules rules = owner_port_rules(bridge->alias);
+    rules.lock_mac &= !request->mac_unknown;
+    bool ruled = rules.isolated || rules.lock_mac;
+    /* Not up before it is locked. */
+    int rc = netlink_call_all(&host->route, messages, ruled ? 1 : 2, err);
+    if (rc == 0 && ruled)
+        rc = port_rules_set(host, name, &rules, &request->mac, err);
+    if (rc == 0 && ruled)
+        rc = netlink_call(&host->route, &messages[1], NULL, NULL, err);
     return rc < 0 ? err_wrap(err, "wiring '%s' to '%s'", name, request->bridge) : 0;
 }
 
@@ -155,7 +163,7 @@ int tap_open(struct host *base, const struct nic_request *request, struct nic_op
             nic->vhost_fds[i] = vhost_open();
     }
     if (rc == 0)
-        rc = tap_wire(host, request, name, bridge.mtu, bridge.index, err);
+        rc = tap_wire(host, request, name, &bridge, err);
     if (rc < 0) {
         nic_close(nic);
         return rc;

@@ -1,0 +1,154 @@
+"""What a guest's port may do: nothing reaches another guest; no frame leaves with another MAC."""
+import json
+
+import pytest
+from conftest import FAULTY
+from guests import Guest
+from test_modes import reaches
+
+HEAD = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
+MAC = "00:a0:98:00:00:0"
+FRAMES = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); wire.bind(("eth0", 0))
+for number in range(int(sys.argv[2])):
+    source = bytes.fromhex(sys.argv[1].replace(":", "")) if sys.argv[1] != "many" else b"\\x02\\x66" + number.to_bytes(4, "big")
+    wire.send(b"\\xff" * 6 + source + b"\\x88\\xb5" + b"hostile".ljust(50))
+"""
+HEARS = """
+import socket, sys, time
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5)); wire.bind((sys.argv[1], 0x88b5))
+print("ready", flush=True); wire.settimeout(1.5); count = 0
+try:
+    while True:
+        count += b"hostile" in wire.recv(2048)
+except OSError: print(count)
+"""
+
+
+def hostile(guest, mac, count=1):
+    guest.space.run("python3", "-c", FRAMES, mac, count)
+
+
+class Ear:
+    """Counts hostile frames that an interface of a namespace hears."""
+
+    def __init__(self, space, ifname):
+        self.process = space.popen("python3", "-c", HEARS, ifname, stdout=-1, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def heard(self):
+        return int(self.process.communicate()[0])
+
+
+@pytest.fixture
+def practice(host):
+    host.outside = host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    return host
+
+
+def two(host, text):
+    host.config(text)
+    host.vmwire("up")
+    assert "nothing to do" in host.vmwire("up").stdout
+    guests = [Guest(host, "brnat", f"vm{i}", mac=MAC + str(i)) for i in (1, 2)]
+    return guests, [guest.lease() for guest in guests]
+
+
+def test_isolated_guests_reach_the_world_and_the_host_but_not_each_other(practice):
+    (one, second), (_, address) = two(practice, HEAD + "    isolate: yes\n")
+    assert reaches(one.space, "192.168.87.1") and reaches(one.space, "10.0.0.1")
+    assert not reaches(one.space, address)
+    # Nor by way of the host, nor with the other's MAC in hand.
+    one.space.sh(f"ip route add {address}/32 via 10.0.0.1")
+    assert not reaches(one.space, address)
+    one.space.sh(f"ip route del {address}/32 via 10.0.0.1; ip neigh replace {address} lladdr {MAC}2 dev eth0")
+    assert not reaches(one.space, address)
+    ear = Ear(second.space, "eth0")
+    hostile(one, MAC + "1", 20)
+    assert ear.heard() == 0
+
+
+def test_a_forward_still_leads_to_an_isolated_guest(practice):
+    from test_forward import ask, server
+    (one, second), (address, _) = two(practice, HEAD + "    isolate: yes\n    forward: tcp 2222 -> 10.0.0.60:22\n"
+                                      f"machines:\n  vm1:\n    nics: [{{network: brnat, mac: \"{MAC}1\", "
+                                      "address: 10.0.0.60}]\n")
+    assert address == "10.0.0.60"
+    server(one.space, "one", "tcp:22")
+    assert ask(practice.outside, "tcp", "192.168.87.44", 2222) == "one 192.168.87.1 22"
+
+
+def test_a_locked_guest_sends_from_its_own_mac_alone(practice):
+    (one, second), (_, address) = two(practice, HEAD + "    lock: [mac]\n")
+    assert reaches(one.space, address) and reaches(one.space, "192.168.87.1") and reaches(practice, address)
+    ears = [Ear(second.space, "eth0"), Ear(practice, "brnat")]
+    hostile(one, MAC + "2", 20)  # the other's
+    hostile(one, "02:de:ad:be:ef:00", 20)
+    hostile(one, "many", 200)
+    hostile(one, MAC + "1", 3)
+    assert [ear.heard() for ear in ears] == [3, 3]
+    entries = json.loads(practice.sh("bridge -j fdb show br brnat"))
+    assert not [row for row in entries if row["mac"].startswith("02:66")]
+    # The other's frames still go to the other.
+    assert reaches(practice, address)
+
+
+def test_without_a_lock_all_of_that_gets_through(practice):
+    (one, second), _ = two(practice, HEAD)
+    ear = Ear(second.space, "eth0")
+    hostile(one, "many", 20)
+    assert ear.heard() == 20
+
+
+def test_rules_change_while_guests_run_and_come_back_after_down(practice):
+    (one, second), (_, address) = two(practice, HEAD)
+    for more, isolated, locked in (("    isolate: yes\n    lock: [mac]\n", True, True), ("    lock: mac\n", False, True),
+                                   ("", False, False), ("    isolate: yes\n", True, False)):
+        practice.config(HEAD + more)
+        practice.vmwire("up")
+        assert "nothing to do" in practice.vmwire("up").stdout, more
+        one.space.sh("ip neigh flush dev eth0")  # what was asked in vain before is not asked again at once
+        assert reaches(one.space, address) == (not isolated), more
+        ear = Ear(practice, "brnat")
+        hostile(one, "many", 5)
+        assert ear.heard() == (0 if locked else 5), more
+    practice.config(HEAD + "    isolate: yes\n    lock: [mac]\n")
+    practice.vmwire("down")
+    practice.vmwire("up")
+    assert "nothing to do" in practice.vmwire("up").stdout
+    assert not reaches(one.space, address) and reaches(one.space, "10.0.0.1")
+    ear = Ear(practice, "brnat")
+    hostile(one, "many", 5)
+    assert ear.heard() == 0
+
+
+def test_drift_of_a_port_is_seen_and_mended(practice):
+    (one, _), (_, address) = two(practice, HEAD + "    isolate: yes\n")
+    practice.sh(f"bridge link set dev {one.tap} isolated off")
+    assert practice.vmwire("status", check=False).returncode == 3
+    assert "1 change" in practice.vmwire("up").stdout
+    one.space.sh("ip neigh flush dev eth0")
+    assert not reaches(one.space, address)
+
+
+def test_a_program_of_exec_that_does_not_ask_for_its_mac_may_have_another(practice):
+    practice.config(HEAD + "    lock: [mac]\n")
+    practice.vmwire("up")
+    show = ["sh", "-c", "bridge -d link show dev $0"]
+    assert "locked off" in practice.vmwire("exec", "--nic", "brnat", "--", *show, "{tap0}").stdout
+    assert "locked on" in practice.vmwire("exec", "--nic", "brnat", "--", *show, "{tap0}", "{mac0}").stdout
+
+
+@pytest.mark.parametrize("how", ["fail-before", "fail-after", "kill-before", "kill-after"])
+def test_a_change_that_fails_at_any_operation_leaves_the_ports_as_they_were(practice, how):
+    (one, _), _ = two(practice, HEAD + "    lock: [mac]\n")
+    before = practice.sh("bridge -d -j link") + practice.sh("bridge -j fdb show br brnat | tr , '\\n' | grep static || true")
+    practice.config(HEAD + "    isolate: yes\n")
+    count = len(json.loads(practice.vmwire("plan", "--json").stdout)["operations"])
+    assert count == 4  # the bridge's tag, two ports, the rules
+    for number in range(1, count + 1):
+        practice.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        practice.vmwire("plan")
+        assert practice.sh("bridge -d -j link") + practice.sh(
+            "bridge -j fdb show br brnat | tr , '\\n' | grep static || true") == before, number
