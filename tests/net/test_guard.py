@@ -2,6 +2,7 @@
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from test_up_down import BOTH, KEEP, home, operations
 BRIDGE_DROP = "nft add table bridge own; nft 'add chain bridge own input { type filter hook input priority 0; policy drop; }'"
 STATIC = KEEP + "    address: 192.168.87.9/24\n"
 SOON = "guard_ms: 700\n"
+KILLS = int(os.environ.get("VMWIRE_KILLS", "10"))
 
 
 def guards(host):
@@ -327,3 +329,34 @@ def test_none_of_600_pings_is_lost_by_a_guarded_takeover(host):
     host.vmwire("confirm")
     told = pings.communicate(timeout=30)[0]
     assert int(re.search(r"(\d+) received", told)[1]) == 600, told
+
+
+# ---- kills at random moments ----
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_kills_of_anybody_at_random_moments(host, way):
+    """Old state or new one, exactly, after the next command; whoever was killed of caller, guard and helpers being started."""
+    home(host)
+    host.config(BOTH)
+    before = host.snapshot()
+    whole = f"up: {operations(host)} changes"
+    chance = random.Random(way)
+    for number in range(KILLS):
+        if way == "down":
+            host.vmwire("up")
+        process = start(host, way)
+        time.sleep(chance.random() * 0.12)
+        for pid in guards(host):
+            if chance.random() < 0.6:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        process.communicate(timeout=30)
+        host.wait_for(lambda: not guards(host))
+        host.vmwire("plan")
+        told = host.vmwire("up").stdout
+        assert "nothing to do" in told or whole in told, (number, told)
+        host.vmwire("down")
+        assert host.snapshot() == before, number
