@@ -154,9 +154,12 @@ static bool concerns(const struct tracer *tracer, const struct ask *ask, const s
 static void known_take(struct tracer *tracer, const struct ask *ask)
 {
     const struct findings *known = tracer->request->known;
+    bool lost = findings_any(&tracer->trace->findings, FINDING_ERROR);
     for (size_t i = 0; known && i < known->list.count; i++) {
         const struct finding *from = &known->list.items[i];
-        if (!concerns(tracer, ask, from) || finding_find(&tracer->trace->findings, from->code, NULL))
+        /* Of a guest that is merely silent, what is no error is no reason. */
+        if (!concerns(tracer, ask, from) || (!lost && from->severity != FINDING_ERROR) ||
+            finding_find(&tracer->trace->findings, from->code, NULL))
             continue;
         struct finding *finding = finding_add(&tracer->trace->findings, from->code, from->subject);
         finding->severity = from->severity;
