@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/spawn.h"
 #include "engine/confirm.h"
+#include "engine/address.h"
 #include "engine/device.h"
 #include "engine/forward.h"
 #include "engine/journal.h"
@@ -323,7 +324,7 @@ int engine_plan_foreign(struct engine *engine, const struct host_profile *profil
     return plan_make(engine->arena, &request, problems, plan, err);
 }
 
-int engine_plan_up(struct engine *engine, const struct model *model, const char *const *names,
+int engine_plan_up(struct engine *engine, struct model *model, const char *const *names,
                    struct problems *problems, struct plan *plan, struct err *err)
 {
     const struct host_profile *profile = host_profile_find(engine->host->backend->name);
@@ -333,6 +334,7 @@ int engine_plan_up(struct engine *engine, const struct model *model, const char 
                                       .program = engine->host->backend->program(engine->host, engine->arena),
                                       .loopback = profile ? profile->loopback : NULL,
                                       .dhclient = profile && profile->dhclient};
+    addresses_settle(engine, model);
     vec_foreach (&model->networks, network)
         add_services(engine, network, &options, &request);
     int rc = forwards_check_listeners(engine, model, names, problems, err);

@@ -62,7 +62,7 @@ int engine_observe(struct engine *engine, unsigned what, struct err *err);
 
 /* What `up` would do for `names` (NULL: all of the model's, and away with those that left it). engine_observe
  * has been called with HOST_OBSERVE_ALL. */
-int engine_plan_up(struct engine *engine, const struct model *model, const char *const *names,
+int engine_plan_up(struct engine *engine, struct model *model, const char *const *names,
                    struct problems *problems, struct plan *plan, struct err *err);
 /* What `up` would do on a fresh host of another operating system (host_profile_fresh), which becomes
  * engine->observed.  This host is not asked. */

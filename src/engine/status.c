@@ -205,7 +205,7 @@ static void add_devices(struct engine *engine, struct status *status)
 
 /* What `up` would do, told to the network that it is done for; a network that is simply down has not drifted.
  */
-static int add_drift(struct engine *engine, const struct model *model, struct problems *problems,
+static int add_drift(struct engine *engine, struct model *model, struct problems *problems,
                      struct status *status, struct err *err)
 {
     struct plan plan;
@@ -246,7 +246,7 @@ static void forgive_forwarding(struct status *status)
     status->host_drift.count = 0;
 }
 
-int engine_status(struct engine *engine, const struct model *model, unsigned more, struct problems *problems,
+int engine_status(struct engine *engine, struct model *model, unsigned more, struct problems *problems,
                   struct status *status, struct err *err)
 {
     *status = (struct status){.confirm_ms = engine->confirm_ms};

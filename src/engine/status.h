@@ -69,7 +69,7 @@ struct status {
 
 /* Collect it.  `model` may be empty (no file).  Observes the host (HOST_OBSERVE_ALL and `more`);
  * engine->observed is filled. */
-int engine_status(struct engine *engine, const struct model *model, unsigned more, struct problems *problems,
+int engine_status(struct engine *engine, struct model *model, unsigned more, struct problems *problems,
                   struct status *status, struct err *err);
 
 const char *network_state_name(enum network_state state); /* "down", "up", "drifted", "unlisted" */

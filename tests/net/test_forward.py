@@ -270,3 +270,29 @@ def test_without_forwards_the_loopback_is_closed_again_and_down_puts_all_back(wi
     wired.vm0.close()
     wired.vmwire("down")
     assert wired.snapshot() == wired.before
+
+
+def test_a_forward_to_a_guest_that_runs_leads_to_the_address_that_it_has(host):
+    outside = host.uplink("re0", f"{HOST}/24", "192.168.87.1/24")
+    bare = FILE[:FILE.index("    forward:")] + FILE[FILE.index("machines:"):]
+    host.config(bare)
+    host.vmwire("up")
+    others = [Guest(host, "brnat", f"vm{i}", mac=f"00:a0:98:00:01:0{i}") for i in range(2)]
+    guest = Guest(host, "brnat", mac=MAC)
+    for other in others:
+        other.lease()
+    # Not the address that would be made from its MAC.
+    host.sh(f"printf '%s\\n' '4102444800 {MAC} 10.0.0.77 * *' >> /run/vmwire/leases/brnat; "
+            "kill $(cat /run/vmwire/network/brnat/dnsmasq.pid); sleep 0.2")
+    host.vmwire("up")
+    assert guest.lease() == "10.0.0.77"
+    server(guest.space, "vm0", "tcp:22")
+    host.config(bare.replace("machines:", "    forward: tcp 2222 -> vm0:22\nmachines:"))
+    host.vmwire("up")
+    assert ask(outside, "tcp", HOST, 2222) == "vm0 192.168.87.1 22"
+    assert "nothing to do" in host.vmwire("up").stdout
+    # It is the guest's for good, also when its lease is over.
+    host.sh("kill $(cat /run/vmwire/network/brnat/dnsmasq.pid); sleep 0.2; : > /run/vmwire/leases/brnat")
+    host.vmwire("up")
+    assert ask(outside, "tcp", HOST, 2222) == "vm0 192.168.87.1 22"
+    assert "nothing to do" in host.vmwire("up").stdout
