@@ -47,12 +47,8 @@ static long long now_ms(void)
     return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* In the child: standard descriptors in place, everything above closed, signals as a fresh program expects
- * them. */
-/* A program that is still getting ready goes with the one that started it: nobody would know of it.  Source:
- * PR_SET_PDEATHSIG(2const); procctl(2), PROC_PDEATHSIG_CTL.  What it forks to go into the background stays.
- */
-static void die_with(pid_t parent)
+/* Source: PR_SET_PDEATHSIG(2const); procctl(2), PROC_PDEATHSIG_CTL. */
+void spawn_die_with(pid_t parent)
 {
 #ifdef __FreeBSD__
     int number = SIGKILL;
@@ -64,6 +60,8 @@ static void die_with(pid_t parent)
         _exit(127);
 }
 
+/* In the child: standard descriptors in place, everything above closed, signals as a fresh program expects
+ * them. */
 static _Noreturn void child(const char *path, const char *const argv[], int in, int out, int errors,
                             int report)
 {
@@ -183,7 +181,7 @@ int spawn_run(struct spawn *spawn, struct err *err)
     if (pid < 0)
         return err_errno(err, errno, "starting '%s'", path);
     if (pid == 0)
-        die_with(parent);
+        spawn_die_with(parent);
     if (pid == 0)
         child(path, spawn->argv, in_read, out_write, err_write, report_write);
     fd_close(&in_read);

@@ -27,6 +27,10 @@ int spawn_run(struct spawn *spawn, struct err *err);
  */
 int spawn_check(struct spawn *spawn, struct err *err);
 
+/* In a child: SIGKILL at the end of `parent`, also when it has ended already.  A program that is still
+ * getting ready goes with the one that started it: nobody would know of it.  What it forks itself stays. */
+void spawn_die_with(pid_t parent);
+
 /* The absolute path of program `name` in the fixed search path (/usr/local/sbin, /usr/local/bin, /usr/sbin,
  * /usr/bin, /sbin, /bin), or NULL.  A name with a slash is returned when it can be executed. */
 const char *program_find(struct arena *arena, const char *name);

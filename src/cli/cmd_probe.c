@@ -95,10 +95,9 @@ static int probe_do(struct cli *cli, struct probe_request *request, struct probe
 {
     const unsigned what = HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES |
                           HOST_OBSERVE_FORWARDING | HOST_OBSERVE_SERVICES | HOST_OBSERVE_FILES;
-    if (!cli->host->backend->guest_start)
+    if (!cli->host->backend->guest)
         return err_set(err, ENOSYS,
-                       "probe acts as a guest in a network namespace, which Linux alone has; with a guest of "
-                       "your own: vmwire trace MACHINE");
+                       "this host cannot start a guest of its own; with one of yours: vmwire trace MACHINE");
     request->mac = probe_mac(cli, request->network);
     request->program = cli->host->backend->program(cli->host, &cli->arena);
     _cleanup_nics_ struct nics nics = {.machine = "-"};
@@ -106,7 +105,8 @@ static int probe_do(struct cli *cli, struct probe_request *request, struct probe
                                                             .mac = request->mac,
                                                             .queues = 1,
                                                             .vhost = NIC_OFF,
-                                                            .vnet_header = NIC_OFF};
+                                                            .vnet_header = NIC_OFF,
+                                                            .guest = true};
     int rc = nics_open(&cli->arena, cli->host, &nics, NULL, err);
     if (rc < 0)
         return rc;

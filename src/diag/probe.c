@@ -250,8 +250,9 @@ int probe_run(struct arena *arena, struct host *host, const struct probe_request
         .known = request->known,
         .stopped = request->stopped,
     };
-    if (!host->backend->guest_start)
-        return err_set(err, ENOSYS, "probe runs on Linux: this host cannot start a guest of its own");
+    const struct host_guest *guests = host->backend->guest;
+    if (!guests)
+        return err_set(err, ENOSYS, "this host cannot start a guest of its own");
     struct probe_guest act;
     struct guest guest = {.fd = -1};
     int rc = trace_open(tracer, arena, host, &trace, &probe->trace, err);
@@ -259,13 +260,14 @@ int probe_run(struct arena *arena, struct host *host, const struct probe_request
         rc = err_set(err, ENODEV, "network '%s' has no bridge", request->network);
     if (rc == 0) {
         guest_fill(tracer, request, &act);
-        rc = host->backend->guest_start(host,
-                                        &(struct guest_request){.nic = request->nic,
-                                                                .mac = request->mac,
-                                                                .mtu = act.mtu,
-                                                                .act = probe_guest_act,
-                                                                .data = &act},
-                                        &guest, err);
+        act.host = guests;
+        rc = guests->start(host,
+                           &(struct guest_request){.nic = request->nic,
+                                                   .mac = request->mac,
+                                                   .mtu = act.mtu,
+                                                   .act = probe_guest_act,
+                                                   .data = &act},
+                           &guest, err);
     }
     if (rc == 0 && send(guest.fd, "g", 1, MSG_NOSIGNAL) != 1)
         rc = err_errno(err, errno, "starting the probe");
@@ -274,7 +276,7 @@ int probe_run(struct arena *arena, struct host *host, const struct probe_request
     if (rc == 0)
         rc = follow(tracer, probe, request, &guest, err);
     if (guest.pid)
-        host->backend->guest_end(&guest);
+        guests->end(&guest);
     forward_check_end(&forwards, arena, request->observed, tracer->entry, &probe->trace.findings);
     if (rc == 0)
         conclude(tracer, probe, request);

@@ -1,13 +1,14 @@
 /* probe.h: act as a guest, watch what becomes of its packets, and say what is wrong first.
  *
  * Theory of operation.  probe is trace with a guest of its own: a throw-away nic whose other end is in a
- * network namespace (host->backend->guest_start).  There probe_guest.c does what a guest does, step by step,
+ * network namespace or a jail (host/guest.h).  There probe_guest.c does what a guest does, step by step,
  * and reports each; meanwhile the tracer (trace_internal.h) follows its packets through the hops.  The first
  * step that failed, in the order of enum probe_step, gives the ask that is told and explained. */
 #ifndef VMWIRE_DIAG_PROBE_H
 #define VMWIRE_DIAG_PROBE_H
 
 #include "diag/trace.h"
+#include "host/guest.h"
 
 /* What is pinged when nothing else is said. */
 #define PROBE_TARGET "8.8.8.8"
@@ -83,6 +84,8 @@ enum probe_ipv6 {
 
 /* probe_guest.c and probe_guest6.c: what runs in the guest. */
 struct probe_guest {
+    const struct host_guest *host;
+    const char *ifname; /* set in the guest */
     struct mac mac;
     uint32_t mtu;
     struct ip target, target6,
@@ -91,6 +94,6 @@ struct probe_guest {
     const char *program;
     enum probe_ipv6 ipv6;
 };
-void probe_guest_act(int fd, void *guest);
+void probe_guest_act(int fd, const char *ifname, void *guest);
 
 #endif

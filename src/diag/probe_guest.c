@@ -1,9 +1,8 @@
-/* probe_guest.c: what probe does as a guest, in a namespace of its own: probe.h.
+/* probe_guest.c: what probe does as a guest, in a namespace or a jail of its own: probe.h.
  *
- * Nothing here may use the caller's struct host: its sockets belong to the host's namespace. */
+ * Nothing here may use the caller's struct host: its sockets belong to the host's side. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -13,12 +12,9 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/spawn.h"
 #include "diag/packet.h"
 #include "diag/probe_internal.h"
 #include "diag/trace_internal.h"
-
-#include <linux/if_packet.h>
 
 enum {
     LEASE_LIMIT_MS = 10000,
@@ -45,41 +41,18 @@ static struct sockaddr_in socket_address(const struct ip *ip, uint16_t port)
 
 /* ---- the lease ---- */
 
-/* A line "WORD VALUE" of what `vmwire bound` prints. */
-static bool said(const char *output, const char *word, char value[PREFIX_TEXT_SIZE])
-{
-    size_t length = strlen(word);
-    for (const char *line = output; line && *line; line = strchr(line, '\n'), line += line != NULL) {
-        if (strncmp(line, word, length) == 0 && line[length] == ' ')
-            return snprintf(value, PREFIX_TEXT_SIZE, "%.*s", (int)strcspn(line + length + 1, " \n"),
-                            line + length + 1) > 0;
-    }
-    return false;
-}
-
 static void lease_step(const struct probe_guest *guest, struct probe_report *report)
 {
-    _cleanup_arena_ struct arena arena = {0};
-    char value[PREFIX_TEXT_SIZE];
-    struct spawn client = {.argv = (const char *const[]){"busybox", "udhcpc", "-i", GUEST_IFNAME, "-n", "-q",
-                                                         "-t", "3", "-T", "1", "-s", guest->program, NULL},
-                           .timeout_ms = LEASE_LIMIT_MS,
-                           .arena = &arena};
     struct err err = {0};
-    if (spawn_run(&client, &err) < 0) {
+    struct guest_lease lease;
+    if (guest->host->lease(guest->ifname, guest->program, LEASE_LIMIT_MS, &lease, &err) < 0) {
         snprintf(report->text, sizeof(report->text), "%.150s", err.text);
         return;
     }
-    if (!said(client.output, "address", value) || prefix_parse(value, &report->address) < 0) {
-        snprintf(report->text, sizeof(report->text), "no lease");
-        return;
-    }
-    if (said(client.output, "router", value))
-        ip_parse(value, &report->gateway);
-    if (said(client.output, "dns", value))
-        ip_parse(value, &report->dns);
-    if (said(client.output, "server", value))
-        ip_parse(value, &report->server);
+    report->address = lease.address;
+    report->gateway = lease.gateway;
+    report->dns = lease.dns;
+    report->server = lease.server;
     report->outcome = PROBE_PASSED;
     snprintf(report->text, sizeof(report->text), "%s from %s", PREFIX_TEXT(&report->address),
              IP_TEXT(&report->server));
@@ -87,16 +60,11 @@ static void lease_step(const struct probe_guest *guest, struct probe_report *rep
 
 static void static_step(const struct probe_guest *guest, struct probe_report *report)
 {
-    struct host *host = NULL;
     struct err err = {0};
     report->address = guest->address;
     report->gateway = guest->gateway;
     report->dns = guest->gateway;
-    int rc = host_open(&host, &err);
-    if (rc == 0)
-        rc =
-            host->backend->lease_apply(host, GUEST_IFNAME, &guest->address, &guest->gateway, INT32_MAX, &err);
-    host_close(&host);
+    int rc = guest->host->address_set(guest->ifname, &guest->address, &guest->gateway, &err);
     report->outcome = rc < 0 ? PROBE_FAILED : PROBE_PASSED;
     snprintf(report->text, sizeof(report->text), "%s: the network has no DHCP",
              PREFIX_TEXT(&report->address));
@@ -131,22 +99,22 @@ static void arp_send(int fd, const struct probe_guest *guest, const struct ip *s
     memcpy(frame + 22, guest->mac.bytes, 6);
     memcpy(frame + 28, source->bytes, 4);
     memcpy(frame + 38, target->bytes, 4);
-    (void)!send(fd, frame, sizeof(frame), 0);
+    (void)!write(fd, frame, sizeof(frame));
 }
 
-static bool arp_answered(int fd, const struct ip *target, struct mac *mac, int64_t end_ns)
+static bool arp_answered(const struct probe_guest *guest, int fd, const struct ip *target, struct mac *mac,
+                         int64_t end_ns)
 {
     uint8_t bytes[256];
     while (probe_wait_input(fd, end_ns)) {
         struct packet packet;
-        ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-        if (got <= 0)
-            continue;
-        packet_decode(bytes, (size_t)got, (size_t)got, &packet);
-        if ((packet.layers & PACKET_ARP) && packet.arp_operation == 2 &&
-            ip_equal(&packet.arp_source, target)) {
-            *mac = packet.arp_source_mac;
-            return true;
+        for (size_t got; (got = guest->host->arp_read(fd, bytes, sizeof(bytes))) > 0;) {
+            packet_decode(bytes, got, got, &packet);
+            if ((packet.layers & PACKET_ARP) && packet.arp_operation == 2 &&
+                ip_equal(&packet.arp_source, target)) {
+                *mac = packet.arp_source_mac;
+                return true;
+            }
         }
     }
     return false;
@@ -157,19 +125,19 @@ static void gateway_step(const struct probe_guest *guest, const struct ip *sourc
                          struct probe_report *report)
 {
     static const struct ip nobody = {.family = AF_INET};
-    _cleanup_fd_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x0806));
-    struct sockaddr_ll link = {.sll_family = AF_PACKET,
-                               .sll_protocol = htons(0x0806),
-                               .sll_ifindex = (int)if_nametoindex(GUEST_IFNAME)};
+    _cleanup_fd_ int fd = guest->host->arp_open(guest->ifname);
     struct mac mac;
-    if (fd < 0 || bind(fd, (struct sockaddr *)&link, sizeof(link)) < 0)
+    if (fd < 0) {
+        snprintf(report->text, sizeof(report->text), "asking for %s by ARP: %s", IP_TEXT(gateway),
+                 strerror(-fd));
         return;
+    }
     for (int i = 0; i < ARP_TRIES && report->outcome != PROBE_PASSED; i++) {
         /* Who answers for the guest's own address is in conflict with it: the tracer sees that. */
         if (ip_is_set(source))
             arp_send(fd, guest, &nobody, source);
         arp_send(fd, guest, ip_is_set(source) ? source : &nobody, gateway);
-        if (arp_answered(fd, gateway, &mac, probe_now_ns() + ARP_WAIT_MS * INT64_C(1000000)))
+        if (arp_answered(guest, fd, gateway, &mac, probe_now_ns() + ARP_WAIT_MS * INT64_C(1000000)))
             report->outcome = PROBE_PASSED;
     }
     snprintf(report->text, sizeof(report->text), "%s %s%s", IP_TEXT(gateway),
@@ -181,12 +149,11 @@ static void gateway_step(const struct probe_guest *guest, const struct ip *sourc
 
 enum { ECHO_PING = 0x7670, ECHO_MTU = 0x7671 }; /* identifiers, which tell the two flows apart */
 
-static int echo_open(void)
+static int echo_open(const struct probe_guest *guest)
 {
     int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
-    int never_fragment = IP_PMTUDISC_PROBE; /* with DF, and whatever the kernel has learned */
     if (fd >= 0)
-        setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &never_fragment, sizeof(never_fragment));
+        guest->host->never_fragment(fd);
     return fd;
 }
 
@@ -224,7 +191,7 @@ static int echo_answered(int fd, const struct ip *target, uint16_t id, int64_t e
 
 static void ping_step(const struct probe_guest *guest, struct probe_report *report)
 {
-    _cleanup_fd_ int fd = echo_open();
+    _cleanup_fd_ int fd = echo_open(guest);
     int64_t sent = 0;
     for (uint16_t i = 1; fd >= 0 && i <= PING_TRIES && report->outcome != PROBE_PASSED; i++) {
         sent = probe_now_ns();
@@ -244,7 +211,7 @@ static void mtu_step(const struct probe_guest *guest, struct probe_report *repor
     const unsigned sizes[] = {guest->mtu, guest->mtu - 8, 1400, 1280, 576};
     enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
     bool answered[SIZES] = {0};
-    _cleanup_fd_ int fd = echo_open();
+    _cleanup_fd_ int fd = echo_open(guest);
     size_t open = SIZES;
     for (int i = 0; fd >= 0 && i < MTU_TRIES && open; i++) {
         int64_t end = probe_now_ns() + MTU_WAIT_MS * INT64_C(1000000);
@@ -348,6 +315,8 @@ static void tcp_step(const struct probe_guest *guest, struct probe_report *repor
         struct sockaddr_in to = socket_address(&guest->target, ports[i]);
         fds[i] = (struct pollfd){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
                                  .events = POLLOUT};
+        /* Closing resets it: a connection that waits for stray segments would keep a jail for a minute. */
+        setsockopt(fds[i].fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
         (void)!connect(fds[i].fd, (struct sockaddr *)&to, sizeof(to));
     }
     snprintf(report->text, sizeof(report->text), "%s does not answer on ports 53, 80, 443",
@@ -370,7 +339,7 @@ static void tcp_step(const struct probe_guest *guest, struct probe_report *repor
             fds[i].fd = error && error != ECONNREFUSED ? -1 : fds[i].fd;
         }
     }
-    /* The namespace ends soon, and with it the sockets. */
+    /* The guest ends soon, and with it the sockets. */
 }
 
 /* ---- all of it ---- */
@@ -432,14 +401,17 @@ static void ipv6_steps(int fd, const struct probe_guest *guest, int64_t born_ns)
     report_send(fd, &ping, start);
 }
 
-void probe_guest_act(int fd, void *data)
+void probe_guest_act(int fd, const char *ifname, void *data)
 {
-    const struct probe_guest *guest = data;
+    struct probe_guest *guest = data;
     char go;
+    guest->ifname = ifname;
     if (read(fd, &go, 1) != 1)
         return;
     int64_t start = probe_now_ns();
     struct probe_report lease = {.step = PROBE_LEASE};
+    if (guest->host->solicit && guest->ipv6 != PROBE_IPV6_NONE)
+        probe_solicit(guest);
     if (ip_is_set(&guest->address.ip))
         static_step(guest, &lease);
     else

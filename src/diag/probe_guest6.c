@@ -1,7 +1,7 @@
 /* probe_guest6.c: the guest's IPv6: what router advertisements gave it, and a ping: probe.h.
  *
- * The guest's kernel solicits and configures by itself (RFC 4861, 4862), as any guest's does; here is only
- * looked at what it has then. */
+ * The guest's kernel configures by itself (RFC 4862), as any guest's does, and solicits where its system has
+ * the kernel do that; here is only looked at what it has then. */
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -24,6 +24,8 @@ enum {
     ECHO_REQUEST = 128, /* RFC 4443, 4 */
     ECHO_REPLY = 129,
     ECHO_ID = 0x7672,
+    ROUTER_SOLICIT = 133, /* RFC 4861, 4.1 */
+    HOPS_ON_LINK = 255,
 };
 
 int64_t probe_now_ns(void)
@@ -40,8 +42,22 @@ bool probe_wait_input(int fd, int64_t end_ns)
     return left > 0 && poll(&input, 1, (int)(left / 1000000) + 1) > 0;
 }
 
+void probe_solicit(const struct probe_guest *guest)
+{
+    static const uint8_t solicitation[8] = {ROUTER_SOLICIT};
+    /* all routers on this link, ff02::2 */
+    struct sockaddr_in6 routers = {.sin6_family = AF_INET6,
+                                   .sin6_addr.s6_addr = {0xff, 0x02, [15] = 2},
+                                   .sin6_scope_id = if_nametoindex(guest->ifname)};
+    int hops = HOPS_ON_LINK;
+    _cleanup_fd_ int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
+    if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops)) < 0)
+        return;
+    (void)!sendto(fd, solicitation, sizeof(solicitation), 0, (struct sockaddr *)&routers, sizeof(routers));
+}
+
 /* The guest's own address and router; false while it has no router. */
-static bool look(struct host *host, struct ip *router, struct prefix *own)
+static bool look(struct host *host, const char *ifname, struct ip *router, struct prefix *own)
 {
     _cleanup_arena_ struct arena arena = {0};
     struct observed observed = {0};
@@ -49,7 +65,7 @@ static bool look(struct host *host, struct ip *router, struct prefix *own)
         0)
         return false;
     vec_foreach (&observed.addresses, address) {
-        if (address->prefix.ip.family == AF_INET6 && strcmp(address->ifname, GUEST_IFNAME) == 0 &&
+        if (address->prefix.ip.family == AF_INET6 && strcmp(address->ifname, ifname) == 0 &&
             !ip_is_link_local(&address->prefix.ip))
             *own = address->prefix;
     }
@@ -67,11 +83,13 @@ void probe_router6(const struct probe_guest *guest, int64_t born_ns, struct prob
     struct host *host = NULL;
     struct err err = {0};
     struct prefix own = {0};
+    if (guest->host->solicit)
+        probe_solicit(guest); /* the first one may have come before the guest had an address */
     if (host_open(&host, &err) < 0) {
         snprintf(report->text, sizeof(report->text), "%.150s", err.text);
         return;
     }
-    while (!look(host, &report->router6, &own) && probe_now_ns() < end)
+    while (!look(host, guest->ifname, &report->router6, &own) && probe_now_ns() < end)
         poll(NULL, 0, LOOK_EVERY_MS);
     host_close(&host);
     if (!ip_is_set(&report->router6)) {
@@ -105,7 +123,7 @@ void probe_ping6(const struct probe_guest *guest, const struct ip *router, struc
     struct sockaddr_in6 to = {.sin6_family = AF_INET6};
     memcpy(&to.sin6_addr, target->bytes, 16);
     if (ip_is_link_local(target))
-        to.sin6_scope_id = if_nametoindex(GUEST_IFNAME);
+        to.sin6_scope_id = if_nametoindex(guest->ifname);
     _cleanup_fd_ int fd =
         socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6); /* the kernel's checksum */
     int64_t sent = 0;

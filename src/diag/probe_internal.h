@@ -9,6 +9,8 @@ int64_t probe_now_ns(void);
 /* Wait for input until `end_ns`; false when the time is over. */
 bool probe_wait_input(int fd, int64_t end_ns);
 
+/* Ask for routers where the kernel does not (host_guest.solicit). */
+void probe_solicit(const struct probe_guest *guest);
 /* What the kernel made of router advertisements since `born_ns`: PROBE_ROUTER6.  Skipped, with the reason,
  * where none came and none need come. */
 void probe_router6(const struct probe_guest *guest, int64_t born_ns, struct probe_report *report);

@@ -208,7 +208,8 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                                   .mac_unknown = chosen && !mentions(argv, SLOT_MAC, index),
                                   .queues = spec->queues,
                                   .vnet_header = spec->vnet_header != NIC_OFF,
-                                  .vhost = vhost};
+                                  .vhost = vhost,
+                                  .guest = spec->guest};
     struct nic_open *nic = vec_push(arena, &nics->open);
     memset(nic->fds, -1, sizeof(nic->fds));
     memset(nic->vhost_fds, -1, sizeof(nic->vhost_fds));

@@ -24,6 +24,7 @@ struct nic_spec {
     unsigned queues;             /* 1 to NIC_QUEUES_MAX */
     enum nic_choice vhost;       /* default: when the command line has {vhostfdsN} */
     enum nic_choice vnet_header; /* IFF_VNET_HDR; default: on */
+    bool guest;                  /* for a guest without a hypervisor (host/guest.h) */
 };
 
 /* The wanted nics of one program, and after nics_open the open ones, index by index. */

@@ -19,6 +19,7 @@
 
 struct host;
 struct host_chain_trace;
+struct host_guest;
 
 enum host_apply_flags {
     /* What is already so is success: for rolling back, where nobody knows whether the last operation was
@@ -55,6 +56,7 @@ struct nic_request {
     unsigned queues;  /* 1 to NIC_QUEUES_MAX */
     bool vnet_header; /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
     bool vhost;       /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
+    bool guest;       /* for a guest without a hypervisor (host/guest.h); one queue, no virtio header */
 };
 
 struct nic_open {
@@ -65,25 +67,6 @@ struct nic_open {
     int lock_fd; /* where the tap does not go with a descriptor: what it lives by, inherited like one; -1:
                     none */
 };
-
-/* A guest without a hypervisor: a process in namespaces of its own, whose only interface is a nic.  It dies
- * with the caller, however that ends, and all that it started with it. */
-struct guest {
-    pid_t pid;
-    int fd; /* a SOCK_SEQPACKET socket to it */
-};
-
-struct guest_request {
-    const struct nic_open *nic; /* one queue, no virtio header */
-    struct mac mac;
-    uint32_t mtu; /* bytes */
-    /* Runs in the process with the other end of guest->fd; the interface GUEST_IFNAME is up, without address.
-     * The process ends when it returns. */
-    void (*act)(int fd, void *data);
-    void *data;
-};
-
-#define GUEST_IFNAME "eth0"
 
 /* A process that listens on a port. */
 struct listener {
@@ -191,10 +174,8 @@ struct host_backend {
                        struct host_watch_author *author);
     /* Find out its process, while that lives. */
     void (*watch_author)(struct host *host, struct arena *arena, struct host_watch_author *author);
-    /* Start such a guest; guest_end ends it.  NULL where this host has none. */
-    int (*guest_start)(struct host *host, const struct guest_request *request, struct guest *guest,
-                       struct err *err);
-    void (*guest_end)(struct guest *guest); /* may be called twice */
+    /* Guests without a hypervisor (host/guest.h); NULL where this host has none. */
+    const struct host_guest *guest;
 };
 
 struct host {

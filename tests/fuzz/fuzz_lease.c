@@ -14,8 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     _cleanup_arena_ struct arena arena = {0};
     const char *text = arena_strndup(&arena, (const char *)data, size);
     struct leases leases;
-    struct prefix address;
-    struct ip router;
+    struct guest_lease won;
     dnsmasq_leases_parse(&arena, text, &leases);
     vec_foreach (&leases.list, lease) {
         for (const char *c = lease->hostname ? lease->hostname : ""; *c; c++) {
@@ -23,6 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort();
         }
     }
-    freebsd_lease_parse(text, "re0", &address, &router);
+    freebsd_lease_parse(text, "re0", &won);
     return 0;
 }

@@ -161,6 +161,7 @@ static const struct host_backend freebsd_backend = {
     .listeners_list = listeners_list,
     .lease_apply = lease_apply,
     .reach = freebsd_reach,
+    .guest = &freebsd_guest,
 };
 
 int host_open(struct host **host, struct err *err)

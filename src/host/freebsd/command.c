@@ -92,6 +92,22 @@ void freebsd_nic_commands(struct arena *arena, const char *tap, const char *brid
     ADD(&builder, "ifconfig", bridge, "addm", tap);
 }
 
+void freebsd_epair_commands(struct arena *arena, const char *epair, const char *bridge, const char *tag,
+                            const struct mac *mac, uint32_t mtu, struct freebsd_commands *commands)
+{
+    struct builder builder = {.arena = arena, .commands = commands};
+    const char *other = freebsd_epair_other(arena, epair);
+    *commands = (struct freebsd_commands){0};
+    ADD(&builder, "ifconfig", epair, "description", tag);
+    if (mtu != MTU_DEFAULT) {
+        ADD(&builder, "ifconfig", epair, "mtu", arena_printf(arena, "%u", mtu));
+        ADD(&builder, "ifconfig", other, "mtu", arena_printf(arena, "%u", mtu));
+    }
+    ADD(&builder, "ifconfig", other, "ether", arena_strdup(arena, MAC_TEXT(mac)));
+    ADD(&builder, "ifconfig", epair, "up");
+    ADD(&builder, "ifconfig", bridge, "addm", epair);
+}
+
 static void address_commands(const struct builder *builder, const struct op *op)
 {
     const struct address *address = &op->address;
@@ -148,6 +164,48 @@ static void route_commands(const struct builder *builder, const struct op *op)
         words[count++] = route->ifname;
     }
     add(builder, words);
+}
+
+void freebsd_guest_up_commands(struct arena *arena, const char *ifname, struct freebsd_commands *may_fail,
+                               struct freebsd_commands *commands)
+{
+    struct builder ipv6 = {.arena = arena, .commands = may_fail},
+                   builder = {.arena = arena, .commands = commands};
+    *may_fail = *commands = (struct freebsd_commands){0};
+    ADD(&ipv6, "sysctl", "net.inet6.ip6.dad_count=0");
+    ADD(&ipv6, "ifconfig", ifname, "inet6", "-ifdisabled", "auto_linklocal", "accept_rtadv");
+    ADD(&builder, "ifconfig", ifname, "up");
+}
+
+void freebsd_guest_address_commands(struct arena *arena, const char *ifname, const struct prefix *address,
+                                    const struct ip *gateway, struct freebsd_commands *commands)
+{
+    struct builder builder = {.arena = arena, .commands = commands};
+    struct op op = {.kind = OP_ADDRESS_ADD, .address = {.ifname = ifname, .prefix = *address}};
+    *commands = (struct freebsd_commands){0};
+    address_commands(&builder, &op);
+    op = (struct op){.kind = OP_ROUTE_ADD,
+                     .route = {.to.ip.family = AF_INET, .ifname = ifname, .gateway = *gateway}};
+    if (ip_is_set(gateway))
+        route_commands(&builder, &op);
+}
+
+bool freebsd_guest_files(struct arena *arena, const char *name, struct freebsd_guest_files *files)
+{
+    if (!freebsd_epair_other(arena, name))
+        return false;
+    int stem = (int)strlen(name) - 1;
+    files->config = arena_printf(arena, FREEBSD_RUN_DIR "/nic/%.*s.conf", stem, name);
+    files->leases = arena_printf(arena, FREEBSD_RUN_DIR "/nic/%.*s.leases", stem, name);
+    files->pid = arena_printf(arena, FREEBSD_RUN_DIR "/nic/%.*s.pid", stem, name);
+    return true;
+}
+
+const char *freebsd_guest_dhclient_conf(void)
+{
+    return "timeout 10;\nretry 10;\ninitial-interval 1;\nbackoff-cutoff 2;\n"
+           "request subnet-mask, routers, domain-name-servers;\n"
+           "script \"/usr/bin/true\";\n";
 }
 
 static void firewall_commands(const struct builder *builder, const struct op *op)

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "host/guest.h"
 #include "host/host.h"
 #include "model/state.h"
 #include "plan/op.h"
@@ -36,6 +37,29 @@ struct freebsd_command freebsd_command(struct arena *arena, const char *const wo
  * that a guest that reboots has its network again. */
 void freebsd_nic_commands(struct arena *arena, const char *tap, const char *bridge, const char *tag,
                           uint32_t mtu, struct freebsd_commands *commands);
+
+/* The same for the nic of a guest without a hypervisor, `ifconfig epair create`: the first end gets the tag
+ * and is the port, the other one the guest's MAC. */
+void freebsd_epair_commands(struct arena *arena, const char *epair, const char *bridge, const char *tag,
+                            const struct mac *mac, uint32_t mtu, struct freebsd_commands *commands);
+/* What `ifconfig epair create` printed when it is "epairNa", else NULL; and the other end of such, "epairNb".
+ */
+const char *freebsd_epair_created(struct arena *arena, const char *output);
+const char *freebsd_epair_other(struct arena *arena, const char *name);
+/* In the guest's jail, as the only ones: its interface without an address, where no duplicate is looked for;
+ * and what a lease gave.  Those of `may_fail` are for a kernel without IPv6. */
+void freebsd_guest_up_commands(struct arena *arena, const char *ifname, struct freebsd_commands *may_fail,
+                               struct freebsd_commands *commands);
+void freebsd_guest_address_commands(struct arena *arena, const char *ifname, const struct prefix *address,
+                                    const struct ip *gateway, struct freebsd_commands *commands);
+/* The files of the guest's dhclient beside the nic's lock; `name` is either end.  False for what is no epair.
+ */
+struct freebsd_guest_files {
+    const char *config, *leases, *pid;
+};
+bool freebsd_guest_files(struct arena *arena, const char *name, struct freebsd_guest_files *files);
+/* dhclient.conf(5) of the guest: no script, so that dhclient changes neither an interface nor resolv.conf. */
+const char *freebsd_guest_dhclient_conf(void);
 
 /* "0000:03:00.0" as devctl(8) writes it, "pci0:3:0:0", and as loader.conf(5) does, "3/0/0"; NULL when it is
  * no PCI address (or, for the latter, not of domain 0). */
@@ -92,8 +116,8 @@ void freebsd_routes_parse(struct arena *arena, const char *text, int family, str
 const char *freebsd_sysctl_parse(struct arena *arena, const char *text, const char *name);
 /* `pgrep -lf dhclient`: the process that has the lease of an interface, not its privileged half; 0 none. */
 pid_t freebsd_dhclient_parse(const char *text, const char *ifname);
-/* A file of dhclient.leases(5): the address and router of the last lease that is not rejected. */
-bool freebsd_lease_parse(const char *text, const char *ifname, struct prefix *address, struct ip *router);
+/* A file of dhclient.leases(5): the last whole lease of an interface. */
+bool freebsd_lease_parse(const char *text, const char *ifname, struct guest_lease *lease);
 /* `sockstat -46l -P udp`: who listens where. */
 void freebsd_sockstat_list(struct arena *arena, const char *text, struct listeners *listeners);
 /* `sockstat -46l -P udp -p 67`: who listens. */

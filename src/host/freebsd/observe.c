@@ -142,21 +142,21 @@ static void leases_mark(struct arena *arena, struct observed *observed)
 {
     vec_foreach (&observed->services, service) {
         char *text;
-        struct prefix lease;
-        struct ip router;
+        struct guest_lease lease;
         const char *path =
             arena_printf(arena, "%s/network/%s/dhclient.leases", observed->run_dir, service->network);
         if (strcmp(service->kind, "dhcp-client") != 0 ||
             file_read(arena, AT_FDCWD, path, LEASES_SIZE_MAX, &text, NULL, NULL) < 0 ||
-            !freebsd_lease_parse(text, service->network, &lease, &router))
+            !freebsd_lease_parse(text, service->network, &lease))
             continue;
         vec_foreach (&observed->addresses, address) {
-            if (strcmp(address->ifname, service->network) == 0 && ip_equal(&address->prefix.ip, &lease.ip))
+            if (strcmp(address->ifname, service->network) == 0 &&
+                ip_equal(&address->prefix.ip, &lease.address.ip))
                 address->valid_s = address->preferred_s = 1;
         }
         vec_foreach (&observed->routes, route) {
-            if (strcmp(route->ifname, service->network) == 0 && ip_is_set(&router) &&
-                ip_equal(&route->gateway, &router))
+            if (strcmp(route->ifname, service->network) == 0 && ip_is_set(&lease.gateway) &&
+                ip_equal(&route->gateway, &lease.gateway))
                 route->protocol = PROTOCOL_DHCP;
         }
     }

@@ -62,7 +62,8 @@ static struct link *header_parse(struct arena *arena, char *line, struct observe
     return link;
 }
 
-/* The groups that an interface is in since it was made; a tap is "tun" to the planner. */
+/* The groups that an interface is in since it was made; a tap is "tun" to the planner, and so is an epair
+ * that is a nic. */
 static const char *kind_of(const char *groups)
 {
     static const struct {
@@ -166,6 +167,11 @@ void freebsd_ifconfig_parse(struct arena *arena, const char *text, struct observ
         else if (link)
             detail_parse(arena, line, link, &members, observed, openers);
     }
+    vec_foreach (&observed->links, port) {
+        struct wired_nic nic;
+        if (strcmp(port->kind, "veth") == 0 && owner_nic(arena, port, &nic))
+            port->kind = "tun";
+    }
     vec_foreach (&members.list, member) {
         vec_foreach (&observed->links, port) {
             if (strcmp(port->name, member->ifname) == 0)
@@ -200,4 +206,29 @@ const char *freebsd_created(struct arena *arena, const char *output, const char 
         strspn(output + length, "0123456789") != end - length)
         return NULL;
     return arena_strndup(arena, output, end);
+}
+
+/* "epair0a" is 'a' of 0. */
+static bool is_epair(const char *name, size_t length, const char *ends)
+{
+    static const char prefix[] = "epair";
+    size_t digits = length > strlen(prefix) && strncmp(name, prefix, strlen(prefix)) == 0
+                        ? strspn(name + strlen(prefix), "0123456789")
+                        : 0;
+    return digits && length <= NAME_MAX_LENGTH && length == strlen(prefix) + digits + 1 &&
+           strchr(ends, name[length - 1]);
+}
+
+const char *freebsd_epair_created(struct arena *arena, const char *output)
+{
+    size_t length = strcspn(output, "\n");
+    return is_epair(output, length, "a") ? arena_strndup(arena, output, length) : NULL;
+}
+
+const char *freebsd_epair_other(struct arena *arena, const char *name)
+{
+    size_t length = strlen(name);
+    if (!is_epair(name, length, "ab"))
+        return NULL;
+    return arena_printf(arena, "%.*s%c", (int)length - 1, name, name[length - 1] == 'a' ? 'b' : 'a');
 }

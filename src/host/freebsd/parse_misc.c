@@ -46,33 +46,36 @@ static const char *statement(struct arena *arena, const char *line, const char *
     return arena_strndup(arena, line, strcspn(line, "\";,\n"));
 }
 
-bool freebsd_lease_parse(const char *text, const char *ifname, struct prefix *address, struct ip *router)
+bool freebsd_lease_parse(const char *text, const char *ifname, struct guest_lease *lease)
 {
     _cleanup_arena_ struct arena arena = {0};
     char *rest = arena_strdup(&arena, text);
-    struct prefix lease = {0};
-    struct ip gateway = {0}, mask = {0};
+    struct guest_lease now = {0};
+    struct ip mask = {0};
     bool ours = false, found = false;
     for (char *line; (line = strsep(&rest, "\n"));) {
         const char *value;
         if (strncmp(line, "lease {", 7) == 0) {
-            lease = (struct prefix){0};
-            gateway = mask = (struct ip){0};
+            now = (struct guest_lease){0};
+            mask = (struct ip){0};
             ours = false;
         } else if ((value = statement(&arena, line, "interface"))) {
             ours = strcmp(value, ifname) == 0;
         } else if ((value = statement(&arena, line, "fixed-address"))) {
-            ip_parse(value, &lease.ip);
+            ip_parse(value, &now.address.ip);
         } else if ((value = statement(&arena, line, "option subnet-mask"))) {
             ip_parse(value, &mask);
         } else if ((value = statement(&arena, line, "option routers"))) {
-            ip_parse(value, &gateway);
-        } else if (*line == '}' && ours && ip_is_set(&lease.ip)) {
-            lease.length = 0;
+            ip_parse(value, &now.gateway);
+        } else if ((value = statement(&arena, line, "option domain-name-servers"))) {
+            ip_parse(value, &now.dns);
+        } else if ((value = statement(&arena, line, "option dhcp-server-identifier"))) {
+            ip_parse(value, &now.server);
+        } else if (*line == '}' && ours && ip_is_set(&now.address.ip)) {
+            now.address.length = 0;
             for (int bit = 0; bit < 32 && (mask.bytes[bit / 8] & (0x80 >> bit % 8)); bit++)
-                lease.length++;
-            *address = lease;
-            *router = gateway;
+                now.address.length++;
+            *lease = now;
             found = true;
         }
     }

@@ -3,6 +3,7 @@
 #define VMWIRE_HOST_FREEBSD_SYSTEM_H
 
 #include "host/freebsd/freebsd.h"
+#include "host/guest.h"
 #include "host/shared.h"
 
 struct freebsd_host {
@@ -42,5 +43,27 @@ int freebsd_nic_open(struct host *host, const struct nic_request *request, struc
                      struct err *err);
 int freebsd_nic_close(struct host *host, const char *tap, struct err *err);
 int freebsd_nics_settle(struct host *host, struct err *err);
+
+/* guest.c */
+extern const struct host_guest freebsd_guest;
+/* Run all, and stop at the first that fails; `what` is for the message. */
+int freebsd_run_all(struct arena *arena, const struct freebsd_commands *commands, const char *what,
+                    struct err *err);
+
+/* guest_act.c: host_guest's of what is called in the guest */
+int freebsd_guest_lease(const char *ifname, const char *program, int timeout_ms, struct guest_lease *lease,
+                        struct err *err);
+int freebsd_guest_address_set(const char *ifname, const struct prefix *address, const struct ip *gateway,
+                              struct err *err);
+
+/* guest_kernel.c: what guests ask of the kernel. */
+/* The caller becomes the only process of a jail with a network stack of its own, which ends with it; its
+ * number. -ENOSYS in words where the kernel has none (VIMAGE), -EPERM. */
+int freebsd_jail_enter(struct err *err);
+void freebsd_jail_remove(int jail); /* and every process in it */
+/* host_guest's of the same names */
+int freebsd_guest_arp_open(const char *ifname);
+size_t freebsd_guest_arp_read(int fd, void *frame, size_t size);
+void freebsd_guest_never_fragment(int fd);
 
 #endif

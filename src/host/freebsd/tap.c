@@ -10,9 +10,15 @@
  *
  * A tap with a nic's tag that no process has open and whose lock nobody holds is stale: the next command that
  * may change the host destroys it.  The lock outlives a reboot of the guest, when bhyve has closed the tap
- * for a moment; `link0` keeps the tap up over it. */
+ * for a moment; `link0` keeps the tap up over it.
+ *
+ * The nic of a guest without a hypervisor (guest.c) is an epair: epairNa is tagged and becomes a port,
+ * epairNb goes to the guest's jail.  It lives by the same lock.  When the jail has ended epairNb comes back,
+ * and only then is the pair destroyed: one whose other end is just coming back has made kernels panic
+ * (FreeBSD's bug 238870). */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -20,6 +26,8 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "host/freebsd/system.h"
+
+enum { RETURN_LIMIT_MS = 2000, RETURN_LOOK_MS = 20 };
 
 static const char *lock_path(struct arena *arena, const char *tap)
 {
@@ -43,7 +51,13 @@ static int lock_open(struct arena *arena, const char *tap, int flags, struct err
 
 static void lock_remove(struct arena *arena, const char *tap)
 {
+    struct freebsd_guest_files files;
     unlink(lock_path(arena, tap));
+    if (freebsd_guest_files(arena, tap, &files)) {
+        unlink(files.config);
+        unlink(files.leases);
+        unlink(files.pid);
+    }
     rmdir(FREEBSD_RUN_DIR "/nic"); /* goes with the last; refused while there are others */
 }
 
@@ -56,10 +70,24 @@ static bool in_names(const struct freebsd_names *names, const char *name)
     return false;
 }
 
+/* A jail that has ended gives its interface back, but not at once. */
+static void other_end_await(struct arena *arena, const char *tap)
+{
+    const char *other = freebsd_epair_other(arena, tap);
+    struct freebsd_answer answer;
+    for (int waited_ms = 0; other && waited_ms < RETURN_LIMIT_MS; waited_ms += RETURN_LOOK_MS) {
+        struct freebsd_command look = FREEBSD_COMMAND(arena, "ifconfig", other);
+        if (freebsd_run(arena, &look, &answer, NULL) < 0 || answer.status == 0)
+            return;
+        poll(NULL, 0, RETURN_LOOK_MS);
+    }
+}
+
 static int tap_destroy(const char *tap, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     struct freebsd_answer answer;
+    other_end_await(&arena, tap);
     struct freebsd_command destroy = FREEBSD_COMMAND(&arena, "ifconfig", tap, "destroy");
     int rc = freebsd_run(&arena, &destroy, &answer, err);
     if (rc == 0 && answer.status != 0 && !strstr(answer.errors, "does not exist"))
@@ -126,7 +154,10 @@ static int tap_wire(struct arena *arena, const struct nic_request *request, cons
     struct op op = {
         .kind = OP_PORT_ADD, .network = request->network, .port = {.ifname = tap, .bridge = request->bridge}};
     const char *tag = owner_nic_tag(arena, request->network, request->machine, request->index, &request->mac);
-    freebsd_nic_commands(arena, tap, request->bridge, tag, mtu, &commands);
+    if (request->guest)
+        freebsd_epair_commands(arena, tap, request->bridge, tag, &request->mac, mtu, &commands);
+    else
+        freebsd_nic_commands(arena, tap, request->bridge, tag, mtu, &commands);
     vec_foreach (&commands.list, command) {
         struct freebsd_answer answer;
         int rc = freebsd_run(arena, command, &answer, err);
@@ -138,23 +169,27 @@ static int tap_wire(struct arena *arena, const struct nic_request *request, cons
     return 0;
 }
 
-static int tap_create(struct arena *arena, const char **tap, struct err *err)
+/* `kind` is "tap" or "epair". */
+static int tap_create(struct arena *arena, const char *kind, const char **tap, struct err *err)
 {
     struct freebsd_answer answer;
-    struct freebsd_command create = FREEBSD_COMMAND(arena, "ifconfig", "tap", "create");
+    bool epair = strcmp(kind, "epair") == 0;
+    struct freebsd_command create = FREEBSD_COMMAND(arena, "ifconfig", kind, "create");
     int rc = freebsd_run(arena, &create, &answer, err);
     if (rc < 0)
         return rc;
-    *tap = answer.status == 0 ? freebsd_created(arena, answer.output, "tap") : NULL;
+    *tap = answer.status != 0 ? NULL
+           : epair            ? freebsd_epair_created(arena, answer.output)
+                              : freebsd_created(arena, answer.output, kind);
     if (*tap)
         return 0;
     if (strstr(answer.errors, "Operation not permitted"))
-        return err_set(err, EPERM, "making a tap is not permitted: run as root");
+        return err_set(err, EPERM, "making %s %s is not permitted: run as root", epair ? "an" : "a", kind);
     if (strstr(answer.errors, "SIOCIFCREATE2: Invalid argument"))
-        return err_set(err, ENODEV,
-                       "this kernel makes no taps: load the module (kldload if_tap; if_tuntap from "
-                       "FreeBSD 13 on)");
-    return err_set(err, EIO, "making a tap: %.*s", (int)strcspn(answer.errors, "\n"), answer.errors);
+        return err_set(err, ENODEV, "this kernel makes no %ss: load the module (kldload if_%s%s)", kind, kind,
+                       epair ? "" : "; if_tuntap from FreeBSD 13 on");
+    return err_set(err, EIO, "making %s %s: %.*s", epair ? "an" : "a", kind,
+                   (int)strcspn(answer.errors, "\n"), answer.errors);
 }
 
 int freebsd_nic_open(struct host *base, const struct nic_request *request, struct nic_open *nic,
@@ -176,7 +211,7 @@ int freebsd_nic_open(struct host *base, const struct nic_request *request, struc
     if (rc == 0)
         rc = duplicate_check(&arena, request, err);
     if (rc == 0)
-        rc = tap_create(&arena, &tap, err);
+        rc = tap_create(&arena, request->guest ? "epair" : "tap", &tap, err);
     if (rc < 0)
         return rc;
     rc = nic->lock_fd = lock_open(&arena, tap, O_CREAT, err);

@@ -216,8 +216,7 @@ static const struct host_backend linux_backend = {
     .watch_open = linux_watch_open,
     .watch_read = linux_watch_read,
     .watch_author = linux_watch_author,
-    .guest_start = guest_start,
-    .guest_end = guest_end,
+    .guest = &linux_guest,
 };
 
 int host_open(struct host **host, struct err *err)

@@ -1,4 +1,4 @@
-/* guest.c: a guest without a hypervisor: guest_start of host.h.
+/* guest.c: a guest without a hypervisor: start and end of host/guest.h.
  *
  * Theory of operation.  The process is init of a PID namespace and alone in a network namespace: when it
  * ends, or its parent does (PR_SET_PDEATHSIG), the kernel ends everything in both.  Its interface is a second
@@ -24,6 +24,8 @@
 #include "host/linux/linux.h"
 
 enum { FRAME_MAX = 65536 };
+
+#define GUEST_IFNAME "eth0"
 
 static _Noreturn void carry(int outer, int inner)
 {
@@ -99,11 +101,23 @@ static _Noreturn void live(const struct guest_request *request, int fd)
         failed = -errno;
     (void)!write(fd, &failed, sizeof(failed));
     if (!failed)
-        request->act(fd, request->data);
+        request->act(fd, GUEST_IFNAME, request->data);
     _exit(failed ? 1 : 0);
 }
 
-int guest_start(struct host *host, const struct guest_request *request, struct guest *guest, struct err *err)
+static void guest_end(struct guest *guest)
+{
+    if (guest->pid > 0) {
+        kill(guest->pid, SIGKILL);
+        while (waitpid(guest->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        guest->pid = 0;
+    }
+    fd_close(&guest->fd);
+}
+
+static int guest_start(struct host *host, const struct guest_request *request, struct guest *guest,
+                       struct err *err)
 {
     (void)host;
     int pair[2], failed = -EPIPE;
@@ -131,13 +145,12 @@ int guest_start(struct host *host, const struct guest_request *request, struct g
     return 0;
 }
 
-void guest_end(struct guest *guest)
-{
-    if (guest->pid > 0) {
-        kill(guest->pid, SIGKILL);
-        while (waitpid(guest->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-        guest->pid = 0;
-    }
-    fd_close(&guest->fd);
-}
+const struct host_guest linux_guest = {
+    .start = guest_start,
+    .end = guest_end,
+    .lease = linux_guest_lease,
+    .address_set = linux_guest_address_set,
+    .arp_open = linux_guest_arp_open,
+    .arp_read = linux_guest_arp_read,
+    .never_fragment = linux_guest_never_fragment,
+};

@@ -2,6 +2,7 @@
 #ifndef VMWIRE_HOST_LINUX_LINUX_H
 #define VMWIRE_HOST_LINUX_LINUX_H
 
+#include "host/guest.h"
 #include "host/host.h"
 #include "host/linux/netlink.h"
 #include "host/linux/text.h"
@@ -122,9 +123,16 @@ bool linux_watch_read(struct host *host, enum host_watch_kind kind, int fd, cons
                       struct host_watch_author *author);
 void linux_watch_author(struct host *host, struct arena *arena, struct host_watch_author *author);
 
-/* guest.c: guest_start and guest_end of host.h */
-int guest_start(struct host *host, const struct guest_request *request, struct guest *guest, struct err *err);
-void guest_end(struct guest *guest);
+/* guest.c */
+extern const struct host_guest linux_guest;
+/* guest_act.c: host_guest's of what is called in the guest */
+int linux_guest_lease(const char *ifname, const char *program, int timeout_ms, struct guest_lease *lease,
+                      struct err *err);
+int linux_guest_address_set(const char *ifname, const struct prefix *address, const struct ip *gateway,
+                            struct err *err);
+int linux_guest_arp_open(const char *ifname);
+size_t linux_guest_arp_read(int fd, void *frame, size_t size);
+void linux_guest_never_fragment(int fd);
 
 /* lease.c */
 int lease_apply(struct host *host, const char *ifname, const struct prefix *prefix, const struct ip *gateway,
