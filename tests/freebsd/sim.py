@@ -3,6 +3,9 @@
 
 It answers, and fails, as the transcripts of a real one have it: what is made although a command fails, what stays
 behind, which words and exit statuses come.  Called by the name of the program that it stands for.
+
+A host with "real" is real too: its interfaces are Linux's, in a network namespace of the test, and a jail is another
+namespace, whose number is its first process's.
 """
 import fcntl
 import ipaddress
@@ -11,6 +14,7 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
 import time
 import tty
@@ -26,6 +30,14 @@ class Fail(Exception):
 
 def fail(text, status=1, out=""):
     raise Fail(status, out, text)
+
+
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Host:
@@ -46,9 +58,24 @@ class Host:
         self.lock.close()
 
     def find(self, name, prefix="ifconfig: interface {} does not exist\n"):
-        if name not in self.links:
+        if name not in self.links or not self.here(name):
             fail(prefix.format(name))
         return self.links[name]
+
+    def here(self, name):
+        """In the stack that asks; what a jail had comes back when it has ended."""
+        jail = self.links[name].get("vnet")
+        if jail and not runs(jail):
+            self.links[name].update(vnet=None, flags=["BROADCAST", "SIMPLEX", "MULTICAST"])
+            jail = None
+        return bool(jail) == self.in_jail()
+
+    def in_jail(self):
+        return bool(self.__dict__.get("real")) and os.readlink("/proc/self/ns/net") != self.real
+
+    def ip(self, *words):
+        if self.__dict__.get("real"):
+            subprocess.run(["ip", *words], check=False, stderr=subprocess.DEVNULL)
 
     def bridge_of(self, name):
         return next((bridge for bridge, link in self.links.items() if name in link.get("members", [])), None)
@@ -81,6 +108,8 @@ def show(host, name):
 
 
 def create(host, kind, words):
+    if kind == "epair":
+        return create_epair(host)
     number = 0
     while f"{kind}{number}" in host.units:
         number += 1
@@ -99,7 +128,25 @@ def create(host, kind, words):
         name = words[1]
         if words[2:]:
             fail(f"ifconfig: {words[2]}: bad value\n", out=f"{name}\n")
+    if kind == "bridge":
+        host.ip("link", "add", name, "address", link["ether"], "type", "bridge")
     return f"{name}\n" + out
+
+
+def create_epair(host):
+    if "if_epair" in host.missing:
+        fail("ifconfig: SIOCIFCREATE2: Invalid argument\n")
+    number = 0
+    while f"epair{number}a" in host.units:
+        number += 1
+    first = f"epair{number}a"
+    host.units.append(first)
+    for end in "ab":
+        host.links[f"epair{number}{end}"] = {
+            "flags": ["BROADCAST", "SIMPLEX", "MULTICAST", "RUNNING"], "mtu": 1500, "inet": [], "group": "epair",
+            "unit": first, "ether": f"02:b9:45:8a:{number:02x}:0{end}", "carrier": True}
+    host.ip("link", "add", first, "type", "veth", "peer", "name", f"epair{number}b")
+    return f"{first}\n"
 
 
 def addm(host, bridge, member):
@@ -115,6 +162,7 @@ def addm(host, bridge, member):
         fail(f"ifconfig: BRDGADD {member}: Invalid argument\n")
     link["mtu"] = port["mtu"]
     link["members"].append(member)
+    host.ip("link", "set", member, "master", bridge)
     port["flags"] = sorted({*port["flags"], "PROMISC"})
 
 
@@ -138,13 +186,16 @@ def inet(host, name, words):
         return
     if words[-1] != "alias":
         link["inet"] = []
+    host.ip("address", "add", words[0], "broadcast", "+", "dev", name)
+    if host.in_jail():
+        return
     link["inet"].append(words[0])
     routes_of(host, name, words[0], True)
 
 
 def destroy(host, name):
     link = host.find(name)
-    if link["group"] not in ("bridge", "tap"):
+    if link["group"] not in ("bridge", "tap", "epair"):
         fail("ifconfig: SIOCIFDESTROY: Invalid argument\n")
     bridge = host.bridge_of(name)
     if bridge:
@@ -153,12 +204,14 @@ def destroy(host, name):
         host.links[member]["flags"].remove("PROMISC")
     host.routes = [route for route in host.routes if route["netif"] != name]
     host.units.remove(link["unit"])
-    del host.links[name]
+    host.ip("link", "del", name)
+    for other in [other for other in host.links if host.links[other].get("unit") == link["unit"]]:
+        del host.links[other]
 
 
 def ifconfig(host, words):
     if words[:1] == ["-a"]:
-        return "".join(show(host, name) for name in host.links)
+        return "".join(show(host, name) for name in host.links if host.here(name))
     if words[:1] == ["-f"]:
         words = words[2:]
     name, rest = words[0], words[1:]
@@ -169,6 +222,7 @@ def ifconfig(host, words):
         return show(host, name)
     verb, arguments = rest[0], rest[1:]
     if verb in ("up", "down"):
+        host.ip("link", "set", name, verb)
         link["flags"] = sorted({*link["flags"], "UP", "RUNNING"} if verb == "up" else {*link["flags"]} - {"UP", "RUNNING"})
     elif verb == "link0":
         link["flags"] = sorted({*link["flags"], "LINK0"})
@@ -178,7 +232,11 @@ def ifconfig(host, words):
         link["description"] = arguments[0]
     elif verb == "-description":
         link["description"] = ""
+    elif verb == "vnet":
+        link["vnet"] = int(arguments[0])
+        host.ip("link", "set", name, "netns", arguments[0])
     elif verb == "ether":
+        host.ip("link", "set", name, "address", arguments[0])
         link["ether"] = arguments[0]
     elif verb == "mtu":
         if link.get("members"):
@@ -214,6 +272,9 @@ def netstat(host, words):
 
 def route(host, words):
     verb, rest = words[1], [word for word in words[2:] if not word.startswith("-")]
+    if host.in_jail():
+        host.ip("route", "add", rest[0], "via", rest[1])
+        return ""
     there = [route for route in host.routes if route["to"] == rest[0] and "G" in route["flags"]]
     if verb == "delete":
         if not there:
@@ -368,7 +429,17 @@ def pgrep(host, words):
 
 
 def sockstat(host, words):
-    return "USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n"
+    text = "USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n"
+    if not host.__dict__.get("real"):
+        return text
+    protocol, port = words[2], words[4] if len(words) > 4 else None
+    listening = subprocess.run(["ss", "-Hln4u" if protocol == "udp" else "-Hln4t"], stdout=subprocess.PIPE, text=True, check=True)
+    pid = next((pid for pid, line in processes() if line.startswith("dnsmasq")), 1)
+    for line in listening.stdout.splitlines():
+        local = re.sub(r"^0\.0\.0\.0(%\w+)?:", "*:", line.split()[3])
+        if port in (None, local.rpartition(":")[2]):
+            text += f"nobody   dnsmasq {pid:8} 4  {protocol}4   {local:21} *:*\n"
+    return text
 
 
 def in_background(title, words):
@@ -383,10 +454,43 @@ def in_background(title, words):
     os.execv(sys.executable, [title, "-SE", os.path.realpath(__file__), *words])
 
 
+# What busybox's client calls; it is told where the leases are.
+EVENT = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+cat >"$LEASES" <<END
+lease {
+  interface "$interface";
+  fixed-address $ip;
+  option subnet-mask $subnet;
+  option routers $router;
+  option domain-name-servers $dns;
+  option dhcp-server-identifier $serverid;
+}
+END
+"""
+
+
+def dhclient_in_jail(name, options):
+    """With -d, and for real: in the end it stays, as dhclient does."""
+    with open(options["-c"]) as config, open(f"{HOME}/dhclient.conf", "w") as seen:
+        seen.write(config.read())
+    with open(f"{HOME}/event", "w") as event:
+        event.write(EVENT)
+    os.chmod(f"{HOME}/event", 0o755)
+    os.close(os.open(options["-p"], os.O_CREAT | os.O_WRONLY, 0o644))
+    os.environ["LEASES"] = options["-l"]
+    os.execvp("sh", ["dhclient", "-c", f"busybox udhcpc -i {name} -n -q -f -t 3 -T 1 -s {HOME}/event >&2\n"
+                     "exec sleep 1000"])
+
+
 def dhclient(words):
+    foreground = words[0] == "-d"
+    words = words[foreground:]
     options = dict(zip(words[:-1:2], words[1:-1:2]))
     name = words[-1]
     with Host() as host:
+        if foreground and name in host.links:
+            dhclient_in_jail(name, options)
         if name not in host.links:
             fail(f"ifconfig: interface {name} does not exist\n{name}: not found\nexiting.\n")
         for pid, line in processes():
@@ -404,6 +508,10 @@ def dhclient(words):
 
 
 def dnsmasq(words):
+    with Host() as host:
+        real = host.__dict__.get("real")
+    if real:
+        os.execv("/mnt/sbin/dnsmasq", ["dnsmasq", *words])
     with open(words[0].partition("=")[2]) as file:
         pid_path = re.search(r"^pid-file=(.*)$", file.read(), flags=re.M)[1]
     pid = in_background("dnsmasq", ["sleep", words[0]])

@@ -78,7 +78,7 @@ class FreeBSD:
         (directory / "guest").write_text("")
         setup = SETUP.replace("@PROGRAMS@", " ".join(PROGRAMS)).replace("@SIM@", str(HERE / "sim.py")).replace(
             "@DIRECTORY@", str(directory))
-        self.holder = subprocess.Popen(["unshare", "-m", "sh", "-ec", setup], stdout=subprocess.PIPE, text=True,
+        self.holder = subprocess.Popen(["unshare", "-m", "-n", "sh", "-ec", setup], stdout=subprocess.PIPE, text=True,
                                        stdin=subprocess.DEVNULL, preexec_fn=dies_with_us)
         assert self.holder.stdout.readline() == "ready\n"
 
@@ -96,10 +96,14 @@ class FreeBSD:
         path.write_text(text)
         path.chmod(0o600)
 
-    def start(self, *words, fault=None, stdin=subprocess.DEVNULL):
-        environment = {**os.environ, "VMWIRE_FAULT": fault} if fault else None
+    def sh(self, script):
+        return subprocess.run(["nsenter", "-t", str(self.holder.pid), "-m", "-n", "sh", "-ec", script], check=True,
+                              capture_output=True, text=True).stdout
+
+    def start(self, *words, fault=None, stdin=subprocess.DEVNULL, environment=None):
+        environment = {**os.environ, **(environment or {}), **({"VMWIRE_FAULT": fault} if fault else {})}
         return subprocess.Popen(
-            ["nsenter", "-t", str(self.holder.pid), "-m", VMWIRE, "-c",
+            ["nsenter", "-t", str(self.holder.pid), "-m", "-n", VMWIRE, "-c",
              str(self.directory / "vmwire.yaml"), *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin, text=True,
             env=environment, preexec_fn=dies_with_us)
@@ -111,7 +115,9 @@ class FreeBSD:
         return out + errors
 
     def exists(self, path):
-        return os.path.lexists(f"/proc/{self.holder.pid}/root{path}")
+        """Asked in there: from here /var/run, an absolute link, would lead to this host's /run."""
+        return subprocess.run(["nsenter", "-t", str(self.holder.pid), "-m", "test", "-e", path, "-o", "-L", path],
+                              check=False).returncode == 0
 
     def pids(self, title):
         found = []
@@ -513,3 +519,108 @@ def test_a_card_that_ppt_cannot_have_comes_with_the_line_for_loader_conf(bsd):
     said = bsd.run("run", "vm0", status=1)
     assert 'pptdevs="0/3/0" in /boot/loader.conf, and reboot' in said
     assert bsd.host["devices"][0]["now"] == "em0"
+
+
+# --- probe
+
+
+@pytest.fixture
+def real(bsd):
+    """The same host with real interfaces, and behind vtnet0 a router with 8.8.8.8, which knows names."""
+    bsd.router = subprocess.Popen(["unshare", "-n", "sh", "-ec", "echo ready; exec sleep infinity >/dev/null"],
+                                  stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, preexec_fn=dies_with_us)
+    assert bsd.router.stdout.readline() == "ready\n"
+    bsd.sh("mknod -m 666 /dev/urandom c 1 9; ip link add vtnet0 address 52:54:00:12:34:56 type veth peer name far; ip link set lo up; ip address add 192.0.2.5/24 dev vtnet0; "
+           f"ip link set far netns {bsd.router.pid}; ip link set vtnet0 up; echo 1 >/proc/sys/net/ipv4/ip_forward; "
+           "ip route add default via 192.0.2.1; nft add table ip nat; "
+           "nft 'add chain ip nat out { type nat hook postrouting priority srcnat; }'; "
+           "nft add rule ip nat out oifname vtnet0 masquerade; "
+           "echo nameserver 8.8.8.8 >/mnt/resolv.conf; mount --bind /mnt/resolv.conf $(readlink -f /etc/resolv.conf)")
+    subprocess.run(["nsenter", "-t", str(bsd.router.pid), "-n", "sh", "-ec",
+                    "ip link set lo up; ip address add 192.0.2.1/24 dev far; ip address add 8.8.8.8/32 dev lo; ip link set far up"],
+                   check=True)
+    names = subprocess.Popen(
+        ["nsenter", "-t", str(bsd.router.pid), "-n", "dnsmasq", "-k", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+         "--listen-address=8.8.8.8", "--bind-interfaces", "--address=/example.com/192.0.2.9", "--pid-file="],
+        stderr=subprocess.DEVNULL, preexec_fn=dies_with_us)
+    bsd.change(lambda host: host.update(real=os.readlink(f"/proc/{bsd.holder.pid}/ns/net")))
+    bsd.file(NAT)
+    bsd.run("up")
+    yield bsd
+    for process in (names, bsd.router):
+        process.kill()
+        process.wait()
+    bsd.router.stdout.close()
+
+
+def nothing_left(bsd):
+    assert not [name for name in bsd.host["links"] if name.startswith("epair")]
+    assert not bsd.exists("/var/run/vmwire/nic") and "epair" not in bsd.sh("ip link")
+    assert not bsd.pids("dhclient")
+
+
+def test_probe_is_a_guest_in_a_jail(real):
+    resolv = real.sh("cat /etc/resolv.conf")
+    told = json.loads(real.run("probe", "brnat", "--json"))
+    assert told["findings"] == [], told
+    assert [step["outcome"] for step in told["steps"]] == ["passed"] * 6 + ["skipped"] * 2
+    assert [(hop["way"], hop["where"]) for hop in told["hops"]] == [
+        ("out", "epair0a"), ("out", "brnat"), ("out", "vtnet0"), ("back", "vtnet0"), ("back", "brnat"), ("back", "epair0a")]
+    log = real.log()
+    (tag,) = [line for line in log if line.startswith("ifconfig epair0a description")]
+    mac = tag.split()[-1]
+    at = log.index(tag)
+    assert log[at - 1].endswith("epair create") and log[at + 1:at + 4] == [
+        f"ifconfig epair0b ether {mac}", "ifconfig epair0a up", "ifconfig brnat addm epair0a"]
+    (client,) = [line for line in log if line.startswith("dhclient")]
+    assert client == ("dhclient -d -c /var/run/vmwire/nic/epair0.conf -l /var/run/vmwire/nic/epair0.leases "
+                      "-p /var/run/vmwire/nic/epair0.pid epair0b")
+    assert 'script "/usr/bin/true";' in real.log("dhclient.conf") and real.sh("cat /etc/resolv.conf") == resolv
+    assert log.index("ifconfig epair0a destroy") > at
+    nothing_left(real)
+
+
+def test_probe_without_dhcp_has_the_last_address(real):
+    real.run("down")
+    real.file(NAT.replace("uplink:", "dhcp: off, uplink:"))
+    real.run("up")
+    told = json.loads(real.run("probe", "brnat", "--json"))
+    assert told["findings"] == [] and told["steps"][0]["what"] == "10.0.0.254/24: the network has no DHCP", told
+    assert [step["outcome"] for step in told["steps"]] == ["passed"] * 6 + ["skipped"] * 2
+    nothing_left(real)
+
+
+def test_probe_says_that_nobody_answers(real):
+    (pid,) = real.pids("dnsmasq")
+    os.kill(pid, signal.SIGKILL)
+    told = json.loads(real.run("probe", "brnat", "--json", status=1))
+    assert told["steps"][0]["outcome"] == "failed" and told["steps"][0]["what"] == "no lease"
+    assert told["findings"][0]["severity"] == "error", told["findings"]
+    nothing_left(real)
+
+
+def test_a_killed_probe_leaves_an_epair_that_the_next_command_takes_away(real):
+    (pid,) = real.pids("dnsmasq")
+    os.kill(pid, signal.SIGKILL)  # so that it waits for a lease
+    probe = real.start("probe", "brnat")
+    real.wait_for(lambda: real.log("dhclient.conf"))
+    probe.kill()
+    probe.wait()
+    real.wait_for(lambda: not real.pids("dhclient") and not real.pids(str(VMWIRE)), seconds=4)  # a lease has ten
+    probe.communicate()
+    assert "epair0a" in real.host["links"]
+    real.run("up")
+    nothing_left(real)
+
+
+@pytest.mark.parametrize("how, words", [("vimage", "no network stack of its own"), ("if_epair", "kldload if_epair")])
+def test_a_kernel_that_cannot_is_told(real, how, words):
+    real.change(lambda host: host["missing"].append(how))
+    if how == "vimage":
+        process = real.start("probe", "brnat", environment={"VMWIRE_TEST_NO_VIMAGE": "1"})
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+    else:
+        errors = real.run("probe", "brnat", status=1)
+    assert words in errors
+    nothing_left(real)
