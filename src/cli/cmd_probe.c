@@ -36,6 +36,8 @@ static void print_steps(struct cli *cli, const struct probe *probe)
     for (enum probe_step step = 0; step < PROBE_STEP_COUNT; step++) {
         const struct probe_report *report = &probe->steps[step];
         bool done = report->outcome != PROBE_SKIPPED;
+        if (step >= PROBE_ROUTER6 && !done && !*report->text)
+            continue; /* there is no IPv6 to be tried */
         table_row(&table, marks[report->outcome], probe_step_name(step),
                   done ? cli_milliseconds(&cli->arena, report->took_ns) : "",
                   *report->text ? report->text : "not tried");

@@ -145,6 +145,7 @@ def test_isolated_networks(host):
 def test_text(nat):
     said = nat.vmwire("probe", "brnat").stdout
     assert "✓  lease" in said and "nothing is wrong" in said, said
+    assert "router6" not in said and "not tried" not in said, said
 
 
 def test_the_target_is_the_files(nat):
