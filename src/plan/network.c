@@ -259,6 +259,25 @@ static bool lease_ends(const struct planner *planner, const struct passage *pass
            !service_stays(planner, passage, "dhcp-client");
 }
 
+/* An address of the bridge that goes takes routes with it: those with it as their source, and with the last
+ * of an interface every one.  So they are removed by name before it, that their undo is known, and made
+ * again. */
+static bool goes_with_an_address(const struct planner *planner, const struct passage *passage,
+                                 const struct route *route)
+{
+    if (!passage->bridge || bare_ports(planner))
+        return false;
+    vec_foreach (&passage->now.made, op) {
+        if (op->kind != OP_ADDRESS_ADD || record_makes(&passage->want, op) ||
+            op->address.prefix.ip.family != route->to.ip.family || !address_observed(planner, &op->address))
+            continue;
+        if (ip_equal(&op->address.prefix.ip, &route->source) ||
+            (ip_is_set(&route->gateway) && prefix_contains(&op->address.prefix, &route->gateway)))
+            return true;
+    }
+    return false;
+}
+
 static void strip_routes(struct planner *planner, const struct passage *passage)
 {
     bool bare = bare_ports(planner);
@@ -266,11 +285,12 @@ static void strip_routes(struct planner *planner, const struct passage *passage)
                                     ? link_find(planner->observed, passage->now.uplink)
                                     : NULL;
     vec_foreach (&passage->now.made, op) {
-        if (op->kind != OP_ROUTE_ADD || record_makes(&passage->want, op) ||
+        bool goes = goes_with_an_address(planner, passage, &op->route);
+        if (op->kind != OP_ROUTE_ADD || (record_makes(&passage->want, op) && !goes) ||
             !route_observed(planner, &op->route))
             continue;
         bool moved = !bare && ((uplink && counterpart(&passage->now, &op->route, false)) ||
-                               counterpart(&passage->want, &op->route, true));
+                               (!goes && counterpart(&passage->want, &op->route, true)));
         if (!moved)
             change_route(planner, passage, &op->route, false);
     }
@@ -420,12 +440,19 @@ static const struct route *route_in_the_way(const struct planner *planner, const
 static void place_made_routes(struct planner *planner, const struct passage *passage)
 {
     vec_foreach (&passage->want.made, op) {
-        if (op->kind != OP_ROUTE_ADD || (passage->bridge && route_observed(planner, &op->route)))
+        if (op->kind != OP_ROUTE_ADD || (passage->bridge && route_observed(planner, &op->route) &&
+                                         !goes_with_an_address(planner, passage, &op->route)))
             continue;
         const struct route *former = counterpart(&passage->want, &op->route, false);
         const struct route *there = former && !bare_ports(planner) ? route_observed(planner, former) : NULL;
         if (!there && !bare_ports(planner))
             there = route_in_the_way(planner, &op->route);
+        struct op stripped = {.kind = OP_ROUTE_ADD};
+        if (there) {
+            stripped.route = *there;
+            if (record_makes(&passage->now, &stripped) && goes_with_an_address(planner, passage, there))
+                there = NULL;
+        }
         if (there)
             move_route(planner, passage, there, &op->route);
         else
