@@ -57,7 +57,7 @@ def test_every_example_comes_and_goes_without_a_trace(host, name):
         pytest.skip("passthrough alone: tests/guest/test_passthrough.py")
     assert uplinks <= {"re0", "re1", "re2"}, uplinks
     host.sh("sysctl -qw net.ipv4.conf.re0.forwarding=0 net.ipv4.conf.re0.rp_filter=2 net.ipv6.conf.re1.accept_ra=2; "
-            "ip neigh add 192.168.87.99 lladdr 02:00:00:00:00:99 dev re0 nud permanent")
+            "ip neigh add 172.20.2.99 lladdr 02:00:00:00:00:99 dev re2 nud permanent")
     host.config(text)
     before = everything(host)
     host.vmwire("up", *wanted)
@@ -140,21 +140,23 @@ def test_an_uplink_that_vanished_is_said_and_the_rest_put_back(host):
     assert all("re1" in str(row) for part in difference(before, after).values() for row in part[0] + part[1])
 
 
-# Every kind of system call that changes something, or that a program of this kind depends on.
-CALLS = {"openat": "EMFILE", "write": "ENOSPC", "rename": "ENOSPC", "mkdir": "ENOSPC", "unlink": "EBUSY", "rmdir": "EBUSY",
-         "sendto": "ENOBUFS", "sendmsg": "ENOBUFS", "recvmsg": "ENOMEM", "socket": "ENOMEM", "clone": "EAGAIN", "pipe2": "EMFILE",
-         "fcntl": "EINVAL", "flock": "ENOLCK", "mmap": "ENOMEM", "read": "EIO", "ioctl": "EPERM", "execve": "ENOMEM",
-         "pidfd_open": "ENOMEM", "poll": "ENOMEM"}
+# Every kind of system call that changes something, or that a program of this kind depends on, and when it fails.
+CALLS = {"openat": "EMFILE", "write": "ENOSPC", "rename": "ENOSPC", "mkdir": "ENOSPC", "unlink": "EBUSY", "sendto": "ENOBUFS",
+         "sendmsg": "ENOBUFS", "recvmsg": "ENOMEM", "socket": "ENOMEM", "clone": "EAGAIN", "pipe2": "EMFILE", "flock": "ENOLCK",
+         "mmap": "ENOMEM"}
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_system_call_that_fails_once_leaves_one_state_or_the_other(host, call):
+    """Of vmwire or the guard of its change; a program that it starts is let go."""
     home(host)
     host.config(BOTH)
     before = host.snapshot()
-    for number in (1, 2, 3, 5, 8, 13, 21, 34, 55):
-        done = host.run("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
-                        f"inject={call}:error={CALLS[call]}:when={number}", VMWIRE, "up", check=False, timeout=120)
+    failed = 0
+    for number in (1, 3, 8, 21):
+        done = host.run("strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                        f"inject={call}:error={CALLS[call]}:when={number}", VMWIRE, "up", check=False, timeout=30)
+        failed += done.returncode != 0
         host.vmwire("status", check=False)
         state = host.snapshot()
         if difference(before, state) == {}:
@@ -162,3 +164,4 @@ def test_a_system_call_that_fails_once_leaves_one_state_or_the_other(host, call)
         assert "nothing to do" in host.vmwire("up").stdout, (number, done.returncode, done.stderr)
         host.vmwire("down")
         assert difference(before, host.snapshot()) == {}, (number, done.returncode, done.stderr)
+    assert failed, "nothing was made to fail"

@@ -49,8 +49,14 @@ def docker_rules(host, version):
 @pytest.fixture
 def ufw(host):
     """Real ufw, switched on, with a copy of its files that only this host sees."""
-    host.sh("cp -a /etc/ufw /run/ufw.etc; mount --bind /run/ufw.etc /etc/ufw; ufw --force enable")
+    ufw_on(host)
     return host
+
+
+def ufw_on(host):
+    host.sh("mkdir /run/ufw.copy; cp -a /etc/ufw /run/ufw.copy/etc; cp -a /etc/default/ufw /run/ufw.copy/default; "
+            "mount --bind /run/ufw.copy/etc /etc/ufw; mount --bind /run/ufw.copy/default /etc/default/ufw; "
+            "ufw --force enable")
 
 
 def guest_has_all(host, network="brnat"):
@@ -291,7 +297,7 @@ class Firewalld:
         self.host = host
         host.borrow("firewalld")
         host.sh("cp -a /etc/firewalld /run/firewalld.etc; mount --bind /run/firewalld.etc /etc/firewalld; "
-                "mkdir -p /run/dbus /run/empty; mount --bind /run/empty /usr/lib/NetworkManager 2>/dev/null || true; "
+                "mkdir -p /run/dbus /run/log; mount --bind /run/log /var/log; "
                 "dbus-daemon --system --fork --nopidfile")
         if zone:
             host.sh("sed -i s/^FirewallBackend=.*/FirewallBackend=iptables/ /etc/firewalld/firewalld.conf")
@@ -419,7 +425,7 @@ def other_firewall(host, name):
         docker(host, 28)
         return lambda: docker_rules(host, 28)
     if name == "ufw":
-        host.sh("cp -a /etc/ufw /run/ufw.etc; mount --bind /run/ufw.etc /etc/ufw; ufw --force enable")
+        ufw_on(host)
         return lambda: host.sh("ufw reload")
     firewalld = Firewalld(host, False)
     return lambda: firewalld.cmd("--reload")
