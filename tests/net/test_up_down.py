@@ -274,7 +274,8 @@ def test_a_failure_at_any_operation_of_down_keeps_what_was_up(host, how):
 @pytest.mark.parametrize("way, allowed", [("up", 0), ("down", 1)])
 def test_keep_loses_no_packet(host, way, allowed):
     """The host answers pings, 5 ms apart, while the uplink that it is reached by is taken over; and while it is given back,
-    where the kernel drops what arrives in the moment between the port's end in the bridge and its own stack."""
+    where an answer may go into the bridge in the moment between the port's end and that of the bridge's own prefix route.
+    (All requests arrive.  To end that route first would be worse: the gateway's ARP answer would still come to the bridge.)"""
     peer = home(host)
     host.config(KEEP)
     if way == "down":
