@@ -313,7 +313,8 @@ int engine_plan_foreign(struct engine *engine, const struct host_profile *profil
                         struct err *err)
 {
     struct plan_request request = {.model = model, .names = names, .observed = &engine->observed};
-    struct service_options options = {.run_dir = profile->run_dir,
+    struct service_options options = {.model = model,
+                                      .run_dir = profile->run_dir,
                                       .user = profile->service_user,
                                       .program = profile->program,
                                       .loopback = profile->loopback,
@@ -329,7 +330,8 @@ int engine_plan_up(struct engine *engine, struct model *model, const char *const
 {
     const struct host_profile *profile = host_profile_find(engine->host->backend->name);
     struct plan_request request = {.model = model, .names = names};
-    struct service_options options = {.run_dir = engine->host->backend->run_dir,
+    struct service_options options = {.model = model,
+                                      .run_dir = engine->host->backend->run_dir,
                                       .user = engine->host->backend->service_user(engine->host),
                                       .program = engine->host->backend->program(engine->host, engine->arena),
                                       .loopback = profile ? profile->loopback : NULL,

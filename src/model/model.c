@@ -30,6 +30,12 @@ int model_guard_ms(const struct model *model)
     return model->guard_ms_pos.line ? (int)model->guard_ms : GUARD_DEFAULT_MS;
 }
 
+bool network_reaches(const struct network *from, const struct network *to)
+{
+    return from != to && to->mode == NETWORK_ROUTED && !to->uplink && mode_forwards(from->mode) &&
+           !from->uplink;
+}
+
 struct prefix network_host_address(const struct network *network)
 {
     struct prefix address = prefix_network(&network->subnet);

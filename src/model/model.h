@@ -226,6 +226,10 @@ static inline bool network_has_subnet(const struct network *network)
     return mode_behind_host(network->mode) && ip_is_set(&network->subnet.ip);
 }
 
+/* Do packets of guests on `from` reach guests on `to` unasked?  To routed networks that may be entered by any
+ * way, from those that may be left by any (host/linux/nft_text.c). */
+bool network_reaches(const struct network *from, const struct network *to);
+
 /* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
 struct prefix network_host_address(const struct network *network);
 

@@ -126,6 +126,17 @@ static void add_dhcp(struct text *out, const struct network *network, const stru
     add_boot(out, network);
 }
 
+/* Names of guests that are reached from here are asked of their own network's server. */
+static void add_other_networks(struct text *out, const struct network *network, const struct model *model)
+{
+    for (size_t i = 0; model && i < model->networks.count; i++) {
+        const struct network *other = &model->networks.items[i];
+        struct prefix host = network_host_address(other);
+        if (other->dns && network_reaches(network, other) && strcmp(other->domain, network->domain) != 0)
+            text_add(out, "server=/%s/%s\n", other->domain, IP_TEXT(&host.ip));
+    }
+}
+
 /* Every name that goes in here was checked when it was read: no newline, no comma, no quote. */
 static const char *config_text(struct arena *arena, const struct network *network,
                                const struct service_options *options, const struct dnsmasq *dnsmasq)
@@ -150,6 +161,7 @@ static const char *config_text(struct arena *arena, const struct network *networ
             text_add(&out, "no-resolv\n");
         vec_foreach (&network->upstream, server)
             text_add(&out, "server=%s\n", *server);
+        add_other_networks(&out, network, options->model);
         text_add(&out, "no-hosts\naddn-hosts=%s\ndomain-needed\nbogus-priv\nlocal=/%s/\n",
                  dnsmasq->hosts.path, domain);
     } else {

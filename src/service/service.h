@@ -9,9 +9,10 @@
 
 /* What a service's configuration needs beyond the network's entry. */
 struct service_options {
-    const char *run_dir; /* "/run/vmwire" */
-    uint32_t mtu;        /* of the bridge, bytes, for DHCP's option 26 (RFC 2132, 5.1) */
-    const char *user;    /* the user that dnsmasq becomes; NULL: stay who it is */
+    const struct model *model; /* the other networks, whose names guests of this one may need; NULL: none */
+    const char *run_dir;       /* "/run/vmwire" */
+    uint32_t mtu;              /* of the bridge, bytes, for DHCP's option 26 (RFC 2132, 5.1) */
+    const char *user;          /* the user that dnsmasq becomes; NULL: stay who it is */
     const char
         *program; /* absolute path of vmwire itself, which busybox's DHCP client calls with its events */
     const char *loopback; /* the loopback interface, which dnsmasq would add by itself; NULL: "lo" */

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from guests import Guest
 from test_forward import ask, server
+from test_names import resolves
 
 HOST = "192.168.87.44"
 MAC = "00:a0:98:00:00:0"
@@ -106,6 +107,18 @@ def test_who_reaches_whom(practice):
     guests["isolated2"][0].space.sh("ip route add default via 10.0.2.1")
     open_to = {(a, b) for a in names for b in names if a != b and reaches(guests[a][0].space, guests[b][1])}
     assert open_to == {("nat0", "routed1"), ("nat0", "routed3"), ("routed1", "routed3"), ("routed3", "routed1")}
+
+
+def test_names_resolve_where_guests_are_reached(practice):
+    text = file(nat0="nat", routed1="routed", isolated2="isolated")
+    practice.config(text + "machines:\n" + "".join(
+        f"  vm{i}:\n    nics: [{{network: {name}, mac: \"{MAC}{i}\", address: 10.0.{i}.9}}]\n"
+        for i, name in enumerate(("nat0", "routed1", "isolated2"))))
+    practice.vmwire("up")
+
+    names = ("vm0.nat0", "vm1.routed1", "vm2.isolated2")
+    known = [[bool(resolves(practice, name, f"10.0.{i}.1")) for name in names] for i in range(3)]
+    assert known == [[True, True, False], [False, True, False], [False, False, True]]
 
 
 def test_a_network_changes_its_mode_in_place(practice):
