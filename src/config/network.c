@@ -381,6 +381,10 @@ static void lock_word_take(struct walk *walk, struct network *network, const str
     const char *text = value_text(walk, key, value);
     if (text && strcmp(text, "mac") == 0)
         network->ports.lock_mac = true;
+    else if (text && strcmp(text, "dhcp") == 0)
+        network->lock_dhcp = true;
+    else if (text && strcmp(text, "ra") == 0)
+        network->lock_ra = true;
     else if (text && !(alone && bool_parse(text, &on) && !on))
         value_refuse(walk, key, value, NULL);
 }
@@ -477,7 +481,7 @@ const struct section section_network = {
          .modes = BRIDGED | BEHIND},
         {.name = "lock",
          .take = lock_take,
-         .takes = "off or [mac]",
+         .takes = "off or a list of mac, dhcp, ra",
          .pos_offset = IN_NETWORK(ports_pos),
          .modes = BRIDGED | BEHIND},
         {.name = "probe",

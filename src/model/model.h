@@ -123,6 +123,7 @@ struct network {
 
     bool host_absent; /* isolated: `host: no` */
     struct port_rules ports;
+    bool lock_dhcp, lock_ra;
 
     /* behind the host: nat, routed, isolated */
     struct prefix subnet; /* host bits clear */

@@ -24,6 +24,13 @@ struct port_rules {
     bool lock_mac; /* a guest sends from its own MAC alone */
 };
 
+/* What guests of a network may not say to each other. */
+struct lock {
+    const char *network;
+    bool dhcp; /* answers of DHCP servers */
+    bool ra;   /* router advertisements and redirects */
+};
+
 /* Which members of struct link mean something in LINK_CREATE and LINK_SET; observed links have all of them.
  */
 enum link_field {
@@ -311,7 +318,9 @@ struct observed {
     VEC(struct shared) shareds;
     VEC(const char *) shared_traces;
     VEC(struct shared_address) shared_addresses;
-    const char *shared_refusal;      /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
+    const char *shared_refusal; /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
+    bool lock_base;             /* the table of locks is there with all its rules, or is not there at all */
+    VEC(struct lock) locks;
     bool resolver_runs;              /* the host has a resolver that takes such words */
     VEC(struct resolver) resolvers;  /* of interfaces that have a server or a domain of their own */
     VEC(struct service) services;    /* running ones, by their pid files */

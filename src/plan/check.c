@@ -184,7 +184,8 @@ static void check_loopback_forwards(struct planner *planner, const struct networ
 
 static void check_ports(struct planner *planner, const struct network *network)
 {
-    if ((network->ports.isolated || network->ports.lock_mac) && planner->observed->traits.nat_only)
+    if ((network->ports.isolated || network->ports.lock_mac || network->lock_dhcp || network->lock_ra) &&
+        planner->observed->traits.nat_only)
         problem_add(planner->problems, network->ports_pos,
                     "network '%s': 'isolate' and 'lock' are not there on this host in this version",
                     network->name);

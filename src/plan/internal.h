@@ -41,6 +41,9 @@ void firewall_ports_release(struct planner *planner);
 void remove_shared(struct planner *planner, const struct passage *passage);
 void set_shared(struct planner *planner, const struct passage *passage);
 void check_shared(struct planner *planner, const struct passage *passage);
+/* lock.c: `lock: [dhcp, ra]` */
+void lock_steps_down(struct planner *planner, const struct passage *passage);
+void lock_steps_up(struct planner *planner, const struct passage *passage);
 /* services.c: helper programs that go, or must start anew; those that come, and what those that stay read
  * anew; the lease file of a network that goes. */
 void services_steps_down(struct planner *planner, const struct passage *passage);

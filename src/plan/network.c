@@ -539,6 +539,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     services_steps_down(planner, passage);
     remove_admissions(planner, passage);
     firewall_steps_down(planner, passage);
+    lock_steps_down(planner, passage);
     if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
         file_put(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
                  record_format(planner->arena, &passage->want));
@@ -577,6 +578,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     place_made_routes(planner, passage);
     if (!bare_ports(planner))
         clear_uplink(planner, passage);
+    lock_steps_up(planner, passage);
     reattach_taps(planner, passage);
     firewall_steps_up(planner, passage);
     add_admissions(planner, passage);

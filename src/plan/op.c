@@ -114,6 +114,9 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
+static const struct field lock_fields[] = {FIELD("dhcp", F_BOOL, lock.dhcp), FIELD("ra", F_BOOL, lock.ra),
+                                           END};
+
 static const struct field resolver_fields[] = {FIELD("ifname", F_TEXT, resolver.ifname),
                                                FIELD("server", F_IP, resolver.server),
                                                FIELD("domain", F_TEXT, resolver.domain), END};
@@ -178,6 +181,8 @@ static const struct {
     [OP_MANAGE] = {"manage", unmanaged_fields},
     [OP_SERVICE_START] = {"service-start", service_fields},
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
+    [OP_LOCK_SET] = {"lock-set", lock_fields},
+    [OP_LOCK_REMOVE] = {"lock-remove", lock_fields},
     [OP_RESOLVER_SET] = {"resolver-set", resolver_fields},
     [OP_RESOLVER_CLEAR] = {"resolver-clear", resolver_fields},
     [OP_SERVICE_RELOAD] = {"service-reload", reload_fields},
@@ -445,6 +450,8 @@ static void fill_texts(struct op *op)
         op->unmanaged.network = op->network;
     if (op->kind == OP_ADMISSION_ADD || op->kind == OP_ADMISSION_REMOVE)
         op->admission.network = op->network;
+    if (op->kind == OP_LOCK_SET || op->kind == OP_LOCK_REMOVE)
+        op->lock.network = op->network;
     if (op->kind == OP_SHARED_SET || op->kind == OP_SHARED_REMOVE)
         op->shared.network = op->network;
     if (op->kind == OP_SHARED_ADDRESS_ADD || op->kind == OP_SHARED_ADDRESS_REMOVE)
@@ -632,6 +639,12 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
     case OP_SERVICE_STOP:
         return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
+    case OP_LOCK_SET:
+        return arena_printf(arena, "keeping guests of '%s' from sending%s%s%s", op->network,
+                            op->lock.dhcp ? " DHCP answers" : "", op->lock.dhcp && op->lock.ra ? " and" : "",
+                            op->lock.ra ? " router advertisements" : "");
+    case OP_LOCK_REMOVE:
+        return arena_printf(arena, "letting guests of '%s' send what they will", op->network);
     case OP_RESOLVER_SET:
         return arena_printf(arena, "having the host's resolver ask '%s' for names in '%s'",
                             op->resolver.ifname, op->resolver.domain);

@@ -37,6 +37,8 @@ enum op_kind {
     OP_MANAGE,                /* and take that back */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
+    OP_LOCK_SET,     /* lock: makes the table when it is not there */
+    OP_LOCK_REMOVE,  /* takes the table away with the last */
     OP_RESOLVER_SET, /* resolver: the host's own resolver is told of a network's names */
     OP_RESOLVER_CLEAR,
     OP_SERVICE_RELOAD, /* reload: write its file, and tell the program, when it runs */
@@ -75,6 +77,7 @@ struct op {
         struct shared_address shared_address; /* network, ip, mac */
         struct unmanaged unmanaged;
         struct service service;
+        struct lock lock;
         struct resolver resolver;
         struct reload reload;
         struct device_driver device;

@@ -142,13 +142,86 @@ def test_a_program_of_exec_that_does_not_ask_for_its_mac_may_have_another(practi
 
 @pytest.mark.parametrize("how", ["fail-before", "fail-after", "kill-before", "kill-after"])
 def test_a_change_that_fails_at_any_operation_leaves_the_ports_as_they_were(practice, how):
-    (one, _), _ = two(practice, HEAD + "    lock: [mac]\n")
-    before = practice.sh("bridge -d -j link") + practice.sh("bridge -j fdb show br brnat | tr , '\\n' | grep static || true")
-    practice.config(HEAD + "    isolate: yes\n")
+    two(practice, HEAD + "    lock: [mac, dhcp]\n")
+
+    def state():
+        return practice.sh("bridge -d -j link; bridge -j fdb show br brnat | tr , '\\n' | grep static || true; "
+                           "nft list table bridge vmwire_lock")
+
+    before = state()
+    practice.config(HEAD + "    isolate: yes\n    lock: [ra]\n")
     count = len(json.loads(practice.vmwire("plan", "--json").stdout)["operations"])
-    assert count == 4  # the bridge's tag, two ports, the rules
+    assert count == 5  # the bridge's tag, the locks, two ports, the rules
     for number in range(1, count + 1):
         practice.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
         practice.vmwire("plan")
-        assert practice.sh("bridge -d -j link") + practice.sh(
-            "bridge -j fdb show br brnat | tr , '\\n' | grep static || true") == before, number
+        assert state() == before, number
+
+
+# A DHCP answer, a DHCPv6 answer, a router advertisement, a redirect, and one datagram that anybody may send; the first
+# argument is the VLAN tag in hexadecimal, or "".
+LIES = """
+import socket, struct, sys
+tag = bytes.fromhex(sys.argv[1])
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); wire.bind(("eth0", 0))
+own = wire.getsockname()[4]
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data + bytes(len(data) % 2)))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def udp(source, target): return struct.pack("!HHHH", source, target, 15, 0) + b"hostile"
+def ip4(body):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 1, 0, 64, 17, 0, bytes([10, 0, 0, 1]), b"\\xff" * 4)
+    return b"\\x08\\x00" + head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
+def ip6(number, body):
+    source, target = bytes.fromhex("fe80" + "00" * 13 + "66"), bytes.fromhex("ff02" + "00" * 13 + "01")
+    if number == 58:
+        total = checksum(source + target + struct.pack("!II", len(body), 58) + body)
+        body = body[:2] + struct.pack("!H", total) + body[4:]
+    return b"\\x86\\xdd" + struct.pack("!IHBB", 6 << 28, len(body), number, 255) + source + target + body
+for frame in (ip4(udp(67, 68)), ip6(17, udp(547, 546)), ip6(58, bytes([134, 0, 0, 0]) + bytes(5) + b"hostile"),
+              ip6(58, bytes([137, 0, 0, 0]) + bytes(29) + b"hostile"), ip4(udp(1067, 68))):
+    wire.send(b"\\xff" * 6 + own + tag + frame)
+"""
+KINDS = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); wire.bind((sys.argv[1], 3))
+print("ready", flush=True); wire.settimeout(1.5); heard = []
+try:
+    while True:
+        frame = wire.recv(2048)
+        if b"hostile" in frame: heard.append(frame)
+except OSError: print(len(heard))
+"""
+
+
+@pytest.mark.parametrize("tag", ["", "81000000"])
+@pytest.mark.parametrize("lock, through", [("off", 5), ("[dhcp]", 3), ("[ra]", 3), ("[mac, dhcp, ra]", 1)])
+def test_a_locked_guest_is_no_dhcp_server_and_no_router(practice, lock, through, tag):
+    (one, second), _ = two(practice, HEAD + f"    lock: {lock}\n")
+    ears = [place.popen("python3", "-c", KINDS, ifname, stdout=-1, text=True)
+            for place, ifname in ((second.space, "eth0"), (practice, "brnat"))]
+    for ear in ears:
+        assert ear.stdout.readline() == "ready\n"
+    one.space.run("python3", "-c", LIES, tag)
+    assert [int(ear.communicate()[0]) for ear in ears] == [through, through]
+
+
+def test_locks_of_two_networks_come_and_go_one_by_one(practice):
+    before = practice.sh("nft list ruleset")
+    text = HEAD + "    lock: [dhcp]\n  brtwo:\n    mode: nat\n    subnet: 10.0.2.0/24\n    lock: [dhcp, ra]\n"
+    practice.config(text)
+    practice.vmwire("up")
+    assert "nothing to do" in practice.vmwire("up").stdout
+    practice.sh("nft delete rule bridge vmwire_lock prerouting handle "
+                "$(nft -a list table bridge vmwire_lock | sed -n 's/.*redirects.*handle //p')")
+    assert practice.vmwire("status", check=False).returncode == 3
+    practice.vmwire("up")
+    assert "nothing to do" in practice.vmwire("up").stdout
+    practice.vmwire("down", "brnat")
+    assert "brtwo" in practice.sh("nft list table bridge vmwire_lock") and "brnat" not in practice.sh("nft list tables")
+    practice.config(text.replace("lock: [dhcp, ra]", "lock: off"))
+    practice.vmwire("up", "brtwo")
+    assert "vmwire_lock" not in practice.sh("nft list tables")
+    practice.vmwire("down")
+    assert practice.sh("nft list ruleset") == before

@@ -59,7 +59,9 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_PORT_SET: /* never planned */
         text_add(&out, "# ports are as they are\n");
         break;
-    case OP_RESOLVER_SET: /* never planned */
+    case OP_LOCK_SET: /* never planned */
+    case OP_LOCK_REMOVE:
+    case OP_RESOLVER_SET:
     case OP_RESOLVER_CLEAR:
         text_add(&out, "# the host's resolver is resolvconf(8)'s\n");
         break;

@@ -37,6 +37,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = nft_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
+        rc = nft_lock_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = nft_shared_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SHARING))
         nft_shared_probe(host, arena, observed);
@@ -93,6 +95,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);
+    case OP_LOCK_SET:
+    case OP_LOCK_REMOVE:
+        return nft_lock_apply(host, op, flags, err);
     case OP_RESOLVER_SET:
     case OP_RESOLVER_CLEAR:
         return resolver_apply(op, flags, err);

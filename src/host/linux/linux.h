@@ -107,6 +107,11 @@ int port_rules_set(struct linux_host *host, const char *ifname, const struct por
 /* Of a port, from its IFLA_INFO_SLAVE_DATA. */
 struct port_rules port_rules_read(const struct nlattr *slave_data);
 
+/* nft_lock.c */
+int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                     struct err *err);
+int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+
 /* tap.c */
 int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);
 

@@ -332,6 +332,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_SERVICE_STOP:
         text_add(&out, "kill \"$(cat %s)\"\n", quote(arena, op->service.pid_path));
         break;
+    case OP_LOCK_SET:
+    case OP_LOCK_REMOVE:
+        text_add(&out, "%s", nft_lock_commands(arena, &op->lock, op->kind == OP_LOCK_SET));
+        break;
     case OP_RESOLVER_SET:
         text_add(&out, "resolvectl dns %s %s\n", quote(arena, op->resolver.ifname),
                  IP_TEXT(&op->resolver.server));

@@ -13,6 +13,11 @@
 const char *nft_base_text(struct arena *arena);
 const char *nft_set_text(struct arena *arena, const struct firewall *firewall);
 const char *nft_remove_text(struct arena *arena, const struct firewall *firewall);
+/* nft_lock_text.c: the table of locks whole, for these networks; "" for none. */
+const char *nft_lock_text(struct arena *arena, const struct lock *locks, size_t count);
+/* One network's, as commands of sh that leave the others' alone. */
+const char *nft_lock_commands(struct arena *arena, const struct lock *lock, bool add);
+extern const char *const nft_lock_rules[]; /* comment, rule, …, NULL */
 /* Every rule that the base has: chain and comment, ending with a NULL chain. */
 struct nft_rule {
     const char *chain, *comment, *text;
