@@ -127,9 +127,11 @@ const char *const *process_argv(struct arena *arena, pid_t pid)
     int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_ARGS, (int)pid};
     char *text = arena_alloc(arena, ARGUMENTS_SIZE_MAX + 1);
     size_t length = ARGUMENTS_SIZE_MAX;
-    if (sysctl(name, 4, text, &length, NULL, 0) < 0 || length == 0)
-        return NULL;
-    return words_of(arena, text, length);
+    int rc = sysctl(name, 4, text, &length, NULL, 0);
+    if (rc == 0 && length > 0)
+        return words_of(arena, text, length);
+    errno = rc < 0 ? errno : ESRCH;
+    return NULL;
 }
 
 #else
@@ -173,9 +175,11 @@ const char *const *process_argv(struct arena *arena, pid_t pid)
     char *text, path[32];
     size_t length;
     snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-    if (file_read(arena, AT_FDCWD, path, ARGUMENTS_SIZE_MAX, &text, &length, NULL) < 0 || length == 0)
-        return NULL;
-    return words_of(arena, text, length);
+    int rc = file_read(arena, AT_FDCWD, path, ARGUMENTS_SIZE_MAX, &text, &length, NULL);
+    if (rc == 0 && length > 0)
+        return words_of(arena, text, length);
+    errno = rc < 0 ? -rc : ESRCH;
+    return NULL;
 }
 
 #endif

@@ -29,7 +29,8 @@ bool process_wait(const struct process *process, int timeout_ms);
  */
 bool process_has_file(pid_t pid, const char *path);
 
-/* The argument list of a process, NULL-terminated, in the arena; NULL when it is gone.  A process may have
+/* The argument list of a process, NULL-terminated, in the arena; NULL, with errno, when it is gone
+ * (ENOENT, ESRCH) or cannot be looked at.  A process may have
  * replaced it (setproctitle(3)).  Source: proc_pid_cmdline(5); sysctl(3), KERN_PROC_ARGS. */
 const char *const *process_argv(struct arena *arena, pid_t pid);
 

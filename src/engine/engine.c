@@ -17,6 +17,7 @@
 #include "engine/device.h"
 #include "engine/forward.h"
 #include "engine/journal.h"
+#include "engine/machine_dir.h"
 #include "host/profile.h"
 #include "plan/device.h"
 #include "service/service.h"
@@ -58,6 +59,7 @@ void engine_close(struct engine *engine)
 {
     if (engine->lock_fd < 0)
         return;
+    machine_dirs_clean(engine->host);
     remove_empty(engine->host->backend->run_dir);
     fd_close(&engine->lock_fd);
 }

@@ -5,6 +5,7 @@
  * file that is gone. */
 #include "engine/machine_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -54,6 +55,19 @@ static void stale_remove(const struct machine_dir *dir)
         unlink(files[i]);
 }
 
+/* The last machine takes RUN/machine along; what is not empty stays. */
+static void remove_empty(const struct machine_dir *dir)
+{
+    rmdir(dir->path);
+    char *parent = strdup(dir->path);
+    char *slash = parent ? strrchr(parent, '/') : NULL;
+    if (slash) {
+        *slash = '\0';
+        rmdir(parent);
+    }
+    free(parent);
+}
+
 /* One try: 1 when the lock is ours, 0 when its file went away meanwhile, else a negative errno. */
 static int lock_try(struct machine_dir *dir, int flags)
 {
@@ -76,8 +90,10 @@ int machine_dir_lock(struct machine_dir *dir, struct err *err)
     int rc = 0;
     for (int i = 0; i < LOCK_TRIES; i++) {
         rc = directory_make(dir->path, 0700, err);
-        if (rc < 0)
+        if (rc < 0) {
+            remove_empty(dir);
             return err_wrap(err, "machine '%s'", dir->name);
+        }
         rc = lock_try(dir, O_CREAT);
         if (rc == 1) {
             stale_remove(dir);
@@ -86,8 +102,10 @@ int machine_dir_lock(struct machine_dir *dir, struct err *err)
         pid_t pid = rc == -EWOULDBLOCK ? machine_dir_pid(dir) : 0;
         if (pid)
             return err_set(err, EBUSY, "machine '%s' is already running (pid %d)", dir->name, (int)pid);
-        if (rc < 0 && rc != -EWOULDBLOCK && rc != -ENOENT)
+        if (rc < 0 && rc != -EWOULDBLOCK && rc != -ENOENT) {
+            remove_empty(dir);
             return err_errno(err, rc, "machine '%s': opening '%s'", dir->name, dir->lock);
+        }
         poll(NULL, 0, LOCK_PAUSE_MS);
     }
     return err_set(err, EBUSY, "machine '%s' is already running", dir->name);
@@ -99,15 +117,7 @@ void machine_dir_remove(struct machine_dir *dir)
         return;
     stale_remove(dir);
     unlink(dir->lock);
-    rmdir(dir->path);
-    /* The last machine takes RUN/machine along; it stays when it is not empty. */
-    char *parent = strdup(dir->path);
-    char *slash = parent ? strrchr(parent, '/') : NULL;
-    if (slash) {
-        *slash = '\0';
-        rmdir(parent);
-    }
-    free(parent);
+    remove_empty(dir);
     machine_dir_close(dir);
 }
 
@@ -148,6 +158,8 @@ static int look(struct machine_dir *dir, bool clean)
         int rc = lock_try(dir, 0);
         if (rc == 1)
             machine_dir_remove(dir);
+        else if (rc == -ENOENT) /* killed before it made the lock, or after it took it away */
+            remove_empty(dir);
         return rc == -EWOULDBLOCK ? 1 : rc >= 0 || rc == -ENOENT || rc == -ENOTDIR ? 0 : rc;
     }
     _cleanup_fd_ int fd = open(dir->lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -170,4 +182,17 @@ int machine_dir_running(struct machine_dir *dir, bool clean, bool *running, stru
         poll(NULL, 0, LOOK_PAUSE_MS); /* another who cleans, or a machine that starts */
     }
     return 0;
+}
+
+void machine_dirs_clean(struct host *host)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    DIR *machines = opendir(arena_printf(&arena, "%s/machine", host->backend->run_dir));
+    for (struct dirent *entry; machines && (entry = readdir(machines));) {
+        _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+        if (machine_dir_init(&dir, &arena, host, entry->d_name, NULL) == 0)
+            look(&dir, true);
+    }
+    if (machines)
+        closedir(machines);
 }

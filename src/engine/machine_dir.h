@@ -1,5 +1,5 @@
-/* machine_dir.h: the directory of one machine, its lock, and the process that holds it.  For machine.c and
- * console.c. */
+/* machine_dir.h: the directory of one machine, its lock, and the process that holds it.  For the
+ * files of this room that know machines, and for engine.c, which cleans up. */
 #ifndef VMWIRE_ENGINE_MACHINE_DIR_H
 #define VMWIRE_ENGINE_MACHINE_DIR_H
 
@@ -34,6 +34,9 @@ void machine_dir_remove(struct machine_dir *dir);
 
 /* Does somebody hold the lock?  `clean`: when nobody does, take away what is there. */
 int machine_dir_running(struct machine_dir *dir, bool clean, bool *running, struct err *err);
+
+/* Take away what dead machines left, whether the file names them or not. */
+void machine_dirs_clean(struct host *host);
 
 /* The pid in the pid file, when that process holds the lock; else 0. */
 pid_t machine_dir_pid(const struct machine_dir *dir);

@@ -31,12 +31,20 @@ static int file_observe(struct arena *arena, struct observed *observed, const ch
     return 0;
 }
 
+int folder_open(const char *path, DIR **folder, struct err *err)
+{
+    *folder = opendir(path);
+    if (*folder || errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EPERM)
+        return 0;
+    return err_errno(err, errno, "reading '%s'", path);
+}
+
 static int folder_files(struct arena *arena, struct observed *observed, const char *folder, struct err *err)
 {
-    DIR *directory = opendir(folder);
+    DIR *directory;
+    int rc = folder_open(folder, &directory, err);
     if (!directory)
-        return 0;
-    int rc = 0;
+        return rc;
     for (struct dirent *entry; rc == 0 && (entry = readdir(directory));) {
         if (entry->d_name[0] != '.' && !ends_with(entry->d_name, ".pid") && !ends_with(entry->d_name, ".new"))
             rc = file_observe(arena, observed, arena_printf(arena, "%s/%s", folder, entry->d_name), err);
@@ -58,7 +66,9 @@ int files_observe(struct arena *arena, struct observed *observed, struct err *er
     if (rc == 0)
         rc = folder_files(arena, observed, arena_printf(arena, "%s/leases", run_dir), err);
     const char *networks = arena_printf(arena, "%s/network", run_dir);
-    DIR *directory = rc < 0 ? NULL : opendir(networks);
+    DIR *directory = NULL;
+    if (rc == 0)
+        rc = folder_open(networks, &directory, err);
     if (!directory)
         return rc;
     for (struct dirent *entry; rc == 0 && (entry = readdir(directory));) {

@@ -21,9 +21,8 @@ enum { AGAIN_MS = 50, STOP_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 2000, RESTART_TI
 
 /* A process is the service of a network when one of its words has a path in the network's folder, or when it
  * is FreeBSD's dhclient, which puts its interface in the place of its words. */
-static bool serves(struct arena *arena, pid_t pid, const char *folder)
+static bool serves(struct arena *arena, const char *const *argv, const char *folder)
 {
-    const char *const *argv = process_argv(arena, pid);
     size_t length = strlen(folder) - 1;
     const char *name = folder;
     for (size_t at = 0; at < length; at++)
@@ -36,20 +35,38 @@ static bool serves(struct arena *arena, pid_t pid, const char *folder)
     return false;
 }
 
-static pid_t pid_read(struct arena *arena, const char *path)
+/* The host lacks the means to look: what is there and was not seen would be left running. */
+static bool unseen(int code)
+{
+    return code == EMFILE || code == ENFILE || code == ENOMEM || code == EIO;
+}
+
+/* 0: there is none. */
+static pid_t pid_read(struct arena *arena, const char *path, struct err *err)
 {
     char *text, *end;
-    if (file_read(arena, AT_FDCWD, path, 64, &text, NULL, NULL) < 0)
-        return 0;
+    int rc = file_read(arena, AT_FDCWD, path, 64, &text, NULL, err);
+    if (rc < 0)
+        return unseen(-rc) ? rc : 0;
     long pid = strtol(text, &end, 10);
     return end != text && pid > 1 && pid < INT32_MAX ? (pid_t)pid : 0;
 }
 
-/* How it was started: FreeBSD's dhclient does not show it any longer. */
-static const char *const *argv_of(struct arena *arena, pid_t pid, const char *network, const char *folder)
+/* Its words, and whether it is the service of the folder: 1 or 0, else a negative errno. */
+static int serving(struct arena *arena, pid_t pid, const char *folder, const char *const **argv,
+                   struct err *err)
 {
-    const char *const *argv = process_argv(arena, pid);
-    if (!argv || !argv[0] || strncmp(argv[0], "dhclient: ", 10) != 0)
+    *argv = process_argv(arena, pid);
+    if (!*argv && unseen(errno))
+        return err_errno(err, errno, "looking at process %d", (int)pid);
+    return serves(arena, *argv, folder);
+}
+
+/* How it was started: FreeBSD's dhclient does not show it any longer. */
+static const char *const *argv_of(struct arena *arena, const char *const *argv, const char *network,
+                                  const char *folder)
+{
+    if (!argv[0] || strncmp(argv[0], "dhclient: ", 10) != 0)
         return argv;
     const char *const words[] = {"dhclient",
                                  "-p",
@@ -63,46 +80,50 @@ static const char *const *argv_of(struct arena *arena, pid_t pid, const char *ne
     return copy;
 }
 
-static void service_observe(struct arena *arena, struct observed *observed, const char *network,
-                            const char *name)
+static int service_observe(struct arena *arena, struct observed *observed, const char *network,
+                           const char *name, struct err *err)
 {
     const char *folder = arena_printf(arena, "%s/network/%s/", observed->run_dir, network);
     const char *path = arena_printf(arena, "%s%s", folder, name);
-    pid_t pid = pid_read(arena, path);
-    if (!pid || !serves(arena, pid, folder))
-        return;
+    pid_t pid = pid_read(arena, path, err);
+    if (pid <= 0)
+        return pid;
+    const char *const *argv;
+    int rc = serving(arena, pid, folder, &argv, err);
+    if (rc <= 0)
+        return rc;
     *vec_push(arena, &observed->services) = (struct service){
         .network = network,
         .kind = arena_strndup(arena, name, strlen(name) - strlen(".pid")),
-        .argv = argv_of(arena, pid, network, folder),
+        .argv = argv_of(arena, argv, network, folder),
         .pid_path = path,
         .timeout_ms = RESTART_TIMEOUT_MS,
         .pid = pid,
     };
+    return 0;
 }
 
 int services_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
-    (void)err;
     const char *path = arena_printf(arena, "%s/network", observed->run_dir);
-    DIR *networks = opendir(path);
-    if (!networks)
-        return 0;
-    for (struct dirent *network; (network = readdir(networks));) {
-        if (network->d_name[0] == '.')
-            continue;
-        DIR *folder = opendir(arena_printf(arena, "%s/%s", path, network->d_name));
-        for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    DIR *networks;
+    int rc = folder_open(path, &networks, err);
+    for (struct dirent *network; rc == 0 && networks && (network = readdir(networks));) {
+        DIR *folder = NULL;
+        if (network->d_name[0] != '.')
+            rc = folder_open(arena_printf(arena, "%s/%s", path, network->d_name), &folder, err);
+        for (struct dirent *entry; rc == 0 && folder && (entry = readdir(folder));) {
             size_t length = strlen(entry->d_name);
             if (length > 4 && strcmp(entry->d_name + length - 4, ".pid") == 0)
-                service_observe(arena, observed, arena_strdup(arena, network->d_name),
-                                arena_strdup(arena, entry->d_name));
+                rc = service_observe(arena, observed, arena_strdup(arena, network->d_name),
+                                     arena_strdup(arena, entry->d_name), err);
         }
         if (folder)
             closedir(folder);
     }
-    closedir(networks);
-    return 0;
+    if (networks)
+        closedir(networks);
+    return rc;
 }
 
 /* Who has the port that a DHCP or DNS server could not have?  Its words name no port, ours do. */
@@ -174,7 +195,7 @@ static pid_t pid_search(struct arena *arena, const struct service *service, cons
     DIR *processes = stat("/proc/self/ns/net", &own) == 0 ? opendir("/proc") : NULL;
     for (struct dirent *entry; processes && !found && (entry = readdir(processes));) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 1 && same_program(arena, pid, service) && serves(arena, pid, folder) &&
+        if (pid > 1 && same_program(arena, pid, service) && serves(arena, process_argv(arena, pid), folder) &&
             stat(arena_printf(arena, "/proc/%d/ns/net", (int)pid), &other) == 0 &&
             own.st_ino == other.st_ino && own.st_dev == other.st_dev)
             found = pid;
@@ -189,11 +210,20 @@ static int service_stop(const struct service *service, unsigned flags, struct er
     _cleanup_arena_ struct arena arena = {0};
     _cleanup_process_ struct process process = {.fd = -1};
     const char *folder = folder_of(&arena, service->pid_path);
-    pid_t pid = pid_read(&arena, service->pid_path);
+    const char *const *argv;
+    pid_t pid = pid_read(&arena, service->pid_path, err);
+    if (pid < 0)
+        return pid;
     if (!pid && *folder && (flags & HOST_APPLY_TOLERANT))
         pid = pid_search(&arena, service, folder);
     /* Looked at after it was opened: from here on the descriptor and the words are of one process. */
-    bool ours = pid && process_open(&process, pid) == 0 && *folder && serves(&arena, pid, folder);
+    int rc = pid ? process_open(&process, pid) : -ESRCH;
+    if (unseen(-rc))
+        return err_errno(err, rc, "looking at process %d", (int)pid);
+    rc = rc == 0 && *folder ? serving(&arena, pid, folder, &argv, err) : 0;
+    if (rc < 0)
+        return rc;
+    bool ours = rc;
     if (!ours && !(flags & HOST_APPLY_TOLERANT))
         return err_set(err, ESRCH, "it does not run any longer");
     if (ours) {
@@ -212,8 +242,8 @@ static int service_stop(const struct service *service, unsigned flags, struct er
 static bool running(const struct service *service)
 {
     _cleanup_arena_ struct arena arena = {0};
-    pid_t pid = pid_read(&arena, service->pid_path);
-    return pid && serves(&arena, pid, folder_of(&arena, service->pid_path));
+    pid_t pid = pid_read(&arena, service->pid_path, NULL);
+    return pid > 0 && serves(&arena, process_argv(&arena, pid), folder_of(&arena, service->pid_path));
 }
 
 int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err)
@@ -236,8 +266,11 @@ int service_reload(const char *run_dir, const struct op *op, unsigned flags, str
     if (rc < 0)
         return rc;
     const char *folder = folder_of(&arena, reload->pid_path);
-    pid_t pid = pid_read(&arena, reload->pid_path);
-    if (pid && process_open(&process, pid) == 0 && *folder && serves(&arena, pid, folder)) {
+    pid_t pid = pid_read(&arena, reload->pid_path, err);
+    if (pid < 0 && !(flags & HOST_APPLY_TOLERANT))
+        return pid;
+    if (pid > 0 && process_open(&process, pid) == 0 && *folder &&
+        serves(&arena, process_argv(&arena, pid), folder)) {
         process_signal(&process, SIGHUP);
         return 0;
     }

@@ -2,9 +2,15 @@
 #ifndef VMWIRE_HOST_SHARED_H
 #define VMWIRE_HOST_SHARED_H
 
+#include <dirent.h>
+
 #include "host/host.h"
 
-/* files.c.  `observed->run_dir` is set.  Errors: open(2)'s and read(2)'s. */
+/* files.c.  Open a folder that need not be there: 0 with NULL when it is not, or the caller may not look into
+ * it.  Any other error is one: what is there and was not seen would stay behind. */
+int folder_open(const char *path, DIR **folder, struct err *err);
+
+/* `observed->run_dir` is set.  Errors: open(2)'s and read(2)'s. */
 int files_observe(struct arena *arena, struct observed *observed, struct err *err);
 /* OP_FILE_WRITE and OP_FILE_REMOVE.  -EPERM for a path that is not below `run_dir`. */
 int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct err *err);

@@ -53,7 +53,7 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
     if (rc == 0 && (what & HOST_OBSERVE_HEALTH))
         rc = health_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
-        managers_observe(arena, observed);
+        rc = managers_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
         rc = files_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_DEVICES))

@@ -78,7 +78,7 @@ int admission_apply(struct linux_host *host, const struct op *op, unsigned flags
 void firewalld_observe(struct arena *arena, struct observed *observed);
 int zone_apply(const struct op *op, unsigned flags, struct err *err);
 /* manager.c: who else configures the links observed. */
-void managers_observe(struct arena *arena, struct observed *observed);
+int managers_observe(struct arena *arena, struct observed *observed, struct err *err);
 int manager_apply(const struct op *op, unsigned flags, struct err *err);
 /* nft_trace.c */
 extern const struct host_chain_trace nft_chain_trace;

@@ -87,12 +87,13 @@ static void clients_observe(struct arena *arena, struct observed *observed, cons
 }
 
 /* "[Match]\nName=brext re0\n…" */
-static void told_observe(struct arena *arena, struct observed *observed)
+static int told_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
-    DIR *folder = opendir(FOLDER);
+    DIR *folder;
     size_t before = strlen(PREFIX), after = strlen(ENDING);
+    int rc = folder_open(FOLDER, &folder, err);
     if (!folder)
-        return;
+        return rc;
     for (struct dirent *entry; (entry = readdir(folder));) {
         size_t length = strlen(entry->d_name);
         if (length <= before + after || strncmp(entry->d_name, PREFIX, before) != 0 ||
@@ -106,16 +107,19 @@ static void told_observe(struct arena *arena, struct observed *observed)
             .interfaces = arena_strndup(arena, names, strcspn(names, "\n"))};
     }
     closedir(folder);
+    return 0;
 }
 
-void managers_observe(struct arena *arena, struct observed *observed)
+int managers_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
     _cleanup_bus_ struct bus bus = {.fd = -1};
     bool dhcpcd = access("/run/dhcpcd/pid", F_OK) == 0 && pid_file_of(arena, "/run/dhcpcd/pid", "dhcpcd");
     bool manager =
         access("/run/NetworkManager/devices", F_OK) == 0 && runs(&bus, "org.freedesktop.NetworkManager");
     observed->networkd = access("/run/systemd/netif", F_OK) == 0 && runs(&bus, "org.freedesktop.network1");
-    told_observe(arena, observed);
+    int rc = told_observe(arena, observed, err);
+    if (rc < 0)
+        return rc;
     vec_foreach (&observed->links, link) {
         if (link->loopback || strcmp(link->kind, "tun") == 0)
             continue;
@@ -129,6 +133,7 @@ void managers_observe(struct arena *arena, struct observed *observed)
             add(arena, observed, link->name, "dhcpcd");
         clients_observe(arena, observed, link->name);
     }
+    return 0;
 }
 
 static int reload(struct err *err)
