@@ -31,12 +31,13 @@ def lab(*words, prefix=(), **options):
     return subprocess.run([*prefix, str(VMWIRE), "lab", *words], capture_output=True, text=True, timeout=60, **options)
 
 
-def namespaces():
-    """Every namespace that a process of this machine is in."""
+def inside(namespaces):
+    """Every process of this machine that is in one of them, with its start: a number of either kind is soon another's."""
     found = set()
-    for link in pathlib.Path("/proc").glob("[0-9]*/ns/*"):
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            found.add(os.readlink(link))
+            if namespaces & {os.readlink(link) for link in (process / "ns").iterdir()}:
+                found.add((process.name, (process / "stat").read_text().rpartition(")")[2].split()[19]))
         except OSError:
             pass
     return found
@@ -105,17 +106,18 @@ def test_nothing_stays(end):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     of_the_lab = {process.stdout.readline().strip() for _ in range(5)}
     assert len(of_the_lab) == 5
-    assert of_the_lab & namespaces()
+    members = inside(of_the_lab)
+    assert members
     if end == "exit":
         process.communicate("\n", timeout=20)
     else:
         process.send_signal(signal.SIGKILL if end == "kill -9" else signal.SIGTERM)
         process.wait(20)
     for _ in range(100):
-        if not of_the_lab & namespaces():
+        if not members & inside(of_the_lab):
             break
         time.sleep(0.05)
-    assert not of_the_lab & namespaces()
+    assert not members & inside(of_the_lab)
     assert pathlib.Path("/proc/self/mountinfo").read_text() == mounts
     assert not os.path.exists("/run/lab")
 
