@@ -38,7 +38,8 @@ static bool serves(struct arena *arena, const char *const *argv, const char *fol
 /* The host lacks the means to look: what is there and was not seen would be left running. */
 static bool unseen(int code)
 {
-    return code == EMFILE || code == ENFILE || code == ENOMEM || code == EIO;
+    return code == EMFILE || code == ENFILE || code == ENOMEM || code == EIO || code == ENOSYS ||
+           code == EPERM;
 }
 
 /* 0: there is none. */
