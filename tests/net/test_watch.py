@@ -95,12 +95,14 @@ def test_whatever_is_harmed_is_mended_within_a_second(host, watch):
 
 def test_an_uplink_that_vanishes_and_comes_back(host, watch):
     watcher = watch(BOTH)
+    router = host.peers["re0"].json("ip", "-j", "link", "show", "dev", "far")[0]["address"]  # the host may still know it
     host.sh("ip link del dev re0")
     host.wait_for(lambda: "re0" in watcher.said())
     # The other network is kept meanwhile.
     host.sh("nft flush ruleset")
     host.wait_for(lambda: "brnat" in host.sh("nft list ruleset"))
-    host.sh(f"ip link add name re0 address 18:a6:f7:01:66:51 type veth peer name far netns {host.peers['re0'].holder.pid}")
+    host.sh(f"ip link add name re0 address 18:a6:f7:01:66:51 type veth peer name far address {router} "
+            f"netns {host.peers['re0'].holder.pid}")
     host.peers["re0"].sh("ip link set dev far up; ip addr add 192.168.87.1/24 dev far")
     begun = time.monotonic()
     host.wait_for(lambda: host.run("ping", "-c1", "-W1", "192.168.87.1", check=False).returncode == 0)
