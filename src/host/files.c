@@ -17,13 +17,22 @@ static bool ends_with(const char *name, const char *ending)
     return length >= end && strcmp(name + length - end, ending) == 0;
 }
 
+/* It is not there, or the caller may not look. */
+static bool absent(int code)
+{
+    return code == ENOENT || code == ENOTDIR || code == EACCES || code == EPERM;
+}
+
 static int file_observe(struct arena *arena, struct observed *observed, const char *path, struct err *err)
 {
     struct stat info;
     char *content;
-    if (lstat(path, &info) < 0 || !S_ISREG(info.st_mode))
+    int rc = lstat(path, &info) < 0 ? -errno : 0;
+    if (rc < 0 && !absent(-rc))
+        return err_errno(err, rc, "looking at '%s'", path);
+    if (rc < 0 || !S_ISREG(info.st_mode))
         return 0;
-    int rc = file_read(arena, AT_FDCWD, path, FILE_SIZE_MAX, &content, NULL, err);
+    rc = file_read(arena, AT_FDCWD, path, FILE_SIZE_MAX, &content, NULL, err);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     *vec_push(arena, &observed->files) =
@@ -34,7 +43,7 @@ static int file_observe(struct arena *arena, struct observed *observed, const ch
 int folder_open(const char *path, DIR **folder, struct err *err)
 {
     *folder = opendir(path);
-    if (*folder || errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EPERM)
+    if (*folder || absent(errno))
         return 0;
     return err_errno(err, errno, "reading '%s'", path);
 }

@@ -294,8 +294,9 @@ static void strip_routes(struct planner *planner, const struct passage *passage)
         if (!moved)
             change_route(planner, passage, &op->route, false);
     }
+    /* Without an uplink nobody takes over what was made by hand: it would vanish with the bridge. */
     vec_foreach (&planner->observed->routes, route) {
-        bool by_hand = bare && uplink && !passage->want.mode && routed_by_hand(planner, passage, route);
+        bool by_hand = (bare || !uplink) && !passage->want.mode && routed_by_hand(planner, passage, route);
         if (by_hand || (lease_ends(planner, passage) && route->protocol == ROUTE_DHCP &&
                         text_equal(route->ifname, passage->name)))
             change_route(planner, passage, route, false);

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from conftest import VMWIRE
-from test_exact import CALLS, difference
+from conftest import FAULTY, VMWIRE
+from test_exact import CALLS, apart_from_bridges_made_anew, difference
 from test_up_down import BOTH, NAT, home
 
 MACHINE = "machines:\n  vm0:\n    memory: 16M\n    serial: socket\n    nics: [{network: brnat}, {network: brnat, model: e1000}]\n"
@@ -25,7 +25,6 @@ FAILURES = {"openat": "EMFILE", "mkdir": "ENOSPC", "flock": "ENOLCK", "ioctl": "
 
 @pytest.fixture
 def ready(host):
-    home(host)
     host.config(NAT + MACHINE)
     before = host.snapshot()
     host.vmwire("up")
@@ -144,21 +143,22 @@ def test_down_takes_along_what_a_machine_left_that_was_killed(ready):
 
 
 def test_a_system_call_of_down_that_fails_leaves_one_state_or_the_other(host):
-    """The first of each kind and the last, two between, and every openat: what could not be looked at is not left behind."""
+    """The first of each kind and the last, two between, and all that looks: what could not be looked at is not left behind."""
+    errors = {**CALLS, "newfstatat": "ENOMEM"}
     home(host)
     host.config(BOTH)
     before = host.snapshot()
     host.vmwire("up")
-    found = points(host, ["down"], set(CALLS) - {"mmap"})
+    found = points(host, ["down"], set(errors) - {"mmap"})
     chosen = []
-    for call in CALLS:
+    for call in errors:
         numbers = [number for kind, number in found if kind == call]
         few = {numbers[i * (len(numbers) - 1) // 3] for i in range(4)} if numbers else set()
-        chosen += [(call, number) for number in (numbers[:24] if call == "openat" else sorted(few))]
+        chosen += [(call, number) for number in (numbers[:24] if call in ("openat", "newfstatat") else sorted(few))]
     failed = 0
     for call, number in chosen:
         host.vmwire("up")
-        done = injected(host, ["down"], f"error={CALLS[call]}", call, number)
+        done = injected(host, ["down"], f"error={errors[call]}", call, number)
         failed += done.returncode != 0
         if done.returncode == 0:
             host.vmwire("status", check=False)
@@ -168,3 +168,20 @@ def test_a_system_call_of_down_that_fails_leaves_one_state_or_the_other(host):
     assert failed > len(chosen) * 0.6
     host.vmwire("down")
     assert difference(before, host.snapshot()) == {}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_routes_that_go_with_a_bridge_are_there_again_when_down_fails(host, lost):
+    """Those made by hand in a network of guests; those of the host, where the record that knew its uplink is lost."""
+    home(host)
+    host.config(BOTH)
+    host.vmwire("up")
+    host.sh("ip route add 10.9.0.0/24 via 10.0.0.77 dev brnat; ip route add 10.8.0.7 dev brnat metric 9")
+    if lost:
+        host.sh("rm /run/vmwire/network/brext/record")
+    before = apart_from_bridges_made_anew(host.snapshot())
+    count = len(json.loads(host.vmwire("plan", "--down", "--json").stdout)["operations"])
+    done = host.vmwire("down", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"fail-before {count}"})
+    assert "rolled back" in done.stderr
+    assert difference(before, apart_from_bridges_made_anew(host.snapshot())) == {}
+    host.sh("ping -c1 -W2 192.168.87.1; ping -c1 -W2 fd00:87::1")
