@@ -36,6 +36,9 @@ UPLINK_ADDRESS, ROUTER = "192.168.87.2/24", "192.168.87.1"
 MEMORY = "2G"
 
 
+DOES_NOT_ANSWER = "the outer machine does not answer"
+
+
 class OuterError(AssertionError):
     pass
 
@@ -82,7 +85,7 @@ class Outer:
         self.directory, self.layout, self.iommu = pathlib.Path(directory), LAYOUTS[layout], iommu
         self.stack = contextlib.ExitStack()
         self.numbers, self.answers, self.arrived = itertools.count(1), {}, threading.Condition()
-        self.dead = None
+        self.dead, self.hung = None, False
 
     # Making and ending it.
 
@@ -96,6 +99,13 @@ class Outer:
 
     def __exit__(self, *_):
         self.stack.close()
+
+    def reboot(self):
+        """A fresh one, where the emulation has lost it."""
+        self.stack.close()
+        self.stack = contextlib.ExitStack()
+        self.answers, self.dead, self.hung = {}, None, False
+        self.__enter__()
 
     def outside(self):
         """The network outside: a bridge with the taps of the outer machine's NICs, and the router on it."""
@@ -153,7 +163,7 @@ class Outer:
             self.port = self.stack.enter_context(listener.accept()[0])
         except TimeoutError:
             raise OuterError(f"the outer QEMU did not start:\n{self.told()}") from None
-        threading.Thread(target=self.listen, daemon=True).start()
+        threading.Thread(target=self.listen, args=[self.port], daemon=True).start()
         self.wait(0, 300)
 
     def settle(self):
@@ -173,10 +183,10 @@ class Outer:
 
     # Speaking with it.
 
-    def listen(self):
+    def listen(self, port):
         rest, why = b"", "it closed its port"
         try:
-            while data := self.port.recv(1 << 16):
+            while data := port.recv(1 << 16):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     message = json.loads(line)
@@ -186,15 +196,17 @@ class Outer:
         except (OSError, ValueError) as error:
             why = str(error)
         with self.arrived:
-            self.dead = why
-            self.arrived.notify_all()
+            if port is self.port:  # not of one before a reboot
+                self.dead = why
+                self.arrived.notify_all()
 
     def wait(self, number, seconds):
         with self.arrived:
             self.arrived.wait_for(lambda: number in self.answers or self.dead, seconds)
             message = self.answers.pop(number, None)
         if not message:
-            raise OuterError(f"the outer machine does not answer ({self.dead or 'too late'}):\n{self.told()}")
+            self.hung = True
+            raise OuterError(f"{DOES_NOT_ANSWER} ({self.dead or 'too late'}):\n{self.told()}")
         if "error" in message:
             raise OuterError(message["error"])
         return message
