@@ -80,15 +80,8 @@ static void keep(void *data)
 static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t attribute,
                 const char *set, struct err *err)
 {
-    struct netlink_message message;
-    struct nfgenmsg *header =
-        netlink_start(&message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), 0, sizeof(*header));
-    header->nfgen_family = NFPROTO_BRIDGE;
-    netlink_put_string(&message, attribute, LOCK_TABLE);
-    if (set)
-        netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, set);
-    return netlink_dump(&host->netfilter, &message, set ? elements_each : rule_each, set ? keep : reset,
-                        reader, err);
+    const struct nft_dump asked = {NFPROTO_BRIDGE, type, attribute, LOCK_TABLE, set};
+    return nft_dump(host, &asked, set ? elements_each : rule_each, set ? keep : reset, reader, err);
 }
 
 int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)

@@ -70,6 +70,19 @@ const char *nft_comment(const struct nlattr *userdata, struct arena *arena)
     return "";
 }
 
+int nft_dump(struct linux_host *host, const struct nft_dump *dump, netlink_each *each,
+             void (*reset)(void *data), void *data, struct err *err)
+{
+    struct netlink_message message;
+    struct nfgenmsg *header =
+        netlink_start(&message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | dump->type), 0, sizeof(*header));
+    header->nfgen_family = dump->family;
+    netlink_put_string(&message, dump->table_attribute, dump->table);
+    if (dump->set)
+        netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, dump->set);
+    return netlink_dump(&host->netfilter, &message, each, reset, data, err);
+}
+
 static bool our_table(const struct nlattr *name)
 {
     return strcmp(netlink_text(name), "vmwire") == 0;
@@ -224,14 +237,8 @@ static void reset(void *data)
 static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t table_attribute,
                 const char *set, netlink_each *each, struct err *err)
 {
-    struct netlink_message message;
-    struct nfgenmsg *header =
-        netlink_start(&message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), 0, sizeof(*header));
-    header->nfgen_family = NFPROTO_INET;
-    netlink_put_string(&message, table_attribute, "vmwire");
-    if (set)
-        netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, set);
-    return netlink_dump(&host->netfilter, &message, each, reset, reader, err);
+    const struct nft_dump asked = {NFPROTO_INET, type, table_attribute, "vmwire", set};
+    return nft_dump(host, &asked, each, reset, reader, err);
 }
 
 /* Fill the reader.  A table that is not there leaves it empty. */

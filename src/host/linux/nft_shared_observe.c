@@ -315,14 +315,8 @@ static void reset_elements(void *data)
 static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t table_attribute,
                 const char *set, netlink_each *each, struct err *err)
 {
-    struct netlink_message message;
-    struct nfgenmsg *header =
-        netlink_start(&message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), 0, sizeof(*header));
-    header->nfgen_family = NFPROTO_BRIDGE;
-    netlink_put_string(&message, table_attribute, "vmwire");
-    if (set)
-        netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, set);
-    return netlink_dump(&host->netfilter, &message, each, set ? reset_elements : reset_objects, reader, err);
+    const struct nft_dump asked = {NFPROTO_BRIDGE, type, table_attribute, "vmwire", set};
+    return nft_dump(host, &asked, each, set ? reset_elements : reset_objects, reader, err);
 }
 
 static int elements_read(struct linux_host *host, struct reader *reader, const char *map,
