@@ -1,0 +1,144 @@
+/* op_describe.c: what an operation does, for people: op.h. */
+#include "plan/op.h"
+
+static const char *route_text(struct arena *arena, const struct route *route)
+{
+    struct text out = {.arena = arena};
+    text_add(&out, "%s", route->to.length ? PREFIX_TEXT(&route->to) : "default");
+    if (ip_is_set(&route->gateway))
+        text_add(&out, " via %s", IP_TEXT(&route->gateway));
+    return text_get(&out);
+}
+
+static const char *admission_words(const char *kind)
+{
+    switch (admission_kind_find(kind)) {
+    case ADMISSION_FROM:
+        return "packets from guests";
+    case ADMISSION_TO:
+        return "packets to guests";
+    case ADMISSION_INSIDE:
+        return "bridged frames";
+    case ADMISSION_DHCP:
+        return "DHCP requests";
+    case ADMISSION_DNS_UDP:
+    case ADMISSION_DNS_TCP:
+        return "DNS requests";
+    case ADMISSION_NONE:
+    case ADMISSION_KIND_COUNT:
+        break;
+    }
+    return "packets";
+}
+
+const char *op_describe(struct arena *arena, const struct op *op)
+{
+    switch (op->kind) {
+    case OP_LINK_CREATE:
+        return arena_printf(arena, "creating bridge '%s'", op->link.name);
+    case OP_LINK_DELETE:
+        return arena_printf(arena, "deleting bridge '%s'", op->link.name);
+    case OP_LINK_SET:
+        return arena_printf(arena, "setting interface '%s'%s", op->link.name,
+                            op->link.fields & LINK_UP ? op->link.up ? " up" : " down" : "");
+    case OP_PORT_ADD:
+        return arena_printf(arena, "adding port '%s' to bridge '%s'", op->port.ifname, op->port.bridge);
+    case OP_PORT_REMOVE:
+        return arena_printf(arena, "removing port '%s' from bridge '%s'", op->port.ifname, op->port.bridge);
+    case OP_PORT_SET:
+        return arena_printf(arena, "setting port '%s' of '%s': %sisolated, %slocked to its MAC",
+                            op->port.ifname, op->port.bridge, op->port.rules.isolated ? "" : "not ",
+                            op->port.rules.lock_mac ? "" : "not ");
+    case OP_ADDRESS_ADD:
+        return arena_printf(arena, "adding address %s to '%s'", PREFIX_TEXT(&op->address.prefix),
+                            op->address.ifname);
+    case OP_ADDRESS_REMOVE:
+        return arena_printf(arena, "removing address %s from '%s'", PREFIX_TEXT(&op->address.prefix),
+                            op->address.ifname);
+    case OP_ROUTE_ADD:
+        return arena_printf(arena, "adding route %s on '%s'", route_text(arena, &op->route),
+                            op->route.ifname);
+    case OP_ROUTE_REMOVE:
+        return arena_printf(arena, "removing route %s from '%s'", route_text(arena, &op->route),
+                            op->route.ifname);
+    case OP_ROUTE_REPLACE:
+        return arena_printf(arena, "moving route %s to '%s'", route_text(arena, &op->route),
+                            op->route.ifname);
+    case OP_SYSCTL_SET:
+        return arena_printf(arena, "setting sysctl %s to '%s'", op->sysctl.name, op->sysctl.value);
+    case OP_FIREWALL_SET:
+        return arena_printf(arena, "setting the firewall rules of '%s'", op->network);
+    case OP_FIREWALL_REMOVE:
+        return arena_printf(arena, "removing the firewall rules of '%s'", op->network);
+    case OP_FIREWALL_ENABLE:
+        return arena_printf(arena, "%s%s%s", op->main.load ? "loading a minimal main ruleset" : "",
+                            op->main.load && op->main.enable ? " and " : "",
+                            op->main.enable ? "switching the firewall on" : "");
+    case OP_FIREWALL_DISABLE:
+        return arena_printf(arena, "%s%s%s", op->main.enable ? "switching the firewall off" : "",
+                            op->main.load && op->main.enable ? " and " : "",
+                            op->main.load ? "removing the minimal main ruleset" : "");
+    case OP_ADMISSION_ADD:
+    case OP_ADMISSION_REMOVE:
+        return arena_printf(
+            arena, "%s in the firewall's chain '%s' (table '%s %s') that lets %s of '%s' pass",
+            op->kind == OP_ADMISSION_ADD ? "adding the rule" : "removing the rule", op->admission.chain,
+            op->admission.family, op->admission.table, admission_words(op->admission.kind), op->network);
+    case OP_ZONE_ADD:
+        return arena_printf(arena, "adding '%s' to the firewall's zone '%s'", op->zone.ifname, op->zone.zone);
+    case OP_ZONE_REMOVE:
+        return arena_printf(arena, "removing '%s' from the firewall's zone '%s'", op->zone.ifname,
+                            op->zone.zone);
+    case OP_SHARED_SET:
+        return arena_printf(arena, "setting the rules by which '%s' shares the MAC of '%s'", op->network,
+                            op->shared.uplink);
+    case OP_SHARED_REMOVE:
+        return arena_printf(arena, "removing the rules by which '%s' shares a MAC", op->network);
+    case OP_SHARED_ADDRESS_ADD:
+        return arena_printf(arena, "reserving address %s for %s", IP_TEXT(&op->shared_address.ip),
+                            MAC_TEXT(&op->shared_address.mac));
+    case OP_SHARED_ADDRESS_REMOVE:
+        return arena_printf(arena, "releasing address %s of %s", IP_TEXT(&op->shared_address.ip),
+                            MAC_TEXT(&op->shared_address.mac));
+    case OP_UNMANAGE:
+        return arena_printf(arena, "telling systemd-networkd to leave '%s' alone", op->unmanaged.interfaces);
+    case OP_MANAGE:
+        return arena_printf(arena, "giving '%s' back to systemd-networkd", op->unmanaged.interfaces);
+    case OP_SERVICE_START:
+        return arena_printf(arena, "starting %s for '%s'", op->service.kind, op->network);
+    case OP_SERVICE_STOP:
+        return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
+    case OP_LOCK_SET:
+        return arena_printf(arena, "keeping guests of '%s' from sending%s%s%s", op->network,
+                            op->lock.dhcp ? " DHCP answers" : "", op->lock.dhcp && op->lock.ra ? " and" : "",
+                            op->lock.ra ? " router advertisements" : "");
+    case OP_LOCK_REMOVE:
+        return arena_printf(arena, "letting guests of '%s' send what they will", op->network);
+    case OP_RESOLVER_SET:
+        return arena_printf(arena, "having the host's resolver ask '%s' for names in '%s'",
+                            op->resolver.ifname, op->resolver.domain);
+    case OP_RESOLVER_CLEAR:
+        return arena_printf(arena, "having the host's resolver forget '%s'", op->resolver.ifname);
+    case OP_SERVICE_RELOAD:
+        return arena_printf(arena, "writing '%s' and having %s of '%s' read it", op->reload.path,
+                            op->reload.kind, op->network);
+    case OP_DEVICE_BIND:
+        return arena_printf(arena, "giving device %s to %s", op->device.address, op->device.driver);
+    case OP_DEVICE_UNBIND:
+        return arena_printf(arena, "giving device %s back to %s", op->device.address,
+                            op->device.driver && *op->device.driver ? op->device.driver : "its driver");
+    case OP_FUNCTIONS_SET:
+        return arena_printf(arena, "setting the number of functions of device %s to %u",
+                            op->functions.address, op->functions.count);
+    case OP_FUNCTION_SET:
+        return arena_printf(arena, "setting function %u of '%s'", op->function.index, op->function.ifname);
+    case OP_FILE_WRITE:
+        return arena_printf(arena, "writing '%s'", op->file.path);
+    case OP_FILE_REMOVE:
+        return arena_printf(arena, "removing '%s'", op->file.path);
+    case OP_NONE:
+    case OP_KIND_COUNT:
+        break;
+    }
+    return "doing nothing";
+}
