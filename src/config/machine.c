@@ -368,11 +368,32 @@ static void nic_address_take(struct walk *walk, void *target, const struct key *
     else if (ip_parse(text, &ip) < 0)
         value_refuse(walk, key, value, NULL);
     else if (ip.family != AF_INET)
-        value_refuse(walk, key, value, "that is IPv6");
+        value_refuse(walk, key, value, "that is IPv6, which is 'address6'");
     else if (ip_is_multicast(&ip) || ip_is_loopback(&ip) || ip.bytes[0] == 0 || ip.bytes[0] >= 240)
         value_refuse(walk, key, value, "it is no address that a guest can have");
     else
         nic->address = ip;
+}
+
+static void nic_address6_take(struct walk *walk, void *target, const struct key *key,
+                              const struct yaml_node *value)
+{
+    struct nic *nic = target;
+    struct prefix prefix;
+    struct ip ip;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (prefix_parse(text, &prefix) == 0 && prefix.ip.family == AF_INET6)
+        value_refuse(walk, key, value, "the length is its network's; write '%s'", IP_TEXT(&prefix.ip));
+    else if (ip_parse(text, &ip) < 0)
+        value_refuse(walk, key, value, NULL);
+    else if (ip.family != AF_INET6)
+        value_refuse(walk, key, value, "that is IPv4, which is 'address'");
+    else if (ip_is_multicast(&ip) || ip_is_link_local(&ip) || ip.bytes[0] == 0)
+        value_refuse(walk, key, value, "it is no address that a guest can be given");
+    else
+        nic->address6 = ip;
 }
 
 const struct section section_nic = {
@@ -391,6 +412,10 @@ const struct section section_nic = {
          .take = nic_address_take,
          .takes = "an IPv4 address such as 10.0.0.5",
          .pos_offset = offsetof(struct nic, address_pos)},
+        {.name = "address6",
+         .take = nic_address6_take,
+         .takes = "an IPv6 address such as fd00:1:2:3::5",
+         .pos_offset = offsetof(struct nic, address6_pos)},
         {.name = "forward",
          .take = nic_forward_take,
          .takes = "port forwards such as [\"tcp 2222 -> 22\"]",

@@ -111,7 +111,7 @@ static void subnet_take(struct walk *walk, void *target, const struct key *key, 
         return;
     }
     if (prefix.ip.family != AF_INET) {
-        value_refuse(walk, key, value, "that is IPv6");
+        value_refuse(walk, key, value, "that is IPv6, which is 'subnet6'");
         return;
     }
     if (prefix.length < SUBNET_LENGTH_MIN || prefix.length > SUBNET_LENGTH_MAX) {
@@ -135,6 +135,56 @@ static void subnet_take(struct walk *walk, void *target, const struct key *key, 
         return;
     }
     network->subnet = prefix;
+}
+
+/* ---- subnet6: auto | PREFIX/64 ---- */
+
+static void subnet6_take(struct walk *walk, void *target, const struct key *key,
+                         const struct yaml_node *value)
+{
+    struct network *network = target;
+    struct prefix prefix;
+    struct ip ip;
+
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return;
+    if (strcmp(text, "auto") == 0) {
+        network->subnet6_auto = true;
+        return;
+    }
+    if (ip_parse(text, &ip) == 0 && ip.family == AF_INET6) {
+        prefix = (struct prefix){ip, 64};
+        prefix = prefix_network(&prefix);
+        value_refuse(walk, key, value, "it has no prefix length; did you mean '%s'?", PREFIX_TEXT(&prefix));
+        return;
+    }
+    if (prefix_parse(text, &prefix) < 0) {
+        value_refuse(walk, key, value, NULL);
+        return;
+    }
+    if (prefix.ip.family != AF_INET6) {
+        value_refuse(walk, key, value, "that is IPv4, which is 'subnet'");
+        return;
+    }
+    if (prefix.length != 64) {
+        value_refuse(walk, key, value, "guests make themselves addresses in a /64 only (RFC 4862)%s",
+                     prefix.length < 64 ? "; take one of its /64s" : "");
+        return;
+    }
+    struct prefix clean = prefix_network(&prefix);
+    if (!prefix_equal(&prefix, &clean)) {
+        problem_add(walk->problems, value->pos, "%s has host bits set; the network is %s", text,
+                    PREFIX_TEXT(&clean));
+        prefix = clean;
+    }
+    /* ::/8 holds the loopback and IPv4's shapes. */
+    if (ip_is_multicast(&prefix.ip) || ip_is_link_local(&prefix.ip) || prefix.ip.bytes[0] == 0) {
+        value_refuse(walk, key, value,
+                     "no host can be reached there; take 'auto' or a part of your own prefix");
+        return;
+    }
+    network->subnet6 = prefix;
 }
 
 /* ---- mac: shared ---- */
@@ -447,6 +497,13 @@ const struct section section_network = {
          .modes = BEHIND,
          .missing = "a network behind the host needs one, such as 'subnet: 10.0.0.0/24'",
          .missing_modes = FORWARDING},
+        {.name = "subnet6",
+         .take = subnet6_take,
+         .takes = "auto or an IPv6 network such as fd00:1:2:3::/64",
+         .pos_offset = IN_NETWORK(subnet6_pos),
+         .modes = BEHIND,
+         .why = "vmwire gives no addresses there (a bridged network's guests get IPv6 from the segment's own "
+                "router)"},
         {.name = "host", .take = host_take, .takes = "yes or no", .modes = ISOLATED},
         {.name = "dhcp",
          .take = dhcp_take,

@@ -285,8 +285,9 @@ static void child_take(struct walk *walk, const struct section *section, unsigne
     }
     *first = child;
     if (mode && key->modes && !(key->modes & 1u << mode)) {
-        problem_add(walk->problems, name->pos, "'%s' belongs to mode %s; this network is %s", key->name,
-                    modes_show(walk, key->modes), network_mode_name(mode));
+        problem_add(walk->problems, name->pos, "'%s' belongs to mode %s; this network is %s%s%s", key->name,
+                    modes_show(walk, key->modes), network_mode_name(mode), key->why ? ": " : "",
+                    key->why ? key->why : "");
         return;
     }
     if (key->pos_offset)

@@ -44,6 +44,7 @@ struct key {
     size_t offset;            /* of the member in the target, for the general takers below */
     size_t pos_offset;        /* of the struct pos that gets the value's position; 0: none */
     unsigned modes;           /* bits 1 << enum network_mode that it belongs to; 0: all */
+    const char *why;          /* it has no place in the others; NULL: nothing to say */
     const char *missing;      /* why it cannot be left out; NULL: it can */
     unsigned missing_modes;   /* the modes that need it; 0: all that it belongs to */
     unsigned min, max;        /* for key_number */

@@ -97,6 +97,9 @@ static void subnets_check(struct check *check)
             *vec_push(check->arena, &claims) =
                 (struct claim){network, nat ? network->subnet : network->address_prefix,
                                nat ? network->subnet_pos : network->address_pos};
+        if (network_has_subnet6(network))
+            *vec_push(check->arena, &claims) =
+                (struct claim){network, network->subnet6, network->subnet6_pos};
     }
     if (claims.count > 1)
         qsort(claims.items, claims.count, sizeof(*claims.items), claim_compare);
@@ -162,6 +165,19 @@ static void dhcp_check(struct check *check, struct network *network)
     network->dhcp_last = broadcast;
     for (size_t i = ip_size(&broadcast); i-- > 0 && network->dhcp_last.bytes[i]-- == 0;)
         continue;
+}
+
+/* ---- subnet6: auto ---- */
+
+static void subnet6_check(struct check *check, struct network *network, const char *mac_seed)
+{
+    if (network->subnet6_auto)
+        network->subnet6 = network_subnet6_derive(mac_seed ? mac_seed : "", network->name);
+    if (network->subnet6_pos.line && network->host_absent)
+        problem_add(check->problems, network->subnet6_pos,
+                    "network '%s' is without the host ('host: no'), which then announces nothing there; "
+                    "leave 'subnet6' out",
+                    network->name);
 }
 
 /* ---- isolated: with the host, or without ---- */
@@ -477,6 +493,8 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     _cleanup_arena_ struct arena scratch = {0};
     struct check check = {.model = model, .arena = &scratch, .model_arena = arena, .problems = problems};
     networks_sort(&check);
+    vec_foreach (&model->networks, network)
+        subnet6_check(&check, network, mac_seed);
     subnets_check(&check);
     vec_foreach (&model->networks, network) {
         isolated_check(&check, network);

@@ -10,6 +10,8 @@
 struct address_use {
     const struct nic *nic;
     const struct machine *machine;
+    struct ip ip;
+    struct pos pos;
 };
 
 static int address_use_compare(const void *left, const void *right)
@@ -17,49 +19,55 @@ static int address_use_compare(const void *left, const void *right)
     const struct address_use *a = left, *b = right;
     int order = strcmp(a->nic->network, b->nic->network);
     if (order == 0)
-        order = ip_compare(&a->nic->address, &b->nic->address);
-    return order ? order : pos_compare(a->nic->address_pos, b->nic->address_pos);
+        order = ip_compare(&a->ip, &b->ip);
+    return order ? order : pos_compare(a->pos, b->pos);
 }
 
 const char *guest_address_fault(struct arena *arena, const struct network *network, const struct ip *ip)
 {
-    struct prefix host = network_host_address(network), clean = prefix_network(&network->subnet);
-    struct ip last = prefix_last(&network->subnet);
-    if (!prefix_contains(&network->subnet, ip))
-        return arena_printf(arena, "is not in the subnet %s of network '%s'", PREFIX_TEXT(&network->subnet),
+    bool six = ip->family == AF_INET6;
+    struct prefix subnet = six ? network->subnet6 : network->subnet;
+    struct prefix host = six ? network_host_address6(network) : network_host_address(network);
+    struct prefix clean = prefix_network(&subnet);
+    struct ip last = prefix_last(&subnet);
+    if (!ip_is_set(&subnet.ip))
+        return arena_printf(arena, "is IPv6, and network '%s' has no 'subnet6'", network->name);
+    if (!prefix_contains(&subnet, ip))
+        return arena_printf(arena, "is not in the subnet %s of network '%s'", PREFIX_TEXT(&subnet),
                             network->name);
     if (ip_equal(ip, &host.ip))
         return arena_printf(arena, "is the host's own on network '%s'", network->name);
     if (ip_equal(ip, &clean.ip))
-        return arena_printf(arena, "is the address of the subnet %s itself", PREFIX_TEXT(&network->subnet));
-    if (ip_equal(ip, &last))
+        return arena_printf(arena, "is the address of the subnet %s itself", PREFIX_TEXT(&subnet));
+    if (ip_equal(ip, &last) && !six)
         return arena_printf(arena, "is the broadcast address of network '%s'", network->name);
     return NULL;
 }
 
 /* True when it can be a guest's there. */
-static bool address_fits(struct check *check, const struct nic *nic, const struct network *network)
+static bool address_fits(struct check *check, const struct address_use *use, const struct network *network)
 {
-    const char *text = arena_strdup(check->arena, IP_TEXT(&nic->address));
+    bool six = use->ip.family == AF_INET6;
+    const char *text = arena_strdup(check->arena, IP_TEXT(&use->ip));
     if (network->mode == NETWORK_PASSTHROUGH) {
-        problem_add(check->problems, nic->address_pos,
+        problem_add(check->problems, use->pos,
                     "network '%s' gives the guest a device, whose addresses the host does not see; leave "
-                    "'address' out",
-                    network->name);
+                    "'%s' out",
+                    network->name, six ? "address6" : "address");
         return false;
     }
     if (network->mode == NETWORK_BRIDGED) {
         bool fixed = network->address == ADDRESS_STATIC;
-        if (fixed && ip_equal(&nic->address, &network->address_prefix.ip))
-            problem_add(check->problems, nic->address_pos, "%s is the host's own on network '%s'%s", text,
+        if (fixed && ip_equal(&use->ip, &network->address_prefix.ip))
+            problem_add(check->problems, use->pos, "%s is the host's own on network '%s'%s", text,
                         network->name, on_line(check, network->address_pos));
         return true;
     }
     const char *fault =
-        ip_is_set(&network->subnet.ip) ? guest_address_fault(check->arena, network, &nic->address) : NULL;
+        ip_is_set(&network->subnet.ip) ? guest_address_fault(check->arena, network, &use->ip) : NULL;
     if (fault)
-        problem_add(check->problems, nic->address_pos, "%s %s%s", text, fault,
-                    on_line(check, network->subnet_pos));
+        problem_add(check->problems, use->pos, "%s %s%s", text, fault,
+                    on_line(check, six ? network->subnet6_pos : network->subnet_pos));
     return !fault;
 }
 
@@ -84,8 +92,12 @@ void nic_addresses_check(struct check *check)
     vec_foreach (&check->model->machines, machine) {
         vec_foreach (&machine->nics, nic) {
             const struct network *network = nic->network ? network_lookup(check, nic->network) : NULL;
-            if (ip_is_set(&nic->address) && network && address_fits(check, nic, network))
-                *vec_push(check->arena, &uses) = (struct address_use){nic, machine};
+            const struct address_use both[] = {{nic, machine, nic->address, nic->address_pos},
+                                               {nic, machine, nic->address6, nic->address6_pos}};
+            for (int i = 0; i < 2; i++) {
+                if (ip_is_set(&both[i].ip) && network && address_fits(check, &both[i], network))
+                    *vec_push(check->arena, &uses) = both[i];
+            }
         }
     }
     if (uses.count > 1)
@@ -93,13 +105,12 @@ void nic_addresses_check(struct check *check)
     const struct address_use *first = NULL;
     vec_foreach (&uses, use) {
         if (!first || strcmp(first->nic->network, use->nic->network) != 0 ||
-            !ip_equal(&first->nic->address, &use->nic->address)) {
+            !ip_equal(&first->ip, &use->ip)) {
             first = use;
             continue;
         }
-        problem_add(check->problems, use->nic->address_pos,
+        problem_add(check->problems, use->pos,
                     "%s is already the address of a nic of machine '%s'%s; give each its own",
-                    IP_TEXT(&use->nic->address), first->machine->name,
-                    on_line(check, first->nic->address_pos));
+                    IP_TEXT(&use->ip), first->machine->name, on_line(check, first->pos));
     }
 }

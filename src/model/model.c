@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 
@@ -41,6 +42,21 @@ struct prefix network_host_address(const struct network *network)
     struct prefix address = prefix_network(&network->subnet);
     address.ip = ip_add(&address.ip, 1);
     return address;
+}
+
+struct prefix network_host_address6(const struct network *network)
+{
+    struct prefix address = network->subnet6;
+    address.ip = ip_add(&address.ip, 1);
+    return address;
+}
+
+struct ip slaac_address(const struct prefix *subnet6, const struct mac *mac)
+{
+    struct ip ip = subnet6->ip;
+    const uint8_t *m = mac->bytes, id[8] = {(uint8_t)(m[0] ^ 2), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+    memcpy(ip.bytes + 8, id, sizeof(id));
+    return ip;
 }
 
 const char *network_mode_name(enum network_mode mode)
@@ -158,4 +174,18 @@ struct mac nic_mac_derive(const char *seed, const char *machine, unsigned index)
     for (size_t i = 5; i > 0; i--, hash >>= 8)
         mac.bytes[i] = (uint8_t)hash;
     return mac;
+}
+
+/* A hash of the network's name fills the global ID as well as the subnet ID (RFC 4193, 3.2): 16 bits alone
+ * would soon be the same for two of a few hundred networks. */
+struct prefix network_subnet6_derive(const char *seed, const char *network)
+{
+    uint64_t hash = fnv1a(0xcbf29ce484222325ULL, seed, strlen(seed) + 1);
+    hash = fnv1a(hash, "subnet6", sizeof("subnet6"));
+    hash = fnv1a(hash, network, strlen(network) + 1);
+
+    struct prefix subnet6 = {.ip = {.family = AF_INET6, .bytes = {0xfd}}, .length = 64};
+    for (size_t i = 7; i > 0; i--, hash >>= 8)
+        subnet6.ip.bytes[i] = (uint8_t)hash;
+    return subnet6;
 }

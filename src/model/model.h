@@ -126,7 +126,9 @@ struct network {
     bool lock_dhcp, lock_ra;
 
     /* behind the host: nat, routed, isolated */
-    struct prefix subnet; /* host bits clear */
+    struct prefix subnet;  /* host bits clear */
+    struct prefix subnet6; /* IPv6, a /64, host bits clear; unset: none.  Never without `subnet` */
+    bool subnet6_auto;     /* `subnet6: auto`: made by model_check (network_subnet6_derive) */
     bool dhcp;
     struct ip dhcp_first, dhcp_last; /* the range, inclusive */
     uint32_t lease_s;                /* how long a lease is; UINT32_MAX: for ever */
@@ -151,7 +153,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos, forward_pos, ports_pos;
+        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };
@@ -161,11 +163,13 @@ struct nic {
     struct mac mac;      /* always set once model_check has run */
     bool mac_given;      /* written in the file, not derived */
     struct ip address;   /* IPv4, that the guest has or is given by DHCP; unset: any */
+    struct ip address6;  /* likewise IPv6 */
     bool address_chosen; /* by model_check, because a forward leads to it */
+    bool address6_chosen;
     struct forward_entries forward_entries;
     unsigned queues; /* 1 to NIC_QUEUES_MAX; 0: not given */
     enum nic_model model;
-    struct pos pos, network_pos, mac_pos, address_pos;
+    struct pos pos, network_pos, mac_pos, address_pos, address6_pos;
 };
 
 enum firmware_kind { FIRMWARE_DEFAULT = 0, FIRMWARE_UEFI, FIRMWARE_BIOS, FIRMWARE_PATH };
@@ -227,6 +231,12 @@ static inline bool network_has_subnet(const struct network *network)
     return mode_behind_host(network->mode) && ip_is_set(&network->subnet.ip);
 }
 
+/* And an IPv6 one too. */
+static inline bool network_has_subnet6(const struct network *network)
+{
+    return network_has_subnet(network) && ip_is_set(&network->subnet6.ip);
+}
+
 /* Do packets of guests on `from` reach guests on `to` unasked?  To routed networks that may be entered by any
  * way, from those that may be left by any (host/linux/nft_text.c). */
 bool network_reaches(const struct network *from, const struct network *to);
@@ -234,7 +244,17 @@ bool network_reaches(const struct network *from, const struct network *to);
 /* The host's own address on a nat network: the subnet's first address, with the subnet's length. */
 struct prefix network_host_address(const struct network *network);
 
-/* Why a guest on a nat network cannot have this IPv4 address, as the end of a sentence, or NULL. */
+/* The same of its IPv6 subnet. */
+struct prefix network_host_address6(const struct network *network);
+
+/* The IPv6 address that a guest with this MAC makes itself by SLAAC, unless it hides its MAC: the /64 and the
+ * modified EUI-64 (RFC 4291, appendix A). */
+struct ip slaac_address(const struct prefix *subnet6, const struct mac *mac);
+
+/* `subnet6: auto`: fd00::/8 (RFC 4193) and 56 bits of hash over seed and network, a /64. */
+struct prefix network_subnet6_derive(const char *seed, const char *network);
+
+/* Why a guest on a nat network cannot have this address, as the end of a sentence, or NULL. */
 const char *guest_address_fault(struct arena *arena, const struct network *network, const struct ip *ip);
 
 const char *
