@@ -77,10 +77,13 @@ static void check_uplink_port(struct patient *patient)
 static void check_mtu(struct patient *patient)
 {
     vec_foreach (&patient->observed->links, link) {
-        if (strcmp(link->master, patient->bridge->name) == 0 && link->mtu != patient->bridge->mtu)
-            PATIENT_FIND(patient, "mtu-mismatch", patient->subject,
-                         "the bridge has %u bytes, its port '%s' %u", patient->bridge->mtu, link->name,
-                         link->mtu);
+        if (strcmp(link->master, patient->bridge->name) != 0 || link->mtu == patient->bridge->mtu)
+            continue;
+        struct wired_nic nic;
+        bool guest = owner_nic(patient->arena, link, &nic) && strcmp(nic.machine, "-") != 0;
+        PATIENT_FIND(patient, "mtu-mismatch", patient->subject, "the bridge has %u bytes, its port '%s'%s %u",
+                     patient->bridge->mtu, link->name,
+                     guest ? arena_printf(patient->arena, " of machine '%s'", nic.machine) : "", link->mtu);
     }
 }
 

@@ -202,7 +202,7 @@ const struct finding_code finding_codes[] = {
      "look at the guest's console: is its interface up?"},
     {"mtu-mismatch", FINDING_WARNING, FIND_DOCTOR,
      "not every port of the bridge has its MTU",
-     "give them the same MTU"},
+     "vmwire up, which gives bridge and taps the network's MTU; its uplink's is yours to set"},
     {"uplink-address", FINDING_WARNING, FIND_DOCTOR,
      "the uplink has an address of its own beside the bridge",
      "tell the network manager to leave the uplink alone"},

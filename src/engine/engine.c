@@ -241,7 +241,7 @@ static void add_services(struct engine *engine, const struct network *network,
                          const struct service_options *common, struct plan_request *request)
 {
     struct service_options options = *common;
-    options.mtu = plan_network_mtu(network, &engine->observed);
+    options.mtu = plan_network_mtu(common->model, network, &engine->observed);
     struct network_services *services = vec_push(engine->arena, &request->services);
     services->network = network->name;
     if (network_has_subnet(network)) {

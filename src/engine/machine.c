@@ -61,6 +61,23 @@ static void specs_fill(struct launch *launch)
     }
 }
 
+/* What the networks' bridges have; of one that is not up, what the file says. */
+static void mtus_look(struct launch *launch)
+{
+    size_t count = launch->machine->nics.count;
+    uint32_t *mtus = arena_alloc(launch->arena, (count + 1) * sizeof(*mtus));
+    for (size_t i = 0; i < count; i++) {
+        const struct network *network = network_find(launch->model, launch->machine->nics.items[i].network);
+        struct link bridge;
+        if (network &&
+            launch->host->backend->bridge_get(launch->host, launch->arena, network->name, &bridge, NULL) == 0)
+            mtus[i] = bridge.mtu;
+        else
+            mtus[i] = network ? network->mtu : 0;
+    }
+    launch->options.mtus = mtus;
+}
+
 static void launch_init(struct launch *launch, struct host *host, struct arena *arena,
                         const struct model *model, const struct machine *machine)
 {
@@ -71,6 +88,7 @@ static void launch_init(struct launch *launch, struct host *host, struct arena *
     launch->options.directory = model->directory;
     launch->keeper = devices_wanted(model, machine);
     specs_fill(launch);
+    mtus_look(launch);
 }
 
 static const char *vars_path(struct arena *arena, const char *name)

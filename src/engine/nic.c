@@ -107,8 +107,8 @@ struct mac nic_mac_random(void)
 }
 
 /* The placeholders. */
-enum slot_kind { SLOT_TAP, SLOT_MAC, SLOT_FD, SLOT_FDS, SLOT_VHOST_FDS, SLOT_KIND_COUNT };
-static const char *const slot_names[SLOT_KIND_COUNT] = {"tap", "mac", "fd", "fds", "vhostfds"};
+enum slot_kind { SLOT_TAP, SLOT_MAC, SLOT_MTU, SLOT_FD, SLOT_FDS, SLOT_VHOST_FDS, SLOT_KIND_COUNT };
+static const char *const slot_names[SLOT_KIND_COUNT] = {"tap", "mac", "mtu", "fd", "fds", "vhostfds"};
 
 struct slot {
     enum slot_kind kind;
@@ -260,6 +260,9 @@ static int slot_fill(struct text *out, const struct nics *nics, const struct slo
         return 0;
     case SLOT_MAC:
         text_add(out, "%s", MAC_TEXT(&nics->specs.items[slot->index].mac));
+        return 0;
+    case SLOT_MTU:
+        text_add(out, "%u", nic->mtu);
         return 0;
     case SLOT_FD:
     case SLOT_FDS:

@@ -58,8 +58,8 @@ void nics_close(struct nics *nics);
  * naming the word, when one does not. */
 int nic_check_argv(const char *const argv[], size_t count, struct err *err);
 
-/* argv with {tapN} {macN} {fdN} {fdsN} {vhostfdsN} filled in, in the arena; any other brace is left alone.
- * -EINVAL when N is beyond the nics; -ENODEV for {vhostfdsN} of a nic without vhost. */
+/* argv with {tapN} {macN} {mtuN} {fdN} {fdsN} {vhostfdsN} filled in, in the arena; any other brace is left
+ * alone. -EINVAL when N is beyond the nics; -ENODEV for {vhostfdsN} of a nic without vhost. */
 int nic_substitute(struct arena *arena, const struct nics *nics, const char *const argv[],
                    const char *const **filled, struct err *err);
 

@@ -64,8 +64,9 @@ struct nic_open {
     int fds[NIC_QUEUES_MAX];       /* -1 beyond `queues`; close-on-exec */
     int vhost_fds[NIC_QUEUES_MAX]; /* -1 where there is no vhost */
     unsigned queues;
-    int lock_fd; /* where the tap does not go with a descriptor: what it lives by, inherited like one; -1:
-                    none */
+    uint32_t mtu; /* bytes */
+    int lock_fd;  /* where the tap does not go with a descriptor: what it lives by, inherited like one; -1:
+                     none */
 };
 
 /* A process that listens on a port. */

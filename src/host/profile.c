@@ -6,7 +6,7 @@
 #include "host/freebsd/freebsd.h"
 #include "host/linux/text.h"
 
-enum { MTU_DEFAULT = 1500, CLASS_ETHERNET = 0x020000 };
+enum { CLASS_ETHERNET = 0x020000 };
 
 static void want_sysctl(struct arena *arena, struct observed *observed, const char *name)
 {
@@ -54,6 +54,7 @@ static const struct host_profile profiles[] = {
                    .leases_stay = true,
                    .nat_names_uplink = true,
                    .loopback_closed = true,
+                   .equal_mtus = true,
                    .nat_only = true,
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,
@@ -102,14 +103,15 @@ void host_profile_fresh(const struct host_profile *profile, struct arena *arena,
         fresh_device(arena, network, observed);
         if (!network->uplink || link_find(observed, network->uplink))
             continue;
-        *vec_push(arena, &observed->links) = (struct link){.name = network->uplink,
-                                                           .kind = "",
-                                                           .alias = "",
-                                                           .master = "",
-                                                           .mtu = MTU_DEFAULT,
-                                                           .up = network->mode != NETWORK_BRIDGED,
-                                                           .carrier = true,
-                                                           .index = (int)observed->links.count + 1};
+        *vec_push(arena, &observed->links) = (struct link){
+            .name = network->uplink,
+            .kind = "",
+            .alias = "",
+            .master = "",
+            .mtu = network->mtu && network->mode == NETWORK_BRIDGED ? network->mtu : MTU_DEFAULT,
+            .up = network->mode != NETWORK_BRIDGED,
+            .carrier = true,
+            .index = (int)observed->links.count + 1};
     }
     profile->fresh(arena, observed);
 }

@@ -1,9 +1,9 @@
 /* hyper.h: a machine entry as a hypervisor's command line.  Pure: no process is started here.
  *
  * A command line carries placeholders where the nics go, the same that `vmwire exec` knows: {tap0} the tap's
- * name, {mac0} the guest's MAC, {fd0} the first descriptor of nic 0, {fds0} all of its descriptors joined by
- * ':', {vhostfds0} likewise for vhost.  nic_substitute (engine) fills them in, so that `run`, `args` and
- * `exec` are one mechanism. */
+ * name, {mac0} the guest's MAC, {mtu0} its MTU, {fd0} the first descriptor of nic 0, {fds0} all of its
+ * descriptors joined by ':', {vhostfds0} likewise for vhost.  nic_substitute (engine) fills them in, so that
+ * `run`, `args` and `exec` are one mechanism. */
 #ifndef VMWIRE_HYPER_HYPER_H
 #define VMWIRE_HYPER_HYPER_H
 
@@ -29,8 +29,9 @@ struct hyper_options {
     const char *vars_path; /* with FIRMWARE_UEFI: the machine's own variable store, a copy of firmware->vars
                             * that the caller made; NULL: a throw-away copy, forgotten when the guest ends */
     const char *const
-        *devices; /* one a nic: the PCI address of a passthrough nic's device, NULL for a nic with a
-                   * tap; the placeholders count the taps only.  NULL: every nic has a tap */
+        *devices;         /* one a nic: the PCI address of a passthrough nic's device, NULL for a nic with a
+                           * tap; the placeholders count the taps only.  NULL: every nic has a tap */
+    const uint32_t *mtus; /* one a nic: its network's MTU; 0 not known.  NULL: none is */
     const char *firmware_directory; /* where OVMF is; NULL: where distributions put it */
 };
 

@@ -236,8 +236,12 @@ static int nics(struct qemu *qemu, struct err *err)
         /* Two vectors a queue pair, one for the configuration, one for the control queue (virtio 1.1, 5.1.2).
          */
         const char *multi = queues > 1 ? arena_printf(qemu->arena, ",mq=on,vectors=%u", 2 * queues + 2) : "";
-        option(qemu, "-device", "%s,netdev=nic%u,mac={mac%u}%s", virtio ? "virtio-net-pci" : "e1000", index,
-               index, multi);
+        /* A guest that does not ask by DHCP learns it so (virtio 1.1, 5.1.3: VIRTIO_NET_F_MTU). */
+        uint32_t mtu = qemu->options->mtus ? qemu->options->mtus[nic - qemu->machine->nics.items] : 0;
+        const char *host_mtu =
+            virtio && mtu && mtu != MTU_DEFAULT ? arena_printf(qemu->arena, ",host_mtu={mtu%u}", index) : "";
+        option(qemu, "-device", "%s,netdev=nic%u,mac={mac%u}%s%s", virtio ? "virtio-net-pci" : "e1000", index,
+               index, multi, host_mtu);
         index++;
     }
     return 0;

@@ -14,6 +14,9 @@
 
 enum { GUARD_DEFAULT_MS = 10000, GUARD_MAX_MS = 600000 };
 
+/* RFC 791 has every host take 576 bytes; a tap of Linux takes no more than 65535 with its Ethernet header. */
+enum { NETWORK_MTU_MIN = 576, NETWORK_MTU_MAX = 65521 };
+
 /* An interface name has 1 to 15 bytes (IFNAMSIZ - 1, <net/if.h>). */
 enum { NAME_MAX_LENGTH = 15, MACHINE_NAME_MAX_LENGTH = 63, NIC_QUEUES_MAX = 16 };
 
@@ -142,6 +145,8 @@ struct network {
     struct forward_entries forward_entries;
     struct forwards forwards; /* its own entries and its nics', with every target; filled by model_check */
 
+    unsigned mtu; /* bytes, NETWORK_MTU_MIN to _MAX; 0: the uplink's */
+
     struct ip probe; /* bridged and nat: what `probe` pings; unset: 8.8.8.8 */
 
     /* passthrough */
@@ -153,7 +158,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos;
+        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos, mtu_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };

@@ -31,6 +31,8 @@ struct lock {
     bool ra;   /* router advertisements and redirects */
 };
 
+enum { MTU_DEFAULT = 1500 }; /* of Ethernet, bytes */
+
 /* Which members of struct link mean something in LINK_CREATE and LINK_SET; observed links have all of them.
  */
 enum link_field {
@@ -54,6 +56,8 @@ struct link {
     bool stp;               /* a bridge's spanning tree */
     uint32_t forward_delay; /* a bridge's, in hundredths of a second (IFLA_BR_FORWARD_DELAY) */
     bool ipv6;              /* makes itself a link-local address (addrgenmode is not none) */
+
+    bool guest; /* LINK_SET: a nic, as struct port's */
 
     /* observed only */
     struct port_rules port; /* of a bridge's port */
@@ -291,6 +295,7 @@ struct host_traits {
     bool leases_stay;        /* what a DHCP client won stays on its interface when the client is stopped */
     bool nat_names_uplink;   /* NAT is bound to an interface by name: without an uplink in the file, it is the
                                 default route's of the moment */
+    bool equal_mtus;         /* the ports of a bridge have its MTU, each of them */
     bool nat_only;           /* it has no rules for routed and isolated networks */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */

@@ -237,6 +237,7 @@ void check_network(struct planner *planner, const struct passage *passage)
             "another name",
             network->name);
     check_ports(planner, network);
+    check_mtu(planner, passage);
     if (network->mode == NETWORK_BRIDGED)
         check_bridged(planner, passage);
     else if (network_has_subnet(network))

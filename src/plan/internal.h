@@ -21,6 +21,8 @@ struct passage {
     const struct network_services *services;
     struct record now, want;
     const struct link *bridge; /* observed and vmwire's, or NULL */
+    uint32_t mtu;              /* plan_network_mtu; 0 for one that goes away */
+    bool mtu_set;              /* the bridge has it, by a step of its own */
 };
 
 /* check.c: what this host cannot give.  Adds to planner->problems. */
@@ -54,6 +56,14 @@ bool service_stays(const struct planner *planner, const struct passage *passage,
 const struct service *service_running(const struct planner *planner, const char *network, const char *kind);
 /* Write a file, mode 0600, unless it is so already. */
 void file_put(struct planner *planner, const struct passage *passage, const char *path, const char *content);
+/* mtu.c: what the file's MTU is wrong about; the second knows what the bridge gets. */
+void check_mtu(struct planner *planner, const struct passage *passage);
+void check_mtu_ipv6(struct planner *planner, const struct passage *passage);
+/* One tap's, after the bridge's; where the bridge wants its ports' to be right, all taps' before it. */
+void tap_mtu_set(struct planner *planner, const struct passage *passage, const struct link *tap);
+void tap_mtus_first(struct planner *planner, struct passage *passage);
+/* The bridge has just got `uplink` as a port, and is not to take its MTU. */
+void bridge_mtu_keep(struct planner *planner, const struct passage *passage, const struct link *uplink);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
 /* admission.c: rules in the chains of firewalls that are not vmwire's. */

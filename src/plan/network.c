@@ -374,7 +374,7 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
         .alias = owner_bridge_tag(planner->arena, passage->name, &network->ports),
         .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
         .mac = nic_mac_derive("vmwire bridge", passage->name, 0),
-        .mtu = plan_network_mtu(network, planner->observed),
+        .mtu = passage->mtu,
         .up = true,
         .ipv6 = true,
     };
@@ -413,7 +413,8 @@ static void make_bridge(struct planner *planner, const struct passage *passage)
     if (passage->bridge) {
         op.kind = undo.kind = OP_LINK_SET;
         undo.link = *passage->bridge;
-        op.link.fields = undo.link.fields = link_differences(&op.link, passage->bridge);
+        op.link.fields = undo.link.fields =
+            link_differences(&op.link, passage->bridge) & ~(unsigned)(passage->mtu_set ? LINK_MTU : 0);
         if (!op.link.fields)
             return;
     }
@@ -485,8 +486,10 @@ static void attach_uplink(struct planner *planner, const struct passage *passage
         return;
     if (!uplink->up)
         set_up(planner, passage, uplink->name, true);
-    if (!passage->bridge || strcmp(uplink->master, passage->name) != 0)
-        change_port(planner, passage, uplink->name, true);
+    if (passage->bridge && strcmp(uplink->master, passage->name) == 0)
+        return;
+    change_port(planner, passage, uplink->name, true);
+    bridge_mtu_keep(planner, passage, uplink);
 }
 
 /* Taps of guests that kept running while the bridge was away. */
@@ -515,6 +518,8 @@ static void reattach_taps(struct planner *planner, const struct passage *passage
             !owner_nic(planner->arena, link, &nic) || strcmp(nic.network, passage->name) != 0)
             continue;
         bool attached = passage->bridge && strcmp(link->master, passage->name) == 0;
+        if (!planner->observed->traits.equal_mtus)
+            tap_mtu_set(planner, passage, link);
         if (!attached)
             change_port(planner, passage, link->name, true);
         set_port(planner, passage, link, &nic, attached);
@@ -567,6 +572,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     }
     leave_zone(planner, passage);
     enter_zone(planner, passage);
+    tap_mtus_first(planner, passage);
     make_bridge(planner, passage);
     if (bare_ports(planner))
         clear_uplink(planner, passage);

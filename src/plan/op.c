@@ -38,6 +38,7 @@ static const struct field link_fields[] = {
     OPTIONAL("stp", F_BOOL, link.stp, LINK_STP),
     OPTIONAL("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
     OPTIONAL("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
+    FIELD("guest", F_BOOL, link.guest),
     END};
 
 static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),

@@ -39,8 +39,10 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_LINK_DELETE:
         return arena_printf(arena, "deleting bridge '%s'", op->link.name);
     case OP_LINK_SET:
-        return arena_printf(arena, "setting interface '%s'%s", op->link.name,
-                            op->link.fields & LINK_UP ? op->link.up ? " up" : " down" : "");
+        return arena_printf(
+            arena, "setting interface '%s'%s%s", op->link.name,
+            op->link.fields & LINK_UP ? op->link.up ? " up" : " down" : "",
+            op->link.fields & LINK_MTU ? arena_printf(arena, " to an MTU of %u bytes", op->link.mtu) : "");
     case OP_PORT_ADD:
         return arena_printf(arena, "adding port '%s' to bridge '%s'", op->port.ifname, op->port.bridge);
     case OP_PORT_REMOVE:

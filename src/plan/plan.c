@@ -10,7 +10,7 @@
 #include "plan/device.h"
 #include "plan/internal.h"
 
-enum { TABLE_MAIN = 254, MTU_DEFAULT = 1500 };
+enum { TABLE_MAIN = 254 };
 
 void step_add(struct planner *planner, const struct op *op, const struct op *undo)
 {
@@ -34,19 +34,6 @@ const char *plan_default_uplink(const struct observed *observed)
             best = route;
     }
     return best ? best->ifname : NULL;
-}
-
-uint32_t plan_network_mtu(const struct network *network, const struct observed *observed)
-{
-    const char *uplink = network->uplink;
-    if (!uplink) {
-        const struct link *bridge = link_find(observed, network->name);
-        if (bridge)
-            return bridge->mtu;
-        uplink = plan_default_uplink(observed);
-    }
-    const struct link *link = uplink ? link_find(observed, uplink) : NULL;
-    return link ? link->mtu : MTU_DEFAULT;
 }
 
 /* --- which networks
@@ -127,6 +114,8 @@ static int passage_start(struct planner *planner, const char *name, const struct
     const char *owner = bridge ? owner_network(planner->arena, bridge->alias) : NULL;
     if (owner && strcmp(owner, name) == 0 && strcmp(bridge->kind, "bridge") == 0)
         passage->bridge = bridge;
+    if (network)
+        passage->mtu = plan_network_mtu(planner->request->model, network, planner->observed);
     return record_read(planner->arena, planner->observed, name, &passage->now, err);
 }
 
@@ -165,6 +154,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
             return rc;
         check_network(planner, &passage);
         want_record(planner, &passage);
+        check_mtu_ipv6(planner, &passage);
         want_zone(planner, &passage);
         network_steps(planner, &passage);
         *forward |= mode_forwards(passage.want.mode);

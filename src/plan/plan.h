@@ -45,9 +45,12 @@ struct plan_request {
 int plan_make(struct arena *arena, const struct plan_request *request, struct problems *problems,
               struct plan *plan, struct err *err);
 
-/* The MTU of a network's bridge, bytes: its uplink's, for a nat network without one the default route's
- * interface's; for an existing nat bridge its own; 1500 when nothing tells. */
-uint32_t plan_network_mtu(const struct network *network, const struct observed *observed);
+/* The MTU of a network's bridge and taps, bytes: the file's; else its uplink's, which for one that forwards
+ * and names none is the default route's interface; of one that is gone, what the bridge has; else 1500.
+ * With a subnet6 at least 1280, whatever the uplink has: IPv6 needs it.
+ * `model` tells which interfaces are bridged networks' with an MTU of their own. */
+uint32_t plan_network_mtu(const struct model *model, const struct network *network,
+                          const struct observed *observed);
 
 /* The interface of the IPv4 default route with the lowest metric in table main, or NULL. */
 const char *plan_default_uplink(const struct observed *observed);

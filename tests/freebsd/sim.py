@@ -239,7 +239,8 @@ def ifconfig(host, words):
         host.ip("link", "set", name, "address", arguments[0])
         link["ether"] = arguments[0]
     elif verb == "mtu":
-        if link.get("members"):
+        # if_bridge.c, bridge_ioctl: each member must have it already.
+        if any(host.links[member]["mtu"] != int(arguments[0]) for member in link.get("members", ())):
             fail("ifconfig: ioctl SIOCSIFMTU (set mtu): Invalid argument\n")
         link["mtu"] = int(arguments[0])
     elif verb == "addm":
@@ -512,9 +513,11 @@ def dnsmasq(words):
         real = host.__dict__.get("real")
     if real:
         os.execv("/mnt/sbin/dnsmasq", ["dnsmasq", *words])
-    with open(words[0].partition("=")[2]) as file:
+    # Started anew by what ps(1) shows of the one before, it has words of this program's before its own.
+    config = next(word for word in words if word.startswith("--conf-file="))
+    with open(config.partition("=")[2]) as file:
         pid_path = re.search(r"^pid-file=(.*)$", file.read(), flags=re.M)[1]
-    pid = in_background("dnsmasq", ["sleep", words[0]])
+    pid = in_background("dnsmasq", ["sleep", config])
     with open(pid_path, "w") as file:
         file.write(f"{pid}\n")
 

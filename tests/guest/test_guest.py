@@ -99,7 +99,8 @@ def read_until(fd, wanted, seconds):
 
 
 def test_start_console_stop_and_no_trace(wired):
-    wired.config(NETWORKS + machine("vm0", ["network: brnat", "network: brext"]))
+    wired.config(NETWORKS.replace("uplink: re1", "uplink: re1\n    mtu: 1400")
+                 + machine("vm0", ["network: brnat", "network: brext"]))
     before = wired.snapshot()
     wired.vmwire("up")
     wired.vmwire("start", "vm0")
@@ -114,8 +115,8 @@ def test_start_console_stop_and_no_trace(wired):
     console = wired.popen(VMWIRE, "console", "vm0", stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     read_until(terminal, b"guest# ", 60)
-    os.write(terminal, b"echo answer $((6*7))\n")
-    read_until(terminal, b"answer 42", 20)
+    os.write(terminal, b"echo answer $((6*7)) $(cat /sys/class/net/eth?/mtu)\n")  # no DHCP server told the 1400
+    read_until(terminal, b"answer 42 1500 1400", 20)
     os.write(terminal, b"\x1d")
     assert console.wait(timeout=10) == 0
     os.close(terminal)

@@ -73,6 +73,7 @@ HARMS = {
     "ip route del default dev brext": "ip route | grep -q 'default via 192.168.87.1 dev brext'",
     "ip route replace default dev brnat": "ip route | grep -q 'default via 192.168.87.1 dev brext'",
     "ip link set dev re0 nomaster": "ip link show dev re0 | grep -q 'master brext'",
+    "ip link set dev re0 mtu 1400": "ip link show dev brnat | grep -q 'mtu 1400'",
     "ip link del dev brext": "ip -br addr show dev brext 2>/dev/null | grep -q 192.168.87.44",
 }
 

@@ -112,6 +112,18 @@ static void test_minimal_nat_machine(void **state)
     check_golden(fixture, "nat");
 }
 
+/* Only where it is not what every guest has by itself. */
+static void test_an_mtu_is_told_to_virtio_nics(void **state)
+{
+    struct fixture *fixture = *state;
+    add_nic(fixture, "brnat", 0);
+    add_nic(fixture, "brext", 2);
+    add_nic(fixture, "brnat", 0)->model = NIC_E1000;
+    add_nic(fixture, "down", 0);
+    fixture->options.mtus = (const uint32_t[]){1500, 9000, 9000, 0};
+    check_golden(fixture, "mtu");
+}
+
 static void test_multi_queue_with_vhost(void **state)
 {
     struct fixture *fixture = *state;
@@ -426,6 +438,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_minimal_nat_machine),
+        TEST(test_an_mtu_is_told_to_virtio_nics),
         TEST(test_multi_queue_with_vhost),
         TEST(test_uefi_and_vnc),
         TEST(test_direct_kernel_boot),

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "host/freebsd/freebsd.h"
 
-enum { MTU_DEFAULT = 1500, ROUTE_BLACKHOLE = 6, ROUTE_UNREACHABLE = 7, ROUTE_PROHIBIT = 8 };
+enum { ROUTE_BLACKHOLE = 6, ROUTE_UNREACHABLE = 7, ROUTE_PROHIBIT = 8 };
 
 static const char *const programs[] = {
     "/sbin/dhclient",    "/sbin/ifconfig",   "/sbin/kldload",     "/sbin/pfctl", "/sbin/resolvconf",

@@ -198,7 +198,9 @@ static int service_failure(const struct failure *failure, struct err *err)
 int freebsd_failure(struct arena *arena, const struct op *op, const struct freebsd_command *command,
                     int status, const char *output, const char *errors, unsigned flags, struct err *err)
 {
-    bool nic = (op->kind == OP_PORT_ADD || op->kind == OP_PORT_REMOVE) && op->port.guest;
+    bool nic = op->kind == OP_LINK_SET
+                   ? op->link.guest
+                   : (op->kind == OP_PORT_ADD || op->kind == OP_PORT_REMOVE) && op->port.guest;
     const struct failure failure = {.arena = arena,
                                     .op = op,
                                     .command = command,

@@ -223,6 +223,7 @@ int freebsd_nic_open(struct host *base, const struct nic_request *request, struc
         return rc;
     }
     *vec_push(&host->arena, &host->made.list) = arena_strdup(&host->arena, tap);
+    nic->mtu = bridge.mtu;
     memcpy(nic->tap, tap, strlen(tap) + 1);
     return 0;
 }

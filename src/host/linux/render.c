@@ -45,11 +45,17 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
         return;
     }
     if (op->kind == OP_LINK_CREATE) {
+        /* Only an MTU that is set stays, whatever the ports' are. */
+        bool apart = (link->fields & LINK_MTU) && link->mtu != MTU_DEFAULT;
+        struct link made = *link;
+        made.fields &= ~(unsigned)(apart ? LINK_MTU : 0);
         text_add(out, "ip link add name %s", name);
-        link_attributes(out, link);
+        link_attributes(out, &made);
         text_add(out, " type bridge");
         bridge_attributes(out, link);
         text_add(out, "\n");
+        if (apart)
+            text_add(out, "ip link set dev %s mtu %u\n", name, link->mtu);
     } else if (link->fields & (LINK_MAC | LINK_MTU)) {
         text_add(out, "ip link set dev %s", name);
         link_attributes(out, link);

@@ -93,8 +93,9 @@ static int link_set(struct linux_host *host, const struct link *link, unsigned f
 {
     int index = link_index(link->name, err);
     if (index < 0)
-        return (flags & HOST_APPLY_TOLERANT) ? 0 : index;
-    return link_change(host, link, index, err);
+        return (flags & HOST_APPLY_TOLERANT) || link->guest ? 0 : index;
+    int rc = link_change(host, link, index, err);
+    return rc == -ENODEV && link->guest ? 0 : rc; /* it may go between two requests, too */
 }
 
 static int owned_check(struct linux_host *host, struct arena *arena, const char *name, const char *network,
@@ -157,8 +158,12 @@ static int link_create(struct linux_host *host, const struct op *op, unsigned fl
     struct netlink_message message;
     netlink_start(&message, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
     netlink_put_string(&message, IFLA_IFNAME, link->name);
-    put_attributes(&message, link);
-    struct link bridge = *link;
+    /* What it is created with lasts until a port comes or goes: only an MTU that is set stays
+     * (br_mtu_auto_adjust, net/bridge/br_if.c). */
+    struct link bridge = *link, rest = *link;
+    rest.fields &= LINK_UP | LINK_ALIAS | LINK_IPV6 | (link->mtu == MTU_DEFAULT ? 0 : LINK_MTU);
+    bridge.fields &= ~(rest.fields & LINK_MTU);
+    put_attributes(&message, &bridge);
     bridge.fields |= LINK_STP | LINK_FORWARD_DELAY; /* so that the kind is named */
     put_bridge(&message, &bridge);
     int rc = netlink_call(&host->route, &message, NULL, NULL, err);
@@ -166,8 +171,6 @@ static int link_create(struct linux_host *host, const struct op *op, unsigned fl
         return err_set(err, rc, "this kernel has no bridges (CONFIG_BRIDGE, module 'bridge')");
     if (rc < 0)
         return rc;
-    struct link rest = *link;
-    rest.fields &= LINK_UP | LINK_ALIAS | LINK_IPV6;
     int index = link_index(link->name, err);
     if (index > 0)
         rc = link_change(host, &rest, index, err);

@@ -168,6 +168,7 @@ int tap_open(struct host *base, const struct nic_request *request, struct nic_op
         nic_close(nic);
         return rc;
     }
+    nic->mtu = bridge.mtu;
     memcpy(nic->tap, name, sizeof(nic->tap) < IF_NAMESIZE ? sizeof(nic->tap) : IF_NAMESIZE);
     return 0;
 }
