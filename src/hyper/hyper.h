@@ -13,12 +13,15 @@
 #include "base/err.h"
 #include "model/model.h"
 
+/* How many nics a running machine can be given beyond those that it started with. */
+enum { HYPER_SPARE_NICS = 8 };
+
 /* What the machine entry does not say. */
 struct hyper_options {
     bool accelerated;       /* hardware virtualisation can be used */
     bool vhost;             /* the host has /dev/vhost-net */
     bool background;        /* `start`: daemonize, serial on a socket */
-    const char *qmp_path;   /* control socket; NULL: none (`args`) */
+    const char *qmp_path;   /* control socket; NULL: none (`args`), and no room for further nics */
     const char *agent_path; /* socket of the guest's agent, for a machine that has one; NULL: none */
     const char *pid_path;   /* NULL: none */
     const char

@@ -18,6 +18,13 @@
  *
  * - uefi: OVMF's code, read-only, and a variable store of the machine's own.
  *
+ * - nics: each behind a PCI Express root port of its own, and some ports more, because only what is behind
+ * one can come and go while the guest runs (docs/pcie.txt of QEMU).  Nic N is netdev nicN, device cardN,
+ * behind portN, also when it comes later (hotplug.c), so that the guest finds it at the same place after a
+ * new start. The ports come first and have fixed places, so that their number moves nothing else.  An e1000
+ * needs I/O ports, of which each root port takes 4096 of the 65536 that there are: the ninth and later ones
+ * stay on the root bus.
+ *
  * - extra: comes last.  Where it has a -sandbox of its own, ours is left out. */
 #include "hyper/hyper.h"
 
@@ -29,7 +36,7 @@
 
 #include "base/text.h"
 
-enum { MEMORY_DEFAULT_MIB = 1024, VNC_PORT_BASE = 5900 };
+enum { MEMORY_DEFAULT_MIB = 1024, VNC_PORT_BASE = 5900, PORT_SLOT = 0x10, E1000_PORTS = 8 };
 
 /* A command line that grows. */
 struct qemu {
@@ -153,6 +160,17 @@ static int kernel(struct qemu *qemu, struct err *err)
     return 0;
 }
 
+static void ports(struct qemu *qemu)
+{
+    size_t count = qemu->options->qmp_path ? HYPER_SPARE_NICS : 0;
+    const char *const *devices = qemu->options->devices;
+    vec_foreach (&qemu->machine->nics, nic)
+        count += !devices || !devices[nic - qemu->machine->nics.items];
+    for (size_t i = 0; i < count; i++)
+        option(qemu, "-device", "pcie-root-port,id=port%zu,chassis=%zu,addr=%zx.%zx,multifunction=on", i,
+               i + 1, PORT_SLOT + i / 8, i % 8);
+}
+
 static void storage(struct qemu *qemu)
 {
     unsigned index = 0;
@@ -240,8 +258,10 @@ static int nics(struct qemu *qemu, struct err *err)
         uint32_t mtu = qemu->options->mtus ? qemu->options->mtus[nic - qemu->machine->nics.items] : 0;
         const char *host_mtu =
             virtio && mtu && mtu != MTU_DEFAULT ? arena_printf(qemu->arena, ",host_mtu={mtu%u}", index) : "";
-        option(qemu, "-device", "%s,netdev=nic%u,mac={mac%u}%s%s", virtio ? "virtio-net-pci" : "e1000", index,
-               index, multi, host_mtu);
+        const char *bus =
+            virtio || index < E1000_PORTS ? arena_printf(qemu->arena, "port%u", index) : "pcie.0";
+        option(qemu, "-device", "%s,id=card%u,bus=%s,netdev=nic%u,mac={mac%u}%s%s",
+               virtio ? "virtio-net-pci" : "e1000", index, bus, index, index, multi, host_mtu);
         index++;
     }
     return 0;
@@ -292,6 +312,7 @@ int qemu_argv(struct arena *arena, const struct machine *machine, const struct h
     if (rc == 0)
         rc = kernel(&qemu, err);
     if (rc == 0) {
+        ports(&qemu);
         storage(&qemu);
         rc = display(&qemu, err);
     }

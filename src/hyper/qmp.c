@@ -1,8 +1,8 @@
 /* qmp.c: the QMP client behind qmp.h: a strict reader for one JSON object a line, and the exchange of lines.
  *
  * The reader checks the whole line against RFC 8259 and keeps only what four members of the outermost object
- * say: QMP, return, error (its desc), event.  It holds no pointers into freed memory and builds no tree; its
- * only recursion is bounded by QMP_DEPTH_MAX. */
+ * say: QMP, return, error (its class and desc), event.  It holds no pointers into freed memory and builds no
+ * tree; its only recursion is bounded by QMP_DEPTH_MAX. */
 #include "hyper/qmp.h"
 
 #include <errno.h>
@@ -212,6 +212,8 @@ static bool error_member(struct reader *reader, const char *name, void *data)
     struct qmp_message *message = data;
     if (strcmp(name, "desc") == 0)
         return read_string(reader, message->text, sizeof(message->text));
+    if (strcmp(name, "class") == 0)
+        return read_string(reader, message->class, sizeof(message->class));
     return read_value(reader);
 }
 
@@ -326,13 +328,29 @@ int qmp_receive(struct qmp *qmp, int64_t deadline_ms, struct qmp_message *messag
     }
 }
 
-int qmp_transmit(struct qmp *qmp, const char *bytes, size_t length, int64_t deadline_ms)
+/* `passed` (-1: none) goes with the first byte (unix(7), SCM_RIGHTS). */
+static int transmit_fd(struct qmp *qmp, const char *bytes, size_t length, int passed, int64_t deadline_ms)
 {
     while (length) {
-        ssize_t put = send(qmp->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        union {
+            char bytes[CMSG_SPACE(sizeof(int))];
+            struct cmsghdr align;
+        } control = {0};
+        struct iovec part = {.iov_base = (char *)bytes, .iov_len = length};
+        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+        if (passed >= 0) {
+            message.msg_control = control.bytes;
+            message.msg_controllen = sizeof(control.bytes);
+            struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+            *header = (struct cmsghdr){
+                .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+            memcpy(CMSG_DATA(header), &passed, sizeof(int));
+        }
+        ssize_t put = sendmsg(qmp->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (put > 0) {
             bytes += put;
             length -= (size_t)put;
+            passed = -1;
             continue;
         }
         if (put < 0 && errno != EINTR && errno != EAGAIN)
@@ -342,6 +360,11 @@ int qmp_transmit(struct qmp *qmp, const char *bytes, size_t length, int64_t dead
             return rc;
     }
     return 0;
+}
+
+int qmp_transmit(struct qmp *qmp, const char *bytes, size_t length, int64_t deadline_ms)
+{
+    return transmit_fd(qmp, bytes, length, -1, deadline_ms);
 }
 
 /* The words for what went wrong in an exchange. */
@@ -356,20 +379,25 @@ static int exchange_error(struct err *err, int rc, const char *what, const char 
     return err_errno(err, rc, "%s '%s'", what, name);
 }
 
-static int execute_until(struct qmp *qmp, const char *command, int64_t deadline_ms, struct err *err)
+static int call_until(struct qmp *qmp, const char *command, const char *arguments, int fd,
+                      int64_t deadline_ms, struct err *err)
 {
-    char line[128];
-    int length = snprintf(line, sizeof(line), "{\"execute\": \"%s\"}\n", command);
+    char line[QMP_COMMAND_MAX];
+    int length =
+        snprintf(line, sizeof(line),
+                 arguments ? "{\"execute\": \"%s\", \"arguments\": %s}\n" : "{\"execute\": \"%s\"}\n",
+                 command, arguments);
     if (length < 0 || (size_t)length >= sizeof(line) || strpbrk(command, "\"\\\r\n"))
         return err_set(err, EINVAL, "QMP command '%s' is not one", command);
-    int rc = qmp_transmit(qmp, line, (size_t)length, deadline_ms);
+    int rc = transmit_fd(qmp, line, (size_t)length, fd, deadline_ms);
     struct qmp_message message;
     while (rc == 0) {
         rc = qmp_receive(qmp, deadline_ms, &message);
         if (rc == 0 && message.kind == QMP_RETURN)
             return 0;
         if (rc == 0 && message.kind == QMP_ERROR)
-            return err_set(err, EIO, "QMP command '%s': %s", command, message.text);
+            return err_set(err, strcmp(message.class, "DeviceNotFound") == 0 ? ENODEV : EIO,
+                           "QMP command '%s': %s", command, message.text);
     }
     return exchange_error(err, rc, "QMP command", command);
 }
@@ -385,7 +413,7 @@ static int negotiate(struct qmp *qmp, int64_t deadline_ms, const char *name, str
     else if (rc < 0)
         exchange_error(err, rc, "control socket", name);
     else
-        rc = execute_until(qmp, "qmp_capabilities", deadline_ms, err);
+        rc = call_until(qmp, "qmp_capabilities", NULL, -1, deadline_ms, err);
     if (rc < 0)
         qmp_close(qmp);
     return rc;
@@ -430,7 +458,13 @@ int qmp_open(struct qmp *qmp, const char *path, int timeout_ms, struct err *err)
 
 int qmp_execute(struct qmp *qmp, const char *command, int timeout_ms, struct err *err)
 {
-    return execute_until(qmp, command, qmp_deadline(timeout_ms), err);
+    return qmp_call(qmp, command, NULL, -1, timeout_ms, err);
+}
+
+int qmp_call(struct qmp *qmp, const char *command, const char *arguments, int fd, int timeout_ms,
+             struct err *err)
+{
+    return call_until(qmp, command, arguments, fd, qmp_deadline(timeout_ms), err);
 }
 
 int qmp_wait_event(struct qmp *qmp, const char *event, int timeout_ms, struct err *err)

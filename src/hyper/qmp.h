@@ -1,4 +1,4 @@
-/* qmp.h: a small client of QEMU's control protocol: one command at a time, without arguments.
+/* qmp.h: a small client of QEMU's control protocol: one command at a time.
  *
  * Source: QEMU Machine Protocol Specification (docs/interop/qmp-spec.txt).  QEMU writes one JSON object a
  * line.  Whatever the other end sends, these functions end within their time with 0 or an error. */
@@ -14,6 +14,7 @@ enum {
     QMP_LINE_MAX = 256 * 1024, /* bytes; the longest line that is accepted */
     QMP_DEPTH_MAX = 64,        /* how deep objects and arrays may nest */
     QMP_TEXT_MAX = 256,        /* bytes of a name or an error's description that are kept, with the NUL */
+    QMP_COMMAND_MAX = 2048,    /* bytes of a command's line */
 };
 
 struct qmp {
@@ -27,13 +28,14 @@ enum qmp_kind {
     QMP_OTHER = 0, /* a JSON object that is none of the below */
     QMP_GREETING,
     QMP_RETURN,
-    QMP_ERROR, /* text: the description */
+    QMP_ERROR, /* text: the description; class: its class */
     QMP_EVENT, /* text: the event's name */
 };
 
 struct qmp_message {
     enum qmp_kind kind;
     char text[QMP_TEXT_MAX]; /* UTF-8, cut at the end where too long */
+    char class[32];          /* likewise */
 };
 
 /* Read one line (`length` bytes, without its newline).  -EPROTO when it is not exactly one JSON object (RFC
@@ -52,6 +54,12 @@ int qmp_attach(struct qmp *qmp, int fd, int timeout_ms, struct err *err);
 /* Execute a command without arguments (letters, digits, '-', '_') and wait for its return; events are passed
  * over. Errors: -EIO with QEMU's own words when it refuses; -ETIMEDOUT, -ECONNRESET, -EPROTO. */
 int qmp_execute(struct qmp *qmp, const char *command, int timeout_ms, struct err *err);
+
+/* The same with `arguments`, a JSON object (NULL: none), and a descriptor `fd` (-1: none) that the command
+ * takes; it stays open here too.  Errors besides: -ENODEV where QEMU knows no such device (DeviceNotFound).
+ */
+int qmp_call(struct qmp *qmp, const char *command, const char *arguments, int fd, int timeout_ms,
+             struct err *err);
 
 /* Wait for an event by its name.  timeout_ms negative: without bound.  Errors as qmp_execute's. */
 int qmp_wait_event(struct qmp *qmp, const char *event, int timeout_ms, struct err *err);

@@ -124,6 +124,19 @@ static void test_an_mtu_is_told_to_virtio_nics(void **state)
     check_golden(fixture, "mtu");
 }
 
+/* The firmware could not give more of them their I/O ports. */
+static void test_the_ninth_e1000_is_on_the_root_bus(void **state)
+{
+    struct fixture *fixture = *state;
+    for (int i = 0; i < 10; i++)
+        add_nic(fixture, "brnat", 0)->model = i == 8 ? NIC_VIRTIO : NIC_E1000;
+    const char *const *argv = make_argv(fixture);
+    assert_true(has_part(argv, "e1000,id=card7,bus=port7,"));
+    assert_true(has_part(argv, "virtio-net-pci,id=card8,bus=port8,"));
+    assert_true(has_part(argv, "e1000,id=card9,bus=pcie.0,"));
+    assert_true(has_part(argv, "id=port17,") && !has_part(argv, "id=port18,"));
+}
+
 static void test_multi_queue_with_vhost(void **state)
 {
     struct fixture *fixture = *state;
@@ -439,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_minimal_nat_machine),
         TEST(test_an_mtu_is_told_to_virtio_nics),
+        TEST(test_the_ninth_e1000_is_on_the_root_bus),
         TEST(test_multi_queue_with_vhost),
         TEST(test_uefi_and_vnc),
         TEST(test_direct_kernel_boot),

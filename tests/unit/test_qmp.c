@@ -49,6 +49,7 @@ static void test_messages_are_told_apart(void **state)
         0);
     assert_int_equal(message.kind, QMP_ERROR);
     assert_string_equal(message.text, "aA \"b?");
+    assert_string_equal(message.class, "GenericError");
     assert_int_equal(parse(" { } ", &message), 0);
     assert_int_equal(message.kind, QMP_OTHER);
     /* An inner member is not an outer one. */
@@ -189,6 +190,51 @@ static void test_greeting_command_and_events(void **state)
                                "{\"execute\": \"cont\"}\n");
 }
 
+/* A descriptor goes with its command, and no other; an unknown device is told apart. */
+static void test_a_command_takes_arguments_and_a_descriptor(void **state)
+{
+    static const char says[] = GREETING DONE DONE DONE
+        "{\"error\": {\"class\": \"DeviceNotFound\", \"desc\": \"Device 'card1' not found\"}}\n";
+    static const char wanted[] = "{\"execute\": \"getfd\", \"arguments\": {\"fdname\": \"a\"}}\n";
+    (void)state;
+    _cleanup_fd_ int other = -1, got = -1;
+    _cleanup_qmp_ struct qmp qmp;
+    struct err err = {0};
+    char bytes[CMSG_SPACE(4 * sizeof(int))] __attribute__((aligned(8)));
+    assert_int_equal(qmp_attach(&qmp, peer(says, strlen(says), false, &other), 1000, &err), 0);
+    char heard[256];
+    assert_true(read(other, heard, sizeof(heard)) > 0);
+    int pair[2];
+    assert_int_equal(pipe(pair), 0);
+    assert_int_equal(qmp_call(&qmp, "getfd", "{\"fdname\": \"a\"}", pair[1], 1000, &err), 0);
+    struct iovec part = {.iov_base = heard, .iov_len = sizeof(heard)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = bytes, .msg_controllen = sizeof(bytes)};
+    ssize_t length = recvmsg(other, &message, 0);
+    assert_int_equal(length, strlen(wanted));
+    assert_memory_equal(heard, wanted, strlen(wanted));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    assert_non_null(header);
+    assert_int_equal(header->cmsg_type, SCM_RIGHTS);
+    assert_int_equal(header->cmsg_len, CMSG_LEN(sizeof(int)));
+    memcpy(&got, CMSG_DATA(header), sizeof(got));
+    assert_int_equal(write(got, "x", 1), 1);
+    assert_int_equal(read(pair[0], heard, 1), 1);
+    close(pair[0]);
+    close(pair[1]);
+
+    assert_int_equal(qmp_call(&qmp, "cont", NULL, -1, 1000, &err), 0);
+    message.msg_controllen = sizeof(bytes);
+    assert_true(recvmsg(other, &message, 0) > 0);
+    assert_null(CMSG_FIRSTHDR(&message));
+    assert_int_equal(qmp_call(&qmp, "device_del", "{\"id\": \"card1\"}", -1, 1000, &err), -ENODEV);
+    assert_string_equal(err.text, "QMP command 'device_del': Device 'card1' not found");
+    char long_one[QMP_COMMAND_MAX + 1];
+    memset(long_one, ' ', sizeof(long_one) - 1);
+    long_one[sizeof(long_one) - 1] = '\0';
+    assert_int_equal(qmp_call(&qmp, "cont", long_one, -1, 1000, &err), -EINVAL);
+}
+
 static void test_close_at_every_byte(void **state)
 {
     static const char says[] = GREETING EVENT DONE;
@@ -308,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_every_cut_and_every_changed_byte_ends),
         cmocka_unit_test(test_long_text_is_cut),
         cmocka_unit_test(test_greeting_command_and_events),
+        cmocka_unit_test(test_a_command_takes_arguments_and_a_descriptor),
         cmocka_unit_test(test_close_at_every_byte),
         cmocka_unit_test(test_peer_gone_both_ways_is_no_signal),
         cmocka_unit_test(test_garbage_is_refused),
