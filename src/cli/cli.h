@@ -99,7 +99,7 @@ size_t cli_width(const char *text);
 
 /* clang-format off */
 #define CLI_COMMANDS(X) \
-    X(args) X(capture) X(check) X(completion) X(confirm) X(console) X(devices) X(doctor) X(down) X(exec) X(help) X(lab) X(leases) X(map) X(plan) X(probe) X(run) X(start) \
+    X(args) X(attach) X(capture) X(check) X(completion) X(confirm) X(console) X(detach) X(devices) X(doctor) X(down) X(exec) X(help) X(lab) X(leases) X(map) X(plan) X(probe) X(run) X(start) \
     X(status) X(stop) X(trace) X(up) X(version) X(watch) X(dhcp_event)
 /* clang-format on */
 

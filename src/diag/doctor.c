@@ -106,14 +106,17 @@ static void check_machine(struct arena *arena, const struct doctor_request *requ
         }
         return;
     }
+    unsigned index = 0; /* a device that is passed through has none */
     for (size_t i = 0; machine->entry && i < machine->entry->nics.count; i++) {
         const char *network = machine->entry->nics.items[i].network;
         const struct doctor_network *known = network_of(request, network);
-        bool there = !known || known->mode == NETWORK_PASSTHROUGH ||
-                     doctor_machine_has(nics, machine->name, (unsigned)i);
-        if (!there)
+        if (known && known->mode == NETWORK_PASSTHROUGH)
+            continue;
+        if (known && !doctor_machine_has(nics, machine->name, index))
             finding_evidence(findings, finding_add(findings, "nic-missing", subject),
-                             "no interface of this host is its nic %zu, which belongs on '%s'", i, network);
+                             "no interface of this host is its nic %u, which belongs on '%s'", index,
+                             network);
+        index++;
     }
 }
 

@@ -48,7 +48,7 @@ const struct finding_code finding_codes[] = {
      "vmwire start"},
     {"nic-missing", FINDING_ERROR, FIND_DOCTOR,
      "the machine runs, and a nic of it is not there",
-     "vmwire stop and vmwire start the machine"},
+     "vmwire attach, or vmwire stop and vmwire start the machine"},
     {"nic-unplugged", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
      "the nic is not a port of its bridge",
      "vmwire stop and vmwire start the machine"},

@@ -16,6 +16,7 @@
 #include "engine/address.h"
 #include "engine/device.h"
 #include "engine/forward.h"
+#include "engine/hotplug.h"
 #include "engine/journal.h"
 #include "engine/machine_dir.h"
 #include "host/profile.h"
@@ -174,8 +175,10 @@ int engine_lock(struct engine *engine, int wait_ms, struct err *err)
         return rc;
     engine->lock_fd = rc;
     rc = roll_back(engine, err);
-    if (rc == 0)
+    if (rc == 0) {
         devices_settle(engine);
+        hotplug_settle(engine);
+    }
     if (rc == 0 && engine->host->backend->nics_settle)
         rc = engine->host->backend->nics_settle(engine->host, err);
     return rc;
@@ -184,7 +187,8 @@ int engine_lock(struct engine *engine, int wait_ms, struct err *err)
 int engine_settle(struct engine *engine, struct err *err)
 {
     const char *run_dir = engine->host->backend->run_dir;
-    if (access(arena_printf(engine->arena, "%s/journal", run_dir), F_OK) < 0 && !devices_stale(engine))
+    if (access(arena_printf(engine->arena, "%s/journal", run_dir), F_OK) < 0 && !devices_stale(engine) &&
+        !hotplug_stale(engine))
         return 0;
     if (confirm_pending(run_dir, &engine->confirm_ms)) {
         engine_note(engine,
@@ -204,8 +208,10 @@ int engine_settle(struct engine *engine, struct err *err)
         return rc;
     engine->lock_fd = rc;
     rc = roll_back(engine, err);
-    if (rc == 0)
+    if (rc == 0) {
         devices_settle(engine);
+        hotplug_settle(engine);
+    }
     engine_close(engine);
     return rc;
 }

@@ -19,6 +19,10 @@ struct launch {
     bool keeper;             /* somebody must stay, to give devices back when the hypervisor has ended */
 };
 
+/* A machine's nic as one to be opened. */
+struct nic_spec nic_spec_make(const struct host *host, const struct nic *nic);
+/* vhost-net is there for whoever may open it. */
+bool vhost_available(void);
 /* The hypervisor's environment: the caller's PATH, HOME and TERM. */
 char *const *launch_environment(struct arena *arena);
 /* Take back everything that was prepared; what does not come back is appended to `err`. */

@@ -40,10 +40,18 @@ enum {
     VARS_SIZE_MAX = 16 << 20,
 };
 
-/* vhost-net is there for whoever may open it. */
-static bool vhost_available(void)
+bool vhost_available(void)
 {
     return access("/dev/vhost-net", R_OK | W_OK) == 0;
+}
+
+struct nic_spec nic_spec_make(const struct host *host, const struct nic *nic)
+{
+    bool virtio = nic->model == NIC_VIRTIO, bhyve = host->backend->bhyve;
+    return (struct nic_spec){.network = nic->network,
+                             .mac = nic->mac,
+                             .queues = nic->queues && !bhyve ? nic->queues : 1,
+                             .vnet_header = virtio || bhyve ? NIC_DEFAULT : NIC_OFF};
 }
 
 static void specs_fill(struct launch *launch)
@@ -52,12 +60,7 @@ static void specs_fill(struct launch *launch)
         const struct network *network = network_find(launch->model, nic->network);
         if (network && network->mode == NETWORK_PASSTHROUGH)
             continue;
-        bool virtio = nic->model == NIC_VIRTIO, bhyve = launch->host->backend->bhyve;
-        struct nic_spec *spec = vec_push(launch->arena, &launch->nics.specs);
-        *spec = (struct nic_spec){.network = nic->network,
-                                  .mac = nic->mac,
-                                  .queues = nic->queues && !bhyve ? nic->queues : 1,
-                                  .vnet_header = virtio || bhyve ? NIC_DEFAULT : NIC_OFF};
+        *vec_push(launch->arena, &launch->nics.specs) = nic_spec_make(launch->host, nic);
     }
 }
 

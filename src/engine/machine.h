@@ -1,6 +1,7 @@
 /* machine.h: running machines: in the foreground, in the background, stopping, looking, the console.
  *
- * A machine's directory is RUN/machine/NAME (0700): lock, pid, qmp, serial, and for a while wait and console.
+ * A machine's directory is RUN/machine/NAME (0700): lock, pid, qmp, serial, and for a while wait, console,
+ * attach-INDEX and detach-INDEX (hotplug.h).
  * A machine runs iff `lock` is flock(2)ed: the hypervisor inherits the locked descriptor, so the kernel
  * itself lets go of it when the hypervisor ends, whoever killed it.  No process of vmwire stays (with
  * display.wait, a helper stays until the first viewer has come or the hypervisor has gone).  A directory

@@ -47,12 +47,16 @@ void machine_dir_close(struct machine_dir *dir)
     fd_close(&dir->lock_fd);
 }
 
+/* Everything but the lock. */
 static void stale_remove(const struct machine_dir *dir)
 {
-    const char *const files[] = {dir->pid,     dir->qmp,  dir->serial, dir->wait,
-                                 dir->console, dir->stop, dir->agent};
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        unlink(files[i]);
+    DIR *files = opendir(dir->path);
+    for (struct dirent *entry; files && (entry = readdir(files));) {
+        if (strcmp(entry->d_name, "lock") != 0)
+            unlinkat(dirfd(files), entry->d_name, 0);
+    }
+    if (files)
+        closedir(files);
 }
 
 /* The last machine takes RUN/machine along; what is not empty stays. */

@@ -203,7 +203,7 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
     struct nic_request request = {.network = spec->network,
                                   .bridge = bridge.name,
                                   .machine = nics->machine,
-                                  .index = (unsigned)index,
+                                  .index = nics->first + (unsigned)index,
                                   .mac = spec->mac,
                                   .mac_unknown = chosen && !mentions(argv, SLOT_MAC, index),
                                   .queues = spec->queues,
@@ -219,7 +219,7 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
         err_set(err, ENODEV, "it is not up any longer");
     if (rc < 0) {
         nics->open.count--; /* what a failed nic_open left in it is not to be closed */
-        return err_wrap(err, "network '%s': nic %zu", spec->network, index);
+        return err_wrap(err, "network '%s': nic %zu", spec->network, nics->first + index);
     }
     if (spec->vhost == NIC_ON && nic->vhost_fds[0] < 0)
         return err_set(err, ENODEV,

@@ -31,6 +31,7 @@ struct nic_spec {
 struct nics {
     struct host *host;   /* that opened them; set by nics_open */
     const char *machine; /* for the owner tag; "-" for `exec` */
+    unsigned first;      /* the index of the first, for the owner tag */
     VEC(struct nic_spec) specs;
     VEC(struct nic_open) open;
 };
