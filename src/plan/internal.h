@@ -56,6 +56,8 @@ bool service_stays(const struct planner *planner, const struct passage *passage,
 const struct service *service_running(const struct planner *planner, const char *network, const char *kind);
 /* Write a file, mode 0600, unless it is so already. */
 void file_put(struct planner *planner, const struct passage *passage, const char *path, const char *content);
+/* cut.c: the user is told of guests whose connections end. */
+void note_cut(struct planner *planner, const struct passage *passage);
 /* mtu.c: what the file's MTU is wrong about; the second knows what the bridge gets. */
 void check_mtu(struct planner *planner, const struct passage *passage);
 void check_mtu_ipv6(struct planner *planner, const struct passage *passage);

@@ -329,10 +329,6 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
     vec_foreach (&planner->observed->links, port) {
         if (strcmp(port->master, bridge->name) != 0 || text_equal(port->name, passage->now.uplink))
             continue;
-        struct wired_nic nic;
-        if (owner_nic(planner->arena, port, &nic))
-            plan_note(planner, "network '%s': machine '%s' loses its network until the next up",
-                      passage->name, nic.machine);
         change_port(planner, passage, port->name, false);
     }
     struct op op = op_for(passage, OP_LINK_DELETE), undo = op_for(passage, OP_LINK_CREATE);

@@ -138,10 +138,12 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         int rc = passage_start(planner, *name, NULL, &passage, err);
         if (rc < 0)
             return rc;
-        if (plan_selects(planner, *name))
+        if (plan_selects(planner, *name)) {
+            note_cut(planner, &passage);
             network_steps(planner, &passage);
-        else
+        } else {
             *forward |= mode_forwards(passage.now.mode);
+        }
     }
     if (!planner->request->model)
         return 0;
@@ -156,6 +158,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         want_record(planner, &passage);
         check_mtu_ipv6(planner, &passage);
         want_zone(planner, &passage);
+        note_cut(planner, &passage);
         network_steps(planner, &passage);
         *forward |= mode_forwards(passage.want.mode);
     }
