@@ -188,6 +188,7 @@ class Host(Namespace):
             "routes4": still(self.json("ip", "-4", "-j", "route", "show", "table", "all")),
             "routes6": still(self.json("ip", "-6", "-j", "route", "show", "table", "all")),
             "rules": self.json("ip", "-j", "rule"),
+            "neighbours": sorted(self.sh("ip neigh show nud permanent; ip neigh show proxy").splitlines()),
             "bridges": still(self.json("bridge", "-j", "link")),
             "nft": self.run("nft", "-s", "list", "ruleset").stdout,
             "sysctls": self.sysctls(),

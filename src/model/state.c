@@ -172,6 +172,17 @@ bool route_same_slot(const struct route *a, const struct route *b)
     return text_equal(a->ifname, b->ifname) && ip_equal(&a->gateway, &b->gateway);
 }
 
+bool neighbour_same_slot(const struct fixed_neighbour *a, const struct fixed_neighbour *b)
+{
+    return text_equal(a->ifname, b->ifname) && ip_equal(&a->ip, &b->ip) && a->proxy == b->proxy;
+}
+
+bool neighbour_equal(const struct fixed_neighbour *a, const struct fixed_neighbour *b)
+{
+    return neighbour_same_slot(a, b) && mac_equal(&a->mac, &b->mac) && a->router == b->router &&
+           a->protocol == b->protocol;
+}
+
 const struct device *device_find(const struct observed *observed, const char *address)
 {
     vec_foreach (&observed->devices, device) {

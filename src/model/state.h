@@ -104,6 +104,16 @@ struct route {
                        …) */
 };
 
+/* A neighbour that somebody entered by hand (ip-neighbour(8), arp(8), ndp(8)). */
+struct fixed_neighbour {
+    const char *ifname;
+    struct ip ip;
+    struct mac mac;   /* all zero: none given, as of Linux's `proxy` */
+    bool proxy;       /* this host answers for it (FreeBSD: `pub`) */
+    bool router;      /* IPv6 */
+    uint8_t protocol; /* who entered it (RTPROT_*); 0: not said */
+};
+
 struct sysctl {
     const char *name;  /* with dots: net.ipv4.ip_forward; a dot inside an interface name is written '/' as
                           sysctl(8) does */
@@ -309,7 +319,8 @@ struct observed {
     struct host_traits traits;
     VEC(struct link) links;
     VEC(struct address) addresses;
-    VEC(struct route) routes; /* unicast and blackhole-like, all tables but local */
+    VEC(struct route) routes;               /* unicast and blackhole-like, all tables but local */
+    VEC(struct fixed_neighbour) neighbours; /* permanent ones and proxies */
     VEC(struct forwarding_sysctl) forwarding;
     struct firewall_main firewall_main;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
@@ -375,6 +386,9 @@ uint32_t owner_group(const char *network);
 bool address_equal(const struct address *a,
                    const struct address *b); /* interface, prefix, peer: what makes it the same one */
 bool route_equal(const struct route *a, const struct route *b); /* every settable member */
+/* The same interface, address and kind; and every attribute too. */
+bool neighbour_same_slot(const struct fixed_neighbour *a, const struct fixed_neighbour *b);
+bool neighbour_equal(const struct fixed_neighbour *a, const struct fixed_neighbour *b);
 /* What makes two routes one in the kernel's table: table, to, tos, metric (and for IPv6 the interface and
  * gateway). */
 bool route_same_slot(const struct route *a, const struct route *b);

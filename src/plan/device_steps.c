@@ -86,6 +86,11 @@ static void former_interface(struct planner *planner, struct device_record *reco
                 device_former_add(planner, record, (struct op){.kind = OP_ROUTE_ADD, .route = *route});
         }
     }
+    vec_foreach (&observed->neighbours, neighbour) {
+        if (strcmp(neighbour->ifname, link->name) == 0)
+            device_former_add(planner, record,
+                              (struct op){.kind = OP_NEIGHBOUR_ADD, .neighbour = *neighbour});
+    }
 }
 
 /* What the parent is told of a function now, for the same settings. */
@@ -114,6 +119,9 @@ static struct op inverse(const struct planner *planner, const struct op *op)
         break;
     case OP_ROUTE_ADD:
         undo.kind = OP_ROUTE_REMOVE;
+        break;
+    case OP_NEIGHBOUR_ADD:
+        undo.kind = OP_NEIGHBOUR_REMOVE;
         break;
     case OP_DEVICE_UNBIND:
         undo.kind = OP_DEVICE_BIND;
@@ -146,7 +154,7 @@ static void strip_interface(struct planner *planner, const struct device_record 
         const struct op *former = &record->former.items[i];
         /* A sysctl goes with its interface: its step changes nothing and is there for its undo. */
         if (former->kind != OP_LINK_SET && former->kind != OP_PORT_ADD && former->kind != OP_ADDRESS_ADD &&
-            former->kind != OP_ROUTE_ADD && former->kind != OP_SYSCTL_SET)
+            former->kind != OP_ROUTE_ADD && former->kind != OP_NEIGHBOUR_ADD && former->kind != OP_SYSCTL_SET)
             continue;
         struct op op = inverse(planner, former);
         step_add(planner, &op, former);

@@ -68,6 +68,12 @@ void tap_mtus_first(struct planner *planner, struct passage *passage);
 void bridge_mtu_keep(struct planner *planner, const struct passage *passage, const struct link *uplink);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
+/* neighbour.c: neighbours entered by hand, which go where the addresses go: back to the uplink, off the
+ * bridge, onto the bridge, off the uplink. */
+void give_neighbours_back(struct planner *planner, const struct passage *passage, const char *uplink);
+void strip_neighbours(struct planner *planner, const struct passage *passage);
+void add_made_neighbours(struct planner *planner, const struct passage *passage);
+void clear_neighbours(struct planner *planner, const struct passage *passage);
 /* admission.c: rules in the chains of firewalls that are not vmwire's. */
 void remove_admissions(struct planner *planner, const struct passage *passage);
 void add_admissions(struct planner *planner, const struct passage *passage);

@@ -160,10 +160,8 @@ static void give_addresses_back(struct planner *planner, const struct passage *p
         if (op->kind == OP_ADDRESS_ADD && !address_observed(planner, &op->address))
             add_address(planner, passage, &op->address);
     }
-    if (passage->want.mode)
-        return;
     vec_foreach (&planner->observed->addresses, address) {
-        if (!added_by_hand(planner, passage, address))
+        if (passage->want.mode || !added_by_hand(planner, passage, address))
             continue;
         struct address moved = *address;
         moved.ifname = uplink;
@@ -172,6 +170,7 @@ static void give_addresses_back(struct planner *planner, const struct passage *p
                   passage->name, PREFIX_TEXT(&address->prefix), passage->name, uplink);
         add_address(planner, passage, &moved);
     }
+    give_neighbours_back(planner, passage, uplink);
 }
 
 static void give_routes_back(struct planner *planner, const struct passage *passage)
@@ -309,6 +308,7 @@ static void strip_bridge(struct planner *planner, const struct passage *passage)
     if (!passage->bridge)
         return;
     strip_routes(planner, passage);
+    strip_neighbours(planner, passage);
     for (size_t i = planner->observed->addresses.count; i-- > 0;) {
         const struct address *address = &planner->observed->addresses.items[i];
         struct op op = {.kind = OP_ADDRESS_ADD, .address = *address};
@@ -423,6 +423,7 @@ static void add_made_addresses(struct planner *planner, const struct passage *pa
         if (op->kind == OP_ADDRESS_ADD && (!passage->bridge || !address_observed(planner, &op->address)))
             add_address(planner, passage, &op->address);
     }
+    add_made_neighbours(planner, passage);
 }
 
 /* Somebody's route where ours belongs: the kernel has one a slot. */
@@ -467,6 +468,7 @@ static void clear_uplink(struct planner *planner, const struct passage *passage)
             (bare_ports(planner) || !counterpart(&passage->want, &op->route, true)))
             change_route(planner, passage, &op->route, false);
     }
+    clear_neighbours(planner, passage);
     for (size_t i = passage->want.former.count; i-- > 0;) {
         const struct op *op = &passage->want.former.items[i];
         if (op->kind == OP_ADDRESS_ADD && address_observed(planner, &op->address))

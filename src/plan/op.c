@@ -81,6 +81,14 @@ static const struct field route_fields[] = {FIELD("table", F_U32, route.table),
                                             FIELD("preference", F_U8, route.preference),
                                             END};
 
+static const struct field neighbour_fields[] = {FIELD("ifname", F_TEXT, neighbour.ifname),
+                                                FIELD("address", F_IP, neighbour.ip),
+                                                FIELD("mac", F_MAC, neighbour.mac),
+                                                FIELD("proxy", F_BOOL, neighbour.proxy),
+                                                FIELD("router", F_BOOL, neighbour.router),
+                                                FIELD("protocol", F_U8, neighbour.protocol),
+                                                END};
+
 static const struct field sysctl_fields[] = {FIELD("name", F_TEXT, sysctl.name),
                                              FIELD("value", F_TEXT, sysctl.value), END};
 
@@ -165,6 +173,8 @@ static const struct {
     [OP_ROUTE_ADD] = {"route-add", route_fields},
     [OP_ROUTE_REMOVE] = {"route-remove", route_fields},
     [OP_ROUTE_REPLACE] = {"route-replace", route_fields},
+    [OP_NEIGHBOUR_ADD] = {"neighbour-add", neighbour_fields},
+    [OP_NEIGHBOUR_REMOVE] = {"neighbour-remove", neighbour_fields},
     [OP_SYSCTL_SET] = {"sysctl-set", sysctl_fields},
     [OP_FIREWALL_SET] = {"firewall-set", firewall_fields},
     [OP_FIREWALL_REMOVE] = {"firewall-remove", firewall_fields},

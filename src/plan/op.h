@@ -20,6 +20,8 @@ enum op_kind {
     OP_ROUTE_ADD,
     OP_ROUTE_REMOVE,
     OP_ROUTE_REPLACE, /* takes the place of the route in the same slot: no moment without one */
+    OP_NEIGHBOUR_ADD, /* neighbour: in the place of what is known of that address */
+    OP_NEIGHBOUR_REMOVE,
     OP_SYSCTL_SET,
     OP_FIREWALL_SET,     /* one network's rules; makes the table when it is not there */
     OP_FIREWALL_REMOVE,  /* one network's rules; takes the table away with the last */
@@ -68,6 +70,7 @@ struct op {
         struct port port;
         struct address address;
         struct route route;
+        struct fixed_neighbour neighbour;
         struct sysctl sysctl;
         struct firewall firewall;
         struct firewall_main main; /* load, enable */

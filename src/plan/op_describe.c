@@ -66,6 +66,12 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_ROUTE_REPLACE:
         return arena_printf(arena, "moving route %s to '%s'", route_text(arena, &op->route),
                             op->route.ifname);
+    case OP_NEIGHBOUR_ADD:
+        return arena_printf(arena, "entering %s %s on '%s'", op->neighbour.proxy ? "proxy" : "neighbour",
+                            IP_TEXT(&op->neighbour.ip), op->neighbour.ifname);
+    case OP_NEIGHBOUR_REMOVE:
+        return arena_printf(arena, "removing %s %s from '%s'", op->neighbour.proxy ? "proxy" : "neighbour",
+                            IP_TEXT(&op->neighbour.ip), op->neighbour.ifname);
     case OP_SYSCTL_SET:
         return arena_printf(arena, "setting sysctl %s to '%s'", op->sysctl.name, op->sysctl.value);
     case OP_FIREWALL_SET:

@@ -62,8 +62,9 @@ struct record {
     enum network_mode mode; /* 0: no record */
     const char *uplink;     /* of a bridged network whose uplink was taken; NULL: none */
     VEC(struct op)
-    former; /* OP_LINK_SET first (the uplink's state), then OP_ADDRESS_ADD and OP_ROUTE_ADD on it */
-    VEC(struct op) made; /* OP_ADDRESS_ADD and OP_ROUTE_ADD on the bridge */
+    former; /* OP_LINK_SET first (the uplink's state), then OP_ADDRESS_ADD, OP_ROUTE_ADD and OP_NEIGHBOUR_ADD
+               on it */
+    VEC(struct op) made; /* OP_ADDRESS_ADD, OP_ROUTE_ADD and OP_NEIGHBOUR_ADD on the bridge */
 };
 
 const char *record_path(struct arena *arena, const char *run_dir, const char *network);

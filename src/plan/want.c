@@ -76,6 +76,11 @@ static void former_from_host(struct planner *planner, struct passage *passage, c
                     (struct op){.kind = OP_ROUTE_ADD, .network = passage->name, .route = *route};
         }
     }
+    vec_foreach (&planner->observed->neighbours, neighbour) {
+        if (strcmp(neighbour->ifname, uplink->name) == 0)
+            *vec_push(planner->arena, &want->former) =
+                (struct op){.kind = OP_NEIGHBOUR_ADD, .network = passage->name, .neighbour = *neighbour};
+    }
 }
 
 /* An IPv4 label must begin with the interface's name: "re0:1" becomes "brext:1", or none when that is too
@@ -105,6 +110,19 @@ static void make_route(struct planner *planner, struct passage *passage, struct 
         (struct op){.kind = OP_ROUTE_ADD, .network = passage->name, .route = route};
 }
 
+/* `prefix` NULL: every neighbour of the uplink. */
+static void make_neighbours(struct planner *planner, struct passage *passage, const struct prefix *prefix)
+{
+    vec_foreach (&passage->want.former, op) {
+        if (op->kind != OP_NEIGHBOUR_ADD ||
+            (prefix && !prefix_contains(prefix, &op->neighbour.ip) && !ip_is_link_local(&op->neighbour.ip)))
+            continue;
+        struct op made = *op;
+        made.neighbour.ifname = passage->name;
+        *vec_push(planner->arena, &passage->want.made) = made;
+    }
+}
+
 static struct address plain_address(const struct prefix *prefix)
 {
     struct address address = {.ifname = "", .prefix = *prefix, .label = ""};
@@ -126,6 +144,7 @@ static void make_static(struct planner *planner, struct passage *passage)
             route.source = (struct ip){0};
         make_route(planner, passage, route);
     }
+    make_neighbours(planner, passage, prefix);
 }
 
 static void make_keep(struct planner *planner, struct passage *passage)
@@ -136,6 +155,7 @@ static void make_keep(struct planner *planner, struct passage *passage)
         else if (op->kind == OP_ROUTE_ADD)
             make_route(planner, passage, op->route);
     }
+    make_neighbours(planner, passage, NULL);
 }
 
 void want_record(struct planner *planner, struct passage *passage)
@@ -167,4 +187,6 @@ void want_record(struct planner *planner, struct passage *passage)
         make_keep(planner, passage);
     else if (mode == ADDRESS_STATIC)
         make_static(planner, passage);
+    else if (mode == ADDRESS_DHCP)
+        make_neighbours(planner, passage, NULL);
 }

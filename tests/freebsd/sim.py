@@ -183,6 +183,8 @@ def inet(host, name, words):
             fail("ifconfig: ioctl (SIOCDIFADDR): Can't assign requested address\n")
         link["inet"].remove(found[0])
         routes_of(host, name, found[0], False)
+        net = ipaddress.ip_interface(found[0]).network
+        host.neighbours = [n for n in host.neighbours if n["netif"] != name or ipaddress.ip_address(n["ip"]) not in net]
         return
     if words[-1] != "alias":
         link["inet"] = []
@@ -291,6 +293,36 @@ def route(host, words):
              out=f"add net {rest[0]}: gateway {rest[1]} fib 0: Network is unreachable\n")
     host.routes.append({"to": rest[0], "gateway": rest[1], "flags": "UGS", "netif": netif})
     return f"add net {rest[0]}: gateway {rest[1]}\n"
+
+
+def arp(host, words):
+    """Of those that were entered; the host's own addresses look the same.  Which interface is told by the route."""
+    if words == ["-an"]:
+        text = ""
+        for name, link in host.links.items():
+            for address in link["inet"]:
+                text += f"? ({address.split('/')[0]}) at {link['ether']} on {name} permanent [ethernet]\n"
+        for n in host.neighbours:
+            text += f"? ({n['ip']}) at {n['mac']} on {n['netif']} permanent{' published' if n['pub'] else ''} [ethernet]\n"
+        return text
+    there = [n for n in host.neighbours if n["ip"] == words[1]]
+    if words[0] == "-d":
+        if not there:
+            fail(f"arp: delete: cannot locate {words[1]}\n")
+        host.neighbours.remove(there[0])
+        return f"{words[1]} ({words[1]}) deleted\n"
+    netif = next((name for name, link in host.links.items() for address in link["inet"]
+                  if ipaddress.ip_address(words[1]) in ipaddress.ip_interface(address).network), None)
+    if not netif:
+        fail(f"arp: cannot intuit interface index and type for {words[1]}\n")
+    for n in there:
+        host.neighbours.remove(n)
+    host.neighbours.append({"ip": words[1], "mac": words[2], "netif": netif, "pub": words[3:] == ["pub"]})
+    return ""
+
+
+def ndp(host, words):
+    return f"{'Neighbor':31} {'Linklayer Address':17} {'Netif':>6} {'Expire':9} S Flags\n"
 
 
 def sysctl(host, words):

@@ -14,7 +14,7 @@ from conftest import BUILD, dies_with_us
 HERE = pathlib.Path(__file__).resolve().parent
 VMWIRE = BUILD / "tests" / "freebsd" / "vmwire-freebsd"
 PROGRAMS = ["ifconfig", "kldload", "pfctl", "resolvconf", "route", "sysctl", "kenv", "pgrep", "netstat", "sockstat", "devctl",
-            "pciconf", "dhclient", "dnsmasq", "bhyve", "bhyvectl"]
+            "pciconf", "arp", "ndp", "dhclient", "dnsmasq", "bhyve", "bhyvectl"]
 
 # /usr/bin and /usr/sbin become folders of links to what they were, with sim.py under the names of FreeBSD's programs.
 SETUP = """
@@ -61,6 +61,8 @@ FRESH = {
     "units": [],
     "routes": [{"to": "default", "gateway": "192.0.2.1", "flags": "UGS", "netif": "vtnet0"},
                {"to": "192.0.2.0/24", "gateway": "link#1", "flags": "U", "netif": "vtnet0"}],
+    "neighbours": [{"ip": "192.0.2.9", "mac": "52:54:00:00:00:09", "netif": "vtnet0", "pub": False},
+                   {"ip": "192.0.2.10", "mac": "52:54:00:12:34:56", "netif": "vtnet0", "pub": True}],
     "sysctls": {"net.inet.ip.forwarding": "0", "hw.vmm.iommu.enable": "1"},
     "missing": [],
     "modules": {"pf": False, "vmm": False, "nmdm": False},
@@ -173,6 +175,7 @@ def as_it_was(bsd, **changes):
     for host in (want, now):
         host.pop("modules")  # what was loaded stays loaded
         host["routes"].sort(key=str)
+        host["neighbours"].sort(key=str)
         for name in host["links"]:
             host["links"][name]["flags"].sort()
             host["links"][name].pop("description", None)
@@ -187,6 +190,8 @@ def test_keep_moves_the_address_and_down_moves_it_back(bsd):
     assert host["links"]["brext"]["inet"] == ["192.0.2.5/24"] and host["links"]["vtnet0"]["inet"] == []
     assert host["links"]["brext"]["members"] == ["vtnet0"]
     assert {"to": "default", "gateway": "192.0.2.1", "flags": "UGS", "netif": "brext"} in host["routes"]
+    assert {(n["ip"], n["netif"], n["pub"]) for n in host["neighbours"]} == {
+        ("192.0.2.9", "brext", False), ("192.0.2.10", "brext", True)}
     assert "is as" in bsd.run("up") or bsd.host == host
     assert bsd.run("plan", "--exit-code") is not None
     assert "up" in bsd.run("status")

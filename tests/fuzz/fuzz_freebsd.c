@@ -19,6 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     freebsd_ifconfig_parse(&arena, text, &observed, &names);
     freebsd_routes_parse(&arena, text, AF_INET, &observed);
     freebsd_routes_parse(&arena, text, AF_INET6, &observed);
+    freebsd_arp_parse(&arena, text, &observed);
+    freebsd_ndp_parse(&arena, text, &observed);
     freebsd_pciconf_parse(&arena, text, &observed);
     freebsd_anchors_parse(&arena, text, &names);
     freebsd_anchor_parse(&arena, "brnat", text, text, &firewall);

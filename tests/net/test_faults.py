@@ -138,13 +138,16 @@ def test_every_mistake_at_once(host):
 def test_rendered_plan_does_what_apply_does(host, name):
     """The commands that `plan` prints, run by sh, leave the same kernel state as `up`; the name may be a keyword."""
     host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.sh("ip neigh add 192.168.87.9 lladdr 02:00:00:00:00:09 dev re0 nud permanent protocol static; "
+            "ip neigh add fe80::9 lladdr 02:00:00:00:00:0a dev re0 nud permanent router; "
+            "ip neigh add proxy 192.168.87.10 dev re0")
     host.config(f"networks:\n  {name}:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
                 f"  x{name}:\n    mode: bridged\n    uplink: re0\n    mac: shared\n")
     script = host.vmwire("plan").stdout
 
     def state():
         seen = host.snapshot()
-        return {key: seen[key] for key in ("addresses", "nft", "sysctls", "run")} | {
+        return {key: seen[key] for key in ("addresses", "neighbours", "nft", "sysctls", "run")} | {
             "routes": host.sh("ip route; ip -6 route | grep -v fe80 || true"),
             "links": [
                 {k: link.get(k) for k in ("ifname", "address", "mtu", "ifalias", "master", "flags")}

@@ -24,6 +24,12 @@ def home(host):
         ip -6 route add default via fd00:87::1 dev re0 metric 77
         ip route add 203.0.113.0/24 via 192.168.87.1 dev re0 src 192.168.87.45 metric 300
         ip route add 198.51.100.0/24 via 192.168.87.1 dev re0 table 100 mtu 1400
+        ip neigh add 192.168.87.9 lladdr 02:00:00:00:00:09 dev re0 nud permanent protocol static
+        ip neigh add fd00:87::9 lladdr 02:00:00:00:00:09 dev re0 nud permanent router
+        ip neigh add fe80::9 lladdr 02:00:00:00:00:0a dev re0 nud permanent
+        ip neigh add proxy 192.168.87.10 dev re0
+        ip neigh add proxy fd00:87::10 dev re0
+        bridge fdb add 02:00:00:00:00:42 dev re0 self
         """
     )
     peer.sh("ip addr add fd00:87::1/64 dev far nodad")
@@ -129,6 +135,11 @@ def test_keep_moves_addresses_and_routes(host):
     assert "default via fd00:87::1 dev brext metric 77" in routes
     assert re.search(r"203.0.113.0/24 via 192.168.87.1 dev brext src 192.168.87.45 metric 300", routes)
     assert re.search(r"198.51.100.0/24 via 192.168.87.1 dev brext.* mtu 1400", routes)
+    entered = host.sh("ip neigh show nud permanent; ip neigh show proxy")
+    for neighbour in ("192.168.87.9 dev brext lladdr 02:00:00:00:00:09 PERMANENT proto static", "192.168.87.10 dev brext proxy",
+                      "fd00:87::9 dev brext lladdr 02:00:00:00:00:09 router PERMANENT", "fd00:87::10 dev brext proxy"):
+        assert neighbour in entered
+    assert "re0" not in entered
     link = host.json("ip", "-d", "-j", "link", "show", "dev", "brext")[0]
     assert link["address"] == "18:a6:f7:01:66:51"
     data = link["linkinfo"]["info_data"]
@@ -220,6 +231,26 @@ def test_an_address_added_by_hand_is_kept_and_said(host):
     said = host.vmwire("down").stderr
     assert "192.168.87.77/24" in said and "kept" in said
     assert "192.168.87.77/24" in host.sh("ip -br addr show dev re0")
+
+
+def test_a_neighbour_entered_by_hand_is_kept_and_said_and_a_lost_one_entered_again(host):
+    home(host)
+    host.config(KEEP)
+    host.vmwire("up")
+    host.sh("ip neigh add 192.168.87.78 lladdr 02:00:00:00:00:78 dev brext nud permanent; ip neigh del proxy fd00:87::10 dev brext")
+    host.sh("ip neigh change 192.168.87.9 lladdr 02:00:00:00:00:77 dev brext nud permanent")
+    assert host.vmwire("status", check=False).returncode == 3
+    host.vmwire("up")
+    assert "fd00:87::10 dev brext" in host.sh("ip neigh show proxy")
+    assert "02:00:00:00:00:09" in host.sh("ip neigh show 192.168.87.9")
+    # The last address of before takes them all along, unseen by who did not ask.
+    host.config(KEEP + "    address: 192.168.87.10/24\n")
+    host.vmwire("up")
+    assert host.sh("ip -4 neigh show dev brext nud permanent").count("PERMANENT") == 2
+    assert "nothing to do" in host.vmwire("up").stdout
+    said = host.vmwire("down").stderr
+    assert "192.168.87.78" in said and "kept" in said
+    assert "192.168.87.78 dev re0 lladdr 02:00:00:00:00:78 PERMANENT" in host.sh("ip neigh")
 
 
 def operations(host):

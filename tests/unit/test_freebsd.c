@@ -108,6 +108,58 @@ static void routes_name_no_interface_where_a_gateway_tells_it(void **state)
                   "route -n add -inet6 default fe80::1%brext\n");
 }
 
+static void neighbours_are_entered_where_the_route_leads(void **state)
+{
+    (void)state;
+    const char *add = "neighbour-add network=n ifname=brext address=10.0.2.9 mac=52:55:0a:00:02:09";
+    const char *remove = "neighbour-remove network=n ifname=re1 address=10.0.2.9 mac=52:55:0a:00:02:09";
+    expect_render(add, "arp -S 10.0.2.9 52:55:0a:00:02:09\n");
+    expect_render(remove, "arp -d 10.0.2.9\n");
+    expect_render("neighbour-add ifname=re1 address=10.0.2.9 mac=52:55:0a:00:02:09 proxy=1",
+                  "arp -S 10.0.2.9 52:55:0a:00:02:09 pub\n");
+    expect_render("neighbour-remove ifname=re1 address=10.0.2.9 proxy=1", "arp -d 10.0.2.9 pub\n");
+    expect_render("neighbour-add ifname=re1 address=fe80::9 mac=52:55:0a:00:02:09",
+                  "ndp -s fe80::9%re1 52:55:0a:00:02:09\n");
+    expect_render("neighbour-add ifname=re1 address=fd00::9 mac=52:55:0a:00:02:09 proxy=1",
+                  "ndp -s fd00::9 52:55:0a:00:02:09 proxy\n");
+    expect_render("neighbour-remove ifname=re1 address=fd00::9", "ndp -d fd00::9\n");
+    expect_failure(remove, "", "arp: delete: cannot locate 10.0.2.9\n", 0, -ENOENT, "is not known on 're1'");
+    expect_failure(remove, "", "arp: delete: cannot locate 10.0.2.9\n", HOST_APPLY_TOLERANT, 0, NULL);
+    expect_failure(add, "", "arp: cannot intuit interface index and type for 10.0.2.9\n", 0, -ENETUNREACH,
+                   "no address of 'brext' reaches it");
+}
+
+/* An own address looks like one that was entered. */
+static void neighbours_are_read_but_for_own_addresses(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed observed = {0};
+    struct address *own = vec_push(&arena, &observed.addresses);
+    *own = (struct address){.ifname = "vtnet0"};
+    assert_int_equal(prefix_parse("10.0.2.15/24", &own->prefix), 0);
+    freebsd_arp_parse(&arena,
+                      "? (10.0.2.15) at 52:54:00:12:34:56 on vtnet0 permanent [ethernet]\n"
+                      "? (10.0.2.2) at 52:55:0a:00:02:02 on vtnet0 expires in 1199 seconds [ethernet]\n"
+                      "? (10.0.2.3) at (incomplete) on vtnet0 expired [ethernet]\n"
+                      "? (10.0.2.9) at 52:55:0a:00:02:09 on vtnet0 permanent [ethernet]\n"
+                      "? (10.0.2.10) at 52:54:00:12:34:56 on vtnet0 permanent published [ethernet]\n",
+                      &observed);
+    freebsd_ndp_parse(&arena,
+                      "Neighbor                        Linklayer Address  Netif Expire    S Flags\n"
+                      "fe80::2%vtnet0                  52:55:0a:00:02:02 vtnet0 23h59m58s S R\n"
+                      "fe80::9%vtnet0                  52:55:0a:00:02:09 vtnet0 permanent R \n"
+                      "fd00::9                         52:55:0a:00:02:09 vtnet0 permanent R p\n",
+                      &observed);
+    assert_int_equal(observed.neighbours.count, 4);
+    assert_string_equal(IP_TEXT(&observed.neighbours.items[0].ip), "10.0.2.9");
+    assert_false(observed.neighbours.items[0].proxy);
+    assert_true(observed.neighbours.items[1].proxy);
+    assert_string_equal(IP_TEXT(&observed.neighbours.items[2].ip), "fe80::9");
+    assert_string_equal(observed.neighbours.items[2].ifname, "vtnet0");
+    assert_true(observed.neighbours.items[3].proxy);
+}
+
 static void a_taken_name_leaves_a_bridge_behind(void **state)
 {
     (void)state;
@@ -870,6 +922,8 @@ int main(void)
         cmocka_unit_test(create_and_each_setting_are_commands_of_their_own),
         cmocka_unit_test(an_address_is_an_alias_or_it_replaces_the_first_one),
         cmocka_unit_test(routes_name_no_interface_where_a_gateway_tells_it),
+        cmocka_unit_test(neighbours_are_entered_where_the_route_leads),
+        cmocka_unit_test(neighbours_are_read_but_for_own_addresses),
         cmocka_unit_test(a_taken_name_leaves_a_bridge_behind),
         cmocka_unit_test(addm_answers_by_errno_alone),
         cmocka_unit_test(an_mtu_that_ports_do_not_have_is_refused),

@@ -127,6 +127,32 @@ static void keep_moves_the_host_without_a_gap(void **state)
     assert_int_equal(problem_count(&world->problems), 0);
 }
 
+/* Entered before the host's traffic moves, removed by name before the address that would take it along. */
+static void neighbours_move_with_the_addresses(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    struct fixed_neighbour *neighbour = vec_push(&world->arena, &world->observed.neighbours);
+    *neighbour = (struct fixed_neighbour){.ifname = "re0", .ip = ip("192.168.87.9")};
+    mac_parse("02:00:00:00:00:09", &neighbour->mac);
+    struct network *network = add_network(world, "brext", NETWORK_BRIDGED);
+    network->uplink = "re0";
+    assert_string_equal(plan_text(world, false),
+                        "file-write\n"
+                        "link-create creating bridge 'brext'\n"
+                        "address-add adding address 192.168.87.44/24 to 'brext'\n"
+                        "neighbour-add entering neighbour 192.168.87.9 on 'brext'\n"
+                        "port-add adding port 're0' to bridge 'brext'\n"
+                        "route-replace moving route default via 192.168.87.1 to 'brext'\n"
+                        "neighbour-remove removing neighbour 192.168.87.9 from 're0'\n"
+                        "address-remove removing address 192.168.87.44/24 from 're0'\n");
+    network->address = ADDRESS_STATIC; /* and only those that the host still reaches */
+    network->address_prefix = prefix("192.168.87.7/24");
+    assert_non_null(strstr(plan_text(world, false), "entering neighbour 192.168.87.9 on 'brext'"));
+    neighbour->ip = ip("10.9.0.9");
+    assert_null(strstr(plan_text(world, false), "entering neighbour"));
+}
+
 /* Docker and ufw in one table; ufw's own places are taken then. */
 static void other_firewalls_are_asked_as_little_as_will_do(void **state)
 {
@@ -404,6 +430,8 @@ static void every_operation_survives_its_text_form(void **state)
         "route-add network=brext table=100 to=203.0.113.0/24 type=1 protocol=3 metric=300 "
         "gateway=192.168.87.1 "
         "ifname=re0 source=192.168.87.45 onlink=1 mtu=1400 advmss=1360 preference=3",
+        "neighbour-add network=brext ifname=re0 address=fe80::9 mac=00:00:00:00:00:00 proxy=1 router=1 "
+        "protocol=4",
         "shared-set network=brext bridge=brext uplink=re0 mac=18:a6:f7:01:66:51",
         "shared-address-add network=brext address=192.168.87.50 mac=00:a0:98:1b:c8:07",
         "sysctl-set name=net.ipv4.ip_forward value=1",
@@ -461,6 +489,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(keep_moves_the_host_without_a_gap),
+        TEST(neighbours_move_with_the_addresses),
         TEST(other_firewalls_are_asked_as_little_as_will_do),
         TEST(a_zone_is_second_to_rules_and_to_the_administrators_word),
         TEST(a_bridge_is_in_its_uplinks_zone_before_it_has_its_addresses),

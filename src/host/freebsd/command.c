@@ -14,9 +14,9 @@
 enum { ROUTE_BLACKHOLE = 6, ROUTE_UNREACHABLE = 7, ROUTE_PROHIBIT = 8 };
 
 static const char *const programs[] = {
-    "/sbin/dhclient",    "/sbin/ifconfig",   "/sbin/kldload",     "/sbin/pfctl", "/sbin/resolvconf",
-    "/sbin/route",       "/sbin/sysctl",     "/bin/kenv",         "/bin/pgrep",  "/usr/bin/netstat",
-    "/usr/bin/sockstat", "/usr/sbin/devctl", "/usr/sbin/pciconf",
+    "/sbin/dhclient",    "/sbin/ifconfig", "/sbin/kldload",    "/sbin/pfctl",   "/sbin/resolvconf",
+    "/sbin/route",       "/sbin/sysctl",   "/bin/kenv",        "/bin/pgrep",    "/usr/bin/netstat",
+    "/usr/bin/sockstat", "/usr/sbin/arp",  "/usr/sbin/devctl", "/usr/sbin/ndp", "/usr/sbin/pciconf",
 };
 
 static const char *program_path(const char *name)
@@ -164,6 +164,26 @@ static void route_commands(const struct builder *builder, const struct op *op)
         words[count++] = route->ifname;
     }
     add(builder, words);
+}
+
+/* Neither program takes an interface: it is that of the route to the address.  `-S` takes the place of what
+ * is known of it; ndp(8) overwrites. */
+static void neighbour_commands(const struct builder *builder, const struct op *op)
+{
+    const struct fixed_neighbour *neighbour = &op->neighbour;
+    bool add_it = op->kind == OP_NEIGHBOUR_ADD, v6 = neighbour->ip.family == AF_INET6;
+    const char *ip = v6 && ip_is_link_local(&neighbour->ip)
+                         ? arena_printf(builder->arena, "%s%%%s", IP_TEXT(&neighbour->ip), neighbour->ifname)
+                         : arena_strdup(builder->arena, IP_TEXT(&neighbour->ip));
+    const char *program = v6 ? "ndp" : "arp", *mac = arena_strdup(builder->arena, MAC_TEXT(&neighbour->mac));
+    if (!add_it && neighbour->proxy && !v6)
+        ADD(builder, program, "-d", ip, "pub");
+    else if (!add_it)
+        ADD(builder, program, "-d", ip);
+    else if (neighbour->proxy)
+        ADD(builder, program, v6 ? "-s" : "-S", ip, mac, v6 ? "proxy" : "pub");
+    else
+        ADD(builder, program, v6 ? "-s" : "-S", ip, mac);
 }
 
 void freebsd_guest_up_commands(struct arena *arena, const char *ifname, struct freebsd_commands *may_fail,
@@ -320,6 +340,10 @@ void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_c
     case OP_ROUTE_REMOVE:
     case OP_ROUTE_REPLACE:
         route_commands(&builder, op);
+        break;
+    case OP_NEIGHBOUR_ADD:
+    case OP_NEIGHBOUR_REMOVE:
+        neighbour_commands(&builder, op);
         break;
     case OP_SYSCTL_SET:
         ADD(&builder, "sysctl", arena_printf(arena, "%s=%s", op->sysctl.name, op->sysctl.value));

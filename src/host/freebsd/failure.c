@@ -122,6 +122,18 @@ static int route_failure(const struct failure *failure, struct err *err)
     return unknown(failure, err);
 }
 
+static int neighbour_failure(const struct failure *failure, struct err *err)
+{
+    const struct fixed_neighbour *neighbour = &failure->op->neighbour;
+    if (failure->op->kind == OP_NEIGHBOUR_REMOVE && said(failure, "cannot locate"))
+        return failure->tolerant ? 0
+                                 : err_set(err, ENOENT, "%s is not known on '%s'", IP_TEXT(&neighbour->ip),
+                                           neighbour->ifname);
+    if (said(failure, "cannot intuit interface index"))
+        return err_set(err, ENETUNREACH, "no address of '%s' reaches it", neighbour->ifname);
+    return unknown(failure, err);
+}
+
 /* "stdin:1: syntax error" of a rule that vmwire wrote. */
 static int syntax_failure(const struct failure *failure, struct err *err)
 {
@@ -225,6 +237,9 @@ int freebsd_failure(struct arena *arena, const struct op *op, const struct freeb
     case OP_ROUTE_REMOVE:
     case OP_ROUTE_REPLACE:
         return route_failure(&failure, err);
+    case OP_NEIGHBOUR_ADD:
+    case OP_NEIGHBOUR_REMOVE:
+        return neighbour_failure(&failure, err);
     case OP_FIREWALL_SET:
     case OP_FIREWALL_REMOVE:
     case OP_FIREWALL_ENABLE:

@@ -111,6 +111,11 @@ const char *freebsd_created(struct arena *arena, const char *output, const char 
  * are left out, those to a connected prefix have protocol 2. */
 void freebsd_routes_parse(struct arena *arena, const char *text, int family, struct observed *observed);
 
+/* parse_neighbour.c: `arp -an` and `ndp -an`: the permanent and published entries but those of the host's own
+ * addresses, which `observed` has. */
+void freebsd_arp_parse(struct arena *arena, const char *text, struct observed *observed);
+void freebsd_ndp_parse(struct arena *arena, const char *text, struct observed *observed);
+
 /* parse_misc.c */
 /* `sysctl NAME…`: the value of "NAME: VALUE" in the arena, or NULL. */
 const char *freebsd_sysctl_parse(struct arena *arena, const char *text, const char *name);

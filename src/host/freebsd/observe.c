@@ -59,6 +59,18 @@ static int routes_observe(struct arena *arena, struct observed *observed, struct
     return 0;
 }
 
+static int neighbours_observe(struct arena *arena, struct observed *observed, struct err *err)
+{
+    struct freebsd_answer answer;
+    observed->neighbours.count = 0;
+    int rc = FREEBSD_ASK(arena, &answer, err, "arp", "-an");
+    if (rc == 0)
+        freebsd_arp_parse(arena, answer.output, observed);
+    if (rc == 0 && FREEBSD_ASK(arena, &answer, NULL, "ndp", "-an") == 0) /* a kernel without IPv6 has none */
+        freebsd_ndp_parse(arena, answer.output, observed);
+    return rc < 0 ? err_wrap(err, "reading the neighbours") : 0;
+}
+
 static int forwarding_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
     static const char name[] = "net.inet.ip.forwarding";
@@ -216,6 +228,8 @@ int freebsd_observe(struct host *host, struct arena *arena, unsigned what, struc
         rc = links_observe(arena, what, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_ROUTES))
         rc = routes_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_NEIGHBOURS))
+        rc = neighbours_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FORWARDING))
         rc = forwarding_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))

@@ -32,6 +32,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = addresses_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_ROUTES))
         rc = routes_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_NEIGHBOURS))
+        rc = neighbours_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FORWARDING))
         rc = forwarding_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
@@ -75,6 +77,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     switch (op->kind) {
     case OP_SYSCTL_SET:
         return sysctl_apply(&op->sysctl, flags, err);
+    case OP_NEIGHBOUR_ADD:
+    case OP_NEIGHBOUR_REMOVE:
+        return neighbour_apply(host, op, flags, err);
     case OP_FIREWALL_SET:
     case OP_FIREWALL_REMOVE:
         return nft_apply(host, op, flags, err);

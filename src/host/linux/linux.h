@@ -21,6 +21,10 @@ int links_observe(struct linux_host *host, struct arena *arena, struct observed 
 int addresses_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                       struct err *err);
 int routes_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+/* rtnl_neighbour.c: neighbours entered by hand; observing needs the links. */
+int neighbours_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       struct err *err);
+int neighbour_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 /* One link by name; -ENODEV when it is not there. */
 int link_get(struct linux_host *host, struct arena *arena, const char *name, struct link *link,
              struct err *err);

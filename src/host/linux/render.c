@@ -170,6 +170,24 @@ static void render_route(struct arena *arena, struct text *out, const struct op 
     text_add(out, "\n");
 }
 
+static void render_neighbour(struct arena *arena, struct text *out, const struct op *op)
+{
+    const struct fixed_neighbour *neighbour = &op->neighbour;
+    bool add = op->kind == OP_NEIGHBOUR_ADD;
+    text_add(out, "ip neighbour %s%s %s", add ? "replace" : "delete", neighbour->proxy ? " proxy" : "",
+             IP_TEXT(&neighbour->ip));
+    if (add && !mac_is_zero(&neighbour->mac))
+        text_add(out, " lladdr %s", MAC_TEXT(&neighbour->mac));
+    text_add(out, " dev %s", quote(arena, neighbour->ifname));
+    if (add && !neighbour->proxy)
+        text_add(out, " nud permanent");
+    if (add && neighbour->router)
+        text_add(out, " router");
+    if (add && neighbour->protocol)
+        text_add(out, " protocol %u", neighbour->protocol);
+    text_add(out, "\n");
+}
+
 /* The base is safe to add when it is there, but its rules are not: they come only with a new table. */
 static void render_firewall(struct arena *arena, struct text *out, const struct op *op)
 {
@@ -304,6 +322,10 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_ROUTE_REMOVE:
     case OP_ROUTE_REPLACE:
         render_route(arena, &out, op);
+        break;
+    case OP_NEIGHBOUR_ADD:
+    case OP_NEIGHBOUR_REMOVE:
+        render_neighbour(arena, &out, op);
         break;
     case OP_SYSCTL_SET:
         text_add(&out, "sysctl -w %s\n",
