@@ -96,6 +96,34 @@ static void print_ports(struct cli *cli, const struct status *status)
     }
 }
 
+static const char *limit_text(struct arena *arena, const struct rate *rate)
+{
+    return rate->bits_s ? rate_format(arena, rate->bits_s) : "-";
+}
+
+/* A network's own limits, and under them those of its nics. */
+static void print_rates(struct cli *cli, const struct status *status)
+{
+    struct arena *arena = &cli->arena;
+    struct table table = {.arena = arena, .columns = 4};
+    table_row(&table, "RATE", "NETWORK", "IN", "OUT");
+    vec_foreach (&status->networks, network) {
+        const struct rates *all = &network->rates;
+        if (all->way[RATE_IN].bits_s || all->way[RATE_OUT].bits_s)
+            table_row(&table, "(all)", network->name, limit_text(arena, &all->way[RATE_IN]),
+                      limit_text(arena, &all->way[RATE_OUT]));
+        vec_foreach (&network->ports, port) {
+            if (port->rates.way[RATE_IN].bits_s || port->rates.way[RATE_OUT].bits_s)
+                table_row(&table, port->ifname, network->name, limit_text(arena, &port->rates.way[RATE_IN]),
+                          limit_text(arena, &port->rates.way[RATE_OUT]));
+        }
+    }
+    if (table.cells.count > table.columns) {
+        putchar('\n');
+        table_print(&table, stdout, cli->color);
+    }
+}
+
 static void print_devices(struct cli *cli, const struct status *status)
 {
     struct table table = {.arena = &cli->arena, .columns = 5};
@@ -288,6 +316,28 @@ static void json_owners(struct json *json, const struct status_network *network)
     json_object_close(json);
 }
 
+/* {"in": {"bits_s": N, "burst": BYTES}, "out": …}, each null without a limit; null without any. */
+static void json_rates(struct json *json, const struct rates *rates)
+{
+    if (!rates->way[RATE_IN].bits_s && !rates->way[RATE_OUT].bits_s) {
+        json_null(json, "rate");
+        return;
+    }
+    json_object_open(json, "rate");
+    for (int way = 0; way < RATE_WAYS; way++) {
+        const char *name = rate_way_name((enum rate_way)way);
+        if (!rates->way[way].bits_s) {
+            json_null(json, name);
+            continue;
+        }
+        json_object_open(json, name);
+        json_integer(json, "bits_s", (int64_t)rates->way[way].bits_s);
+        json_integer(json, "burst", rates->way[way].burst);
+        json_object_close(json);
+    }
+    json_object_close(json);
+}
+
 static void json_port(struct json *json, const struct status_port *port)
 {
     json_object_open(json, NULL);
@@ -298,6 +348,7 @@ static void json_port(struct json *json, const struct status_port *port)
         json_string(json, "machine", strcmp(port->nic.machine, "-") == 0 ? NULL : port->nic.machine);
         json_integer(json, "index", port->nic.index);
         json_string(json, "mac", MAC_TEXT(&port->nic.mac));
+        json_rates(json, &port->rates);
     }
     json_object_close(json);
 }
@@ -345,6 +396,7 @@ static void json_network(struct json *json, const struct status_network *network
     else
         json_null(json, "mtu");
     json_uplink(json, network);
+    json_rates(json, &network->rates);
     json_array_open(json, "addresses");
     vec_foreach (&network->addresses, address)
         json_string(json, NULL, PREFIX_TEXT(&(*address)->prefix));
@@ -469,6 +521,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
     } else {
         print_networks(cli, &status);
         print_ports(cli, &status);
+        print_rates(cli, &status);
         print_devices(cli, &status);
         print_forwards(cli, &status);
         print_leases(cli, &status);

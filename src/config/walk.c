@@ -11,9 +11,8 @@
 #include "base/text.h"
 
 const struct section *const sections[] = {
-    &section_file, &section_network,  &section_machine, &section_disk, &section_display,
-    &section_nic,  &section_function, &section_dhcp,    &section_dns,  &section_boot,
-    NULL};
+    &section_file,     &section_network, &section_machine, &section_disk, &section_display, &section_nic,
+    &section_function, &section_dhcp,    &section_dns,     &section_boot, &section_rate,    NULL};
 
 enum { KEYS_MAX = 31 }; /* of one section */
 

@@ -59,7 +59,7 @@ struct section {
 /* Every section, for "'cpus' belongs to a machine".  Ends with NULL. */
 extern const struct section *const sections[];
 extern const struct section section_file, section_network, section_machine, section_disk, section_display,
-    section_nic, section_function, section_dhcp, section_dns, section_boot;
+    section_nic, section_function, section_dhcp, section_dns, section_boot, section_rate;
 
 /* Takes every key of mapping `node`, which is `subject` ("network 'brext'") in messages, into `target`.
  * `mode` is the network's (0: not known, or no network).  Adds a problem when it is not a mapping. */
@@ -109,5 +109,8 @@ enum { LEASE_DEFAULT_S = 3600 };
 
 /* forward.c: port forwards, into a struct forward_entries at `offset`. */
 key_take network_forward_take, nic_forward_take;
+
+/* rate.c: into a struct rates at `offset`. */
+key_take rate_take;
 
 #endif

@@ -300,6 +300,21 @@ static int observe_sharing(struct engine *engine, const struct model *model, str
                   : 0;
 }
 
+/* Likewise limit rates, where some network is to be shaped that is not. */
+static int observe_rating(struct engine *engine, const struct model *model, struct err *err)
+{
+    bool needed = false;
+    vec_foreach (&model->networks, network) {
+        size_t wanted = plan_shapers_wanted(network), there = 0;
+        vec_foreach (&engine->observed.shapers, shaper)
+            there += shaper->whole && strcmp(shaper->network, network->name) == 0;
+        needed |= there < wanted;
+    }
+    return needed ? engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_RATING,
+                                                   &engine->observed, err)
+                  : 0;
+}
+
 static int make_plan(struct engine *engine, struct plan_request *request, struct problems *problems,
                      struct plan *plan, struct err *err)
 {
@@ -307,6 +322,8 @@ static int make_plan(struct engine *engine, struct plan_request *request, struct
     int rc = observe_devices(engine, request->model, err);
     if (rc == 0 && request->model)
         rc = observe_sharing(engine, request->model, err);
+    if (rc == 0 && request->model)
+        rc = observe_rating(engine, request->model, err);
     if (rc == 0)
         rc = plan_make(engine->arena, request, problems, plan, err);
     if (rc < 0)

@@ -50,6 +50,7 @@ struct nic_spec nic_spec_make(const struct host *host, const struct nic *nic)
     bool virtio = nic->model == NIC_VIRTIO, bhyve = host->backend->bhyve;
     return (struct nic_spec){.network = nic->network,
                              .mac = nic->mac,
+                             .rates = nic->rates,
                              .queues = nic->queues && !bhyve ? nic->queues : 1,
                              .vnet_header = virtio || bhyve ? NIC_DEFAULT : NIC_OFF};
 }

@@ -47,9 +47,30 @@ static int mac_check(const char *value, struct mac *mac, struct err *err)
     return 0;
 }
 
+static int rate_member_parse(const char *key, const char *value, struct rate *rate, struct err *err)
+{
+    const char *fault = rate_parse(value, &rate->bits_s);
+    if (fault)
+        return err_set(err, EINVAL, "%s is a rate such as 100Mbit, not '%s'%s%s", key, value,
+                       *fault ? "; " : "", fault);
+    return 0;
+}
+
+static int burst_member_parse(const char *value, struct rates *rates, struct err *err)
+{
+    uint32_t bytes = 0;
+    const char *fault = burst_parse(value, &bytes);
+    if (fault)
+        return err_set(err, EINVAL, "burst is a size such as 64kB or 1MB, not '%s'%s%s", value,
+                       *fault ? "; " : "", fault);
+    rates->way[RATE_IN].burst = rates->way[RATE_OUT].burst = bytes;
+    return 0;
+}
+
 static int member_parse(char *member, struct nic_spec *spec, struct err *err)
 {
-    static const char *const keys[] = {"mac", "queues", "vhost", "vnet_hdr", NULL};
+    static const char *const keys[] = {"mac",     "queues",   "vhost", "vnet_hdr",
+                                       "rate_in", "rate_out", "burst", NULL};
     char *value = strchr(member, '=');
     if (value)
         *value++ = '\0';
@@ -61,11 +82,18 @@ static int member_parse(char *member, struct nic_spec *spec, struct err *err)
         return choice_parse("vhost", value, &spec->vhost, err);
     if (value && strcmp(member, "vnet_hdr") == 0)
         return choice_parse("vnet_hdr", value, &spec->vnet_header, err);
+    if (value && strcmp(member, "rate_in") == 0)
+        return rate_member_parse(member, value, &spec->rates.way[RATE_IN], err);
+    if (value && strcmp(member, "rate_out") == 0)
+        return rate_member_parse(member, value, &spec->rates.way[RATE_OUT], err);
+    if (value && strcmp(member, "burst") == 0)
+        return burst_member_parse(value, &spec->rates, err);
     const char *near = text_nearest(member, keys);
     if (near)
         return err_set(err, EINVAL, "'%s' is not one of its options: did you mean '%s='?", member, near);
     return err_set(err, EINVAL,
-                   "'%s' is not one of its options (mac=MAC, queues=N, vhost=on|off, vnet_hdr=on|off)",
+                   "'%s' is not one of its options (mac=MAC, queues=N, vhost=on|off, vnet_hdr=on|off, "
+                   "rate_in=RATE, rate_out=RATE, burst=SIZE)",
                    member);
 }
 
@@ -79,6 +107,11 @@ int nic_parse(struct arena *arena, const char *text, struct nic_spec *spec, stru
     for (char *member; (member = strsep(&rest, ","));) {
         if (member_parse(member, spec, err) < 0)
             return err_wrap(err, "--nic '%s'", text);
+    }
+    for (int way = 0; way < RATE_WAYS; way++) {
+        struct rate *rate = &spec->rates.way[way];
+        if (rate->bits_s && !rate->burst)
+            rate->burst = burst_default(rate->bits_s);
     }
     return 0;
 }
@@ -94,6 +127,17 @@ const char *nic_format(struct arena *arena, const struct nic_spec *spec)
         text_add(&text, ",vhost=%s", words[spec->vhost]);
     if (spec->vnet_header)
         text_add(&text, ",vnet_hdr=%s", words[spec->vnet_header]);
+    uint32_t burst = 0; /* one given is the same both ways */
+    for (int way = 0; way < RATE_WAYS; way++) {
+        const struct rate *rate = &spec->rates.way[way];
+        if (rate->bits_s)
+            text_add(&text, ",rate_%s=%s", rate_way_name((enum rate_way)way),
+                     rate_format(arena, rate->bits_s));
+        if (rate->bits_s && rate->burst != burst_default(rate->bits_s))
+            burst = rate->burst;
+    }
+    if (burst)
+        text_add(&text, ",burst=%s", burst_format(arena, burst));
     return text_get(&text);
 }
 
@@ -209,6 +253,7 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                                   .queues = spec->queues,
                                   .vnet_header = spec->vnet_header != NIC_OFF,
                                   .vhost = vhost,
+                                  .rates = spec->rates,
                                   .guest = spec->guest};
     struct nic_open *nic = vec_push(arena, &nics->open);
     memset(nic->fds, -1, sizeof(nic->fds));

@@ -67,6 +67,8 @@ static void add_ports(struct engine *engine, struct status *status)
         port->ifname = link->name;
         port->uplink = text_equal(link->name, network->uplink);
         port->carrier = link->carrier;
+        for (int way = 0; way < RATE_WAYS; way++)
+            port->rates.way[way] = link->rates[way].rate;
         if (!owner_nic(engine->arena, link, &port->nic))
             port->nic = (struct wired_nic){.machine = ""};
     }
@@ -101,6 +103,14 @@ static void add_forwards(struct engine *engine, struct status_network *network)
         vec_foreach (&firewall->forwards.list, forward)
             *vec_push(engine->arena, &network->forwards) = (struct status_forward){
                 .forward = *forward, .machine = machine_at(network->entry, &forward->target)};
+    }
+}
+
+static void add_rates(struct engine *engine, struct status_network *network)
+{
+    vec_foreach (&engine->observed.shapers, shaper) {
+        if (shaper->whole && strcmp(shaper->network, network->name) == 0)
+            network->rates.way[shaper->outward ? RATE_OUT : RATE_IN] = shaper->rate;
     }
 }
 
@@ -147,6 +157,7 @@ static int fill_network(struct engine *engine, struct status_network *network, s
     vec_foreach (&observed->services, service)
         network->dhcp |= strcmp(service->network, network->name) == 0;
     add_forwards(engine, network);
+    add_rates(engine, network);
     engine_leases(engine, network->name, &network->leases);
     network->state = !network->entry                        ? STATE_UNLISTED
                      : !has_trace(engine, network, &record) ? STATE_DOWN

@@ -17,6 +17,7 @@ struct status_port {
     bool uplink;
     bool carrier;
     struct wired_nic nic; /* machine "" when it is not a nic of vmwire's */
+    struct rates rates;   /* its own, in force */
 };
 
 /* A device of a passthrough network: its card, or a function that a machine has. */
@@ -56,6 +57,7 @@ struct status_network {
     VEC(struct status_device) devices;
     VEC(struct status_forward) forwards;
     struct leases leases;
+    struct rates rates;          /* of all nics together, in force */
     const struct shared *shared; /* the translation that is in force; NULL: none */
     VEC(struct status_owner) owners;
     VEC(const char *) drift; /* what `up` would do, one line each */

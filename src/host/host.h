@@ -44,6 +44,7 @@ enum host_observe_flags {
     HOST_OBSERVE_DEVICE_SYSCTLS = 1 << 10, /* of those `wanted`: what their interfaces would lose */
     HOST_OBSERVE_HEALTH = 1 << 11,  /* counters, tables, sockets: model/health.h; needs links, services */
     HOST_OBSERVE_SHARING = 1 << 12, /* can this host do `mac: shared`? */
+    HOST_OBSERVE_RATING = 1 << 13,  /* and `rate`? */
 };
 
 /* A nic to be opened: a tap that lives as long as its descriptors. */
@@ -52,12 +53,13 @@ struct nic_request {
     const char *bridge;
     const char *machine; /* "-" for `exec` */
     unsigned index;
-    struct mac mac;   /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
-    bool mac_unknown; /* the program may take another: the port is not locked to this one */
-    unsigned queues;  /* 1 to NIC_QUEUES_MAX */
-    bool vnet_header; /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
-    bool vhost;       /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
-    bool guest;       /* for a guest without a hypervisor (host/guest.h); one queue, no virtio header */
+    struct mac mac;     /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
+    bool mac_unknown;   /* the program may take another: the port is not locked to this one */
+    unsigned queues;    /* 1 to NIC_QUEUES_MAX */
+    bool vnet_header;   /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
+    bool vhost;         /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
+    bool guest;         /* for a guest without a hypervisor (host/guest.h); one queue, no virtio header */
+    struct rates rates; /* its own; the network's are added */
 };
 
 struct nic_open {

@@ -58,6 +58,7 @@ static const struct host_profile profiles[] = {
                    .nat_only = true,
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,
+                   .no_rates = true,
                    .stable_macs = true},
         .render = freebsd_render,
         .fresh = freebsd_fresh,

@@ -92,6 +92,12 @@ void nic_addresses_check(struct check *check)
     vec_foreach (&check->model->machines, machine) {
         vec_foreach (&machine->nics, nic) {
             const struct network *network = nic->network ? network_lookup(check, nic->network) : NULL;
+            if (network && network->mode == NETWORK_PASSTHROUGH && nic->rate_pos.line)
+                problem_add(check->problems, nic->rate_pos,
+                            "network '%s' gives the guest a device, whose traffic the host does not see; "
+                            "leave 'rate' out (a function's device can be told one: 'device: {parent, vf, "
+                            "rate}')",
+                            network->name);
             const struct address_use both[] = {{nic, machine, nic->address, nic->address_pos},
                                                {nic, machine, nic->address6, nic->address6_pos}};
             for (int i = 0; i < 2; i++) {

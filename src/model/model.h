@@ -127,6 +127,7 @@ struct network {
     bool host_absent; /* isolated: `host: no` */
     struct port_rules ports;
     bool lock_dhcp, lock_ra;
+    struct rates rates; /* of all its guests' nics together */
 
     /* behind the host: nat, routed, isolated */
     struct prefix subnet;  /* host bits clear */
@@ -158,7 +159,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos, mtu_pos;
+        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos, mtu_pos, rate_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };
@@ -174,7 +175,8 @@ struct nic {
     struct forward_entries forward_entries;
     unsigned queues; /* 1 to NIC_QUEUES_MAX; 0: not given */
     enum nic_model model;
-    struct pos pos, network_pos, mac_pos, address_pos, address6_pos;
+    struct rates rates;
+    struct pos pos, network_pos, mac_pos, address_pos, address6_pos, rate_pos;
 };
 
 enum firmware_kind { FIRMWARE_DEFAULT = 0, FIRMWARE_UEFI, FIRMWARE_BIOS, FIRMWARE_PATH };

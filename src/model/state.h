@@ -12,6 +12,7 @@
 #include "model/admission.h"
 #include "model/forward.h"
 #include "model/health.h"
+#include "model/rate.h"
 #include "model/ruleset.h"
 
 /* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
@@ -22,6 +23,22 @@
 struct port_rules {
     bool isolated; /* no frame goes from one to another */
     bool lock_mac; /* a guest sends from its own MAC alone */
+};
+
+/* The limit on all guests' nics of a network together, one way; and what carries the nics' own. */
+struct shaper {
+    const char *network;
+    bool outward;     /* from guests (RATE_OUT); else towards them */
+    struct rate rate; /* bits_s 0: none, the nics' own only */
+    bool nics;        /* nics may have limits of their own */
+
+    bool whole; /* observed only: all its parts are there */
+};
+
+/* The same of one nic, one way. */
+struct nic_rate {
+    bool shaped;      /* its frames go through the network's shaper */
+    struct rate rate; /* its own; bits_s 0: none */
 };
 
 /* What guests of a network may not say to each other. */
@@ -61,7 +78,8 @@ struct link {
 
     /* observed only */
     struct port_rules port; /* of a bridge's port */
-    bool localnet;          /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
+    struct nic_rate rates[RATE_WAYS];
+    bool localnet; /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
     int index;
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
@@ -310,6 +328,7 @@ struct host_traits {
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */
+    bool no_rates;                  /* nor `rate` */
     bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
 };
 
@@ -337,6 +356,8 @@ struct observed {
     const char *shared_refusal; /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
     bool lock_base;             /* the table of locks is there with all its rules, or is not there at all */
     VEC(struct lock) locks;
+    VEC(struct shaper) shapers;
+    const char *rate_refusal;        /* why this kernel cannot limit a rate; NULL: it can, or was not asked */
     bool resolver_runs;              /* the host has a resolver that takes such words */
     VEC(struct resolver) resolvers;  /* of interfaces that have a server or a domain of their own */
     VEC(struct service) services;    /* running ones, by their pid files */

@@ -238,6 +238,7 @@ void check_network(struct planner *planner, const struct passage *passage)
             network->name);
     check_ports(planner, network);
     check_mtu(planner, passage);
+    check_rates(planner, network);
     if (network->mode == NETWORK_BRIDGED)
         check_bridged(planner, passage);
     else if (network_has_subnet(network))

@@ -46,6 +46,11 @@ void check_shared(struct planner *planner, const struct passage *passage);
 /* lock.c: `lock: [dhcp, ra]` */
 void lock_steps_down(struct planner *planner, const struct passage *passage);
 void lock_steps_up(struct planner *planner, const struct passage *passage);
+/* rate.c: `rate`: what limits a network's traffic and each nic's; of a network that goes, before its bridge;
+ * and what this host cannot give. */
+void rate_steps_up(struct planner *planner, const struct passage *passage);
+void rate_steps_down(struct planner *planner, const struct passage *passage);
+void check_rates(struct planner *planner, const struct network *network);
 /* services.c: helper programs that go, or must start anew; those that come, and what those that stay read
  * anew; the lease file of a network that goes. */
 void services_steps_down(struct planner *planner, const struct passage *passage);

@@ -544,6 +544,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     remove_admissions(planner, passage);
     firewall_steps_down(planner, passage);
     lock_steps_down(planner, passage);
+    rate_steps_down(planner, passage);
     if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
         file_put(planner, passage, record_path(planner->arena, planner->observed->run_dir, passage->name),
                  record_format(planner->arena, &passage->want));
@@ -585,6 +586,7 @@ void network_steps(struct planner *planner, struct passage *passage)
         clear_uplink(planner, passage);
     lock_steps_up(planner, passage);
     reattach_taps(planner, passage);
+    rate_steps_up(planner, passage);
     firewall_steps_up(planner, passage);
     add_admissions(planner, passage);
     services_steps_up(planner, passage);

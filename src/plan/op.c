@@ -3,10 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum field_type { F_TEXT, F_BOOL, F_U8, F_U32, F_MAC, F_IP, F_PREFIX, F_ARGV, F_FORWARDS };
+enum field_type { F_TEXT, F_BOOL, F_U8, F_U32, F_MAC, F_IP, F_PREFIX, F_RATE, F_ARGV, F_FORWARDS };
 
 struct field {
     const char *name;
@@ -126,6 +127,15 @@ static const struct field service_fields[] = {
 static const struct field lock_fields[] = {FIELD("dhcp", F_BOOL, lock.dhcp), FIELD("ra", F_BOOL, lock.ra),
                                            END};
 
+static const struct field shaper_fields[] = {FIELD("outward", F_BOOL, shaper.outward),
+                                             FIELD("nics", F_BOOL, shaper.nics),
+                                             FIELD("rate", F_RATE, shaper.rate), END};
+
+static const struct field nic_rate_fields[] = {
+    FIELD("ifname", F_TEXT, nic_rates.ifname), FIELD("in_shaped", F_BOOL, nic_rates.in.shaped),
+    FIELD("in", F_RATE, nic_rates.in.rate),    FIELD("out_shaped", F_BOOL, nic_rates.out.shaped),
+    FIELD("out", F_RATE, nic_rates.out.rate),  END};
+
 static const struct field resolver_fields[] = {FIELD("ifname", F_TEXT, resolver.ifname),
                                                FIELD("server", F_IP, resolver.server),
                                                FIELD("domain", F_TEXT, resolver.domain), END};
@@ -194,6 +204,9 @@ static const struct {
     [OP_SERVICE_STOP] = {"service-stop", service_fields},
     [OP_LOCK_SET] = {"lock-set", lock_fields},
     [OP_LOCK_REMOVE] = {"lock-remove", lock_fields},
+    [OP_SHAPER_SET] = {"shaper-set", shaper_fields},
+    [OP_SHAPER_REMOVE] = {"shaper-remove", shaper_fields},
+    [OP_RATE_SET] = {"rate-set", nic_rate_fields},
     [OP_RESOLVER_SET] = {"resolver-set", resolver_fields},
     [OP_RESOLVER_CLEAR] = {"resolver-clear", resolver_fields},
     [OP_SERVICE_RELOAD] = {"service-reload", reload_fields},
@@ -279,6 +292,10 @@ static const char *member_text(struct arena *arena, const struct op *op, const s
     case F_PREFIX: {
         const struct prefix *prefix = member;
         return ip_is_set(&prefix->ip) ? arena_strdup(arena, PREFIX_TEXT(prefix)) : NULL;
+    }
+    case F_RATE: {
+        const struct rate *rate = member;
+        return rate->bits_s ? arena_printf(arena, "%" PRIu64 "/%" PRIu32, rate->bits_s, rate->burst) : NULL;
     }
     case F_ARGV:
     case F_FORWARDS:
@@ -393,6 +410,18 @@ static int forwards_parse(struct arena *arena, const char *const *words, struct 
     return words ? 0 : -EINVAL;
 }
 
+/* "BITS/BYTES", whatever limits a file may ask for: what was observed is put back. */
+static int numbers_parse(struct arena *arena, const char *text, struct rate *rate)
+{
+    unsigned long bits, burst;
+    const char *slash = strchr(text, '/');
+    if (!slash || number_parse(arena_strndup(arena, text, (size_t)(slash - text)), ULONG_MAX, &bits) < 0 ||
+        number_parse(slash + 1, UINT32_MAX, &burst) < 0)
+        return -EINVAL;
+    *rate = (struct rate){.bits_s = bits, .burst = (uint32_t)burst};
+    return 0;
+}
+
 static int member_parse(struct arena *arena, struct op *op, const struct field *field, const char *raw,
                         size_t length)
 {
@@ -436,6 +465,9 @@ static int member_parse(struct arena *arena, struct op *op, const struct field *
     case F_PREFIX:
         rc = prefix_parse(text, member);
         break;
+    case F_RATE:
+        rc = numbers_parse(arena, text, member);
+        break;
     case F_ARGV:
     case F_FORWARDS:
         break;
@@ -463,6 +495,8 @@ static void fill_texts(struct op *op)
         op->admission.network = op->network;
     if (op->kind == OP_LOCK_SET || op->kind == OP_LOCK_REMOVE)
         op->lock.network = op->network;
+    if (op->kind == OP_SHAPER_SET || op->kind == OP_SHAPER_REMOVE)
+        op->shaper.network = op->network;
     if (op->kind == OP_SHARED_SET || op->kind == OP_SHARED_REMOVE)
         op->shared.network = op->network;
     if (op->kind == OP_SHARED_ADDRESS_ADD || op->kind == OP_SHARED_ADDRESS_REMOVE)

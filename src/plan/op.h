@@ -39,8 +39,11 @@ enum op_kind {
     OP_MANAGE,                /* and take that back */
     OP_SERVICE_START,
     OP_SERVICE_STOP,
-    OP_LOCK_SET,     /* lock: makes the table when it is not there */
-    OP_LOCK_REMOVE,  /* takes the table away with the last */
+    OP_LOCK_SET,    /* lock: makes the table when it is not there */
+    OP_LOCK_REMOVE, /* takes the table away with the last */
+    OP_SHAPER_SET,  /* shaper: one way of one network */
+    OP_SHAPER_REMOVE,
+    OP_RATE_SET,     /* nic_rates: of one guest's port */
     OP_RESOLVER_SET, /* resolver: the host's own resolver is told of a network's names */
     OP_RESOLVER_CLEAR,
     OP_SERVICE_RELOAD, /* reload: write its file, and tell the program, when it runs */
@@ -62,6 +65,11 @@ struct port {
     bool guest;     /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
 };
 
+struct nic_rates {
+    const char *ifname;
+    struct nic_rate in, out;
+};
+
 struct op {
     enum op_kind kind;
     const char *network; /* the network that it is done for; "" for the host's own */
@@ -81,6 +89,8 @@ struct op {
         struct unmanaged unmanaged;
         struct service service;
         struct lock lock;
+        struct shaper shaper;
+        struct nic_rates nic_rates;
         struct resolver resolver;
         struct reload reload;
         struct device_driver device;

@@ -31,6 +31,14 @@ static const char *admission_words(const char *kind)
     return "packets";
 }
 
+static const char *nic_rate_words(struct arena *arena, const struct nic_rate *rate, enum rate_way way)
+{
+    return arena_printf(arena, "%s %s", rate_way_name(way),
+                        rate->rate.bits_s ? rate_format(arena, rate->rate.bits_s)
+                        : rate->shaped    ? "as its network"
+                                          : "without a limit");
+}
+
 const char *op_describe(struct arena *arena, const struct op *op)
 {
     switch (op->kind) {
@@ -122,6 +130,18 @@ const char *op_describe(struct arena *arena, const struct op *op)
                             op->lock.ra ? " router advertisements" : "");
     case OP_LOCK_REMOVE:
         return arena_printf(arena, "letting guests of '%s' send what they will", op->network);
+    case OP_SHAPER_SET:
+        return arena_printf(arena, "limiting what guests of '%s' %s%s%s", op->network,
+                            op->shaper.outward ? "send" : "receive", op->shaper.rate.bits_s ? " to " : "",
+                            op->shaper.rate.bits_s ? rate_format(arena, op->shaper.rate.bits_s)
+                                                   : ", each its own");
+    case OP_SHAPER_REMOVE:
+        return arena_printf(arena, "no longer limiting what guests of '%s' %s", op->network,
+                            op->shaper.outward ? "send" : "receive");
+    case OP_RATE_SET:
+        return arena_printf(arena, "limiting '%s': %s, %s", op->nic_rates.ifname,
+                            nic_rate_words(arena, &op->nic_rates.in, RATE_IN),
+                            nic_rate_words(arena, &op->nic_rates.out, RATE_OUT));
     case OP_RESOLVER_SET:
         return arena_printf(arena, "having the host's resolver ask '%s' for names in '%s'",
                             op->resolver.ifname, op->resolver.domain);

@@ -77,6 +77,8 @@ static void networks_here(struct planner *planner, struct names *names)
         name_add(planner, names, *trace);
     vec_foreach (&observed->locks, lock)
         name_add(planner, names, lock->network);
+    vec_foreach (&observed->shapers, shaper)
+        name_add(planner, names, shaper->network);
     vec_foreach (&observed->shared_traces, trace)
         name_add(planner, names, *trace);
     struct device_records records;

@@ -52,6 +52,9 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
 uint32_t plan_network_mtu(const struct model *model, const struct network *network,
                           const struct observed *observed);
 
+/* In how many ways (0 to RATE_WAYS) traffic of a network is limited: all of it, or some nic's. */
+size_t plan_shapers_wanted(const struct network *network);
+
 /* The interface of the IPv4 default route with the lowest metric in table main, or NULL. */
 const char *plan_default_uplink(const struct observed *observed);
 

@@ -1,5 +1,6 @@
 """Guests without a hypervisor: a namespace behind a real tap that `vmwire exec` wired.  As a program:
-`guests.py FD PID MAC` joins tap descriptor FD to an interface eth0 with MAC in the namespaces of PID."""
+`guests.py FD PID MAC [offload]` joins tap descriptor FD to an interface eth0 with MAC in the namespaces of PID;
+offload: with virtio's header, so that large packets stay whole, as between QEMU and a virtio driver."""
 import ctypes
 import fcntl
 import json
@@ -10,21 +11,27 @@ import subprocess
 import sys
 
 TUNSETIFF, TAP_WITHOUT_HEADER, CLONE_NEWNET = 0x400454CA, 0x1002, 0x40000000
+TUNSETOFFLOAD, TUNSETVNETHDRSZ, IFF_VNET_HDR, CHECKSUMS_AND_SEGMENTS = 0x400454D0, 0x400454D8, 0x4000, 7
 
 
-def shovel(fd, pid, mac):
+def shovel(fd, pid, mac, offload=False):
     """What a hypervisor and a guest's driver do: frames both ways."""
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     if ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET) < 0:
         raise OSError(ctypes.get_errno(), "setns")
     inside = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(inside, TUNSETIFF, struct.pack("16sH22x", b"eth0", TAP_WITHOUT_HEADER))
+    flags = TAP_WITHOUT_HEADER | (IFF_VNET_HDR if offload else 0)
+    fcntl.ioctl(inside, TUNSETIFF, struct.pack("16sH22x", b"eth0", flags))
+    if offload:
+        fcntl.ioctl(inside, TUNSETVNETHDRSZ, struct.pack("i", 12))
+        for end in (fd, inside):
+            fcntl.ioctl(end, TUNSETOFFLOAD, CHECKSUMS_AND_SEGMENTS)
     subprocess.run(["ip", "link", "set", "dev", "eth0", "address", mac, "up"], check=True)
     other = {fd: inside, inside: fd}
     while True:
         for ready in select.select([fd, inside], [], [])[0]:
             try:
-                os.write(other[ready], os.read(ready, 65536))
+                os.write(other[ready], os.read(ready, 70000))
             except OSError:
                 return
 
@@ -32,13 +39,15 @@ def shovel(fd, pid, mac):
 class Guest:
     """`machine` None: it stays a program of exec.  Without `address` it has none yet: see lease()."""
 
-    def __init__(self, host, network, machine="vm0", index=0, mac="00:a0:98:1b:c8:07", address=None, gateway=None):
+    def __init__(self, host, network, machine="vm0", index=0, mac="00:a0:98:1b:c8:07", address=None, gateway=None,
+                 offload=False, options=""):
         from conftest import VMWIRE, Namespace
 
         self.host, self.mac = host, mac
         self.space = host.peers[f"guest {len(host.peers)}"] = Namespace(host.directory)
-        self.process = host.popen(VMWIRE, "exec", "--nic", f"{network},mac={mac},vnet_hdr=off", "--", "python3",
-                                  __file__, "{fd0}", str(self.space.holder.pid), mac, stdin=subprocess.DEVNULL)
+        self.process = host.popen(VMWIRE, "exec", "--nic", f"{network},mac={mac}{options}" + ("" if offload else ",vnet_hdr=off"),
+                                  "--", "python3", __file__, "{fd0}", str(self.space.holder.pid), mac,
+                                  *(["offload"] if offload else []), stdin=subprocess.DEVNULL)
         host.wait_for(lambda: self.space.run("ip", "link", "show", "dev", "eth0", "up", check=False).stdout)
         self.tap = next(row["ifname"] for row in json.loads(host.sh("ip -j link"))
                         if row.get("ifalias", "") == f"vmwire:{network} -/0 {mac}")
@@ -71,4 +80,4 @@ class Guest:
 
 
 if __name__ == "__main__":
-    shovel(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    shovel(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], len(sys.argv) > 4)

@@ -82,7 +82,7 @@ def test_watch_gives_up_what_it_does_not_need(host):
     host.wait_for(lambda: "brnat" in host.sh("ip -br link"))
     pid = next(pid for pid, command in host.processes() if command.split()[1:] == ["watch"])
     have = sets(pid)
-    for name in ("sys_admin", "sys_boot", "sys_time", "sys_rawio", "mknod", "bpf", "syslog", "audit_control", "mac_admin"):
+    for name in ("sys_admin", "sys_boot", "sys_time", "sys_rawio", "mknod", "perfmon", "syslog", "audit_control", "mac_admin"):
         assert name not in have["CapBnd"] | have["CapPrm"], name
     assert have["CapInh"] == have["CapAmb"] == set()
     watch.terminate()

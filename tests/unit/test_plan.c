@@ -435,6 +435,8 @@ static void every_operation_survives_its_text_form(void **state)
         "shared-set network=brext bridge=brext uplink=re0 mac=18:a6:f7:01:66:51",
         "shared-address-add network=brext address=192.168.87.50 mac=00:a0:98:1b:c8:07",
         "sysctl-set name=net.ipv4.ip_forward value=1",
+        "shaper-set network=brnat outward=1 nics=1 rate=100000000/65536",
+        "rate-set network=brnat ifname=tap0 in_shaped=1 in=8/1 out_shaped=1",
         "firewall-set network=brnat bridge=brnat uplink=re0 subnet=10.0.0.0/24",
         "service-start network=brnat kind=dnsmasq argv=dnsmasq,--conf-file%3d/a%20b%2cc pid_path=/p "
         "timeout_ms=10000",
@@ -463,6 +465,9 @@ static void damaged_operations_are_refused(void **state)
                                  "port-add ifname=%4",
                                  "port-add ifname=%00",
                                  "port-add  ifname=x",
+                                 "rate-set in=5",
+                                 "rate-set in=5/",
+                                 "rate-set in=5/99999999999",
                                  "link-set up=2"};
     for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
         struct op op;

@@ -28,6 +28,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
     /* Addresses and routes name their interfaces, so links come first. */
     if (what & (HOST_OBSERVE_LINKS | HOST_OBSERVE_ADDRESSES | HOST_OBSERVE_ROUTES | HOST_OBSERVE_FORWARDING))
         rc = links_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_LINKS))
+        rc = rates_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_ADDRESSES))
         rc = addresses_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_ROUTES))
@@ -44,6 +46,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = nft_shared_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SHARING))
         nft_shared_probe(host, arena, observed);
+    if (rc == 0 && (what & HOST_OBSERVE_RATING))
+        rates_probe(host, arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_RULESET))
         rc = ruleset_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
@@ -103,6 +107,10 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_LOCK_SET:
     case OP_LOCK_REMOVE:
         return nft_lock_apply(host, op, flags, err);
+    case OP_SHAPER_SET:
+    case OP_SHAPER_REMOVE:
+    case OP_RATE_SET:
+        return rate_apply(host, op, flags, err);
     case OP_RESOLVER_SET:
     case OP_RESOLVER_CLEAR:
         return resolver_apply(op, flags, err);

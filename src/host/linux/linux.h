@@ -122,6 +122,15 @@ int port_rules_set(struct linux_host *host, const char *ifname, const struct por
 /* Of a port, from its IFLA_INFO_SLAVE_DATA. */
 struct port_rules port_rules_read(const struct nlattr *slave_data);
 
+/* rate.c: limits of rates.  rates_open: those of a nic that is being wired; -EAGAIN, telling what to run,
+ * when its network has nothing to limit it with.  rates_probe sets observed->rate_refusal when this kernel
+ * cannot. */
+int rate_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+int rates_open(struct linux_host *host, const struct nic_request *request, const char *tap, struct err *err);
+void rates_probe(struct linux_host *host, struct arena *arena, struct observed *observed);
+/* rate_observe.c; needs the links. */
+int rates_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+
 /* nft_lock.c */
 int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                      struct err *err);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/text.h"
+#include "host/linux/rate.h"
 #include "host/linux/text.h"
 #include "host/render_file.h"
 
@@ -363,6 +364,13 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_LOCK_SET:
     case OP_LOCK_REMOVE:
         text_add(&out, "%s", nft_lock_commands(arena, &op->lock, op->kind == OP_LOCK_SET));
+        break;
+    case OP_SHAPER_SET:
+    case OP_SHAPER_REMOVE:
+        text_add(&out, "%s", shaper_commands(arena, &op->shaper, op->kind == OP_SHAPER_SET));
+        break;
+    case OP_RATE_SET:
+        text_add(&out, "%s", nic_rate_commands(arena, op->network, &op->nic_rates));
         break;
     case OP_RESOLVER_SET:
         text_add(&out, "resolvectl dns %s %s\n", quote(arena, op->resolver.ifname),

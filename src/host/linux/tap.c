@@ -126,8 +126,10 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     struct port_rules rules = owner_port_rules(bridge->alias);
     rules.lock_mac &= !request->mac_unknown;
     bool ruled = rules.isolated || rules.lock_mac;
+    int rc = rates_open(host, request, name, err);
     /* Not up before it is locked. */
-    int rc = netlink_call_all(&host->route, messages, ruled ? 1 : 2, err);
+    if (rc == 0)
+        rc = netlink_call_all(&host->route, messages, ruled ? 1 : 2, err);
     if (rc == 0 && ruled)
         rc = port_rules_set(host, name, &rules, &request->mac, err);
     if (rc == 0 && ruled)

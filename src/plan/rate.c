@@ -1,0 +1,147 @@
+/* rate.c: `rate`: a shaper for each way that is limited, made before a nic is told to go through it and taken
+ * away after none does. */
+#include <string.h>
+
+#include "plan/internal.h"
+
+static const struct shaper *shaper_now(const struct planner *planner, const char *network, bool outward)
+{
+    vec_foreach (&planner->observed->shapers, shaper) {
+        if (strcmp(shaper->network, network) == 0 && shaper->outward == outward)
+            return shaper;
+    }
+    return NULL;
+}
+
+/* False: this way is not limited. */
+static bool shaper_wanted(const struct network *network, enum rate_way way, struct shaper *want)
+{
+    *want = (struct shaper){
+        .network = network->name, .outward = way == RATE_OUT, .rate = network->rates.way[way]};
+    vec_foreach (&network->nics, wired)
+        want->nics |= wired->nic->rates.way[way].bits_s != 0;
+    return network->mode != NETWORK_PASSTHROUGH && (want->nics || want->rate.bits_s);
+}
+
+size_t plan_shapers_wanted(const struct network *network)
+{
+    struct shaper want;
+    return (size_t)shaper_wanted(network, RATE_IN, &want) + shaper_wanted(network, RATE_OUT, &want);
+}
+
+static void make_shapers(struct planner *planner, const struct passage *passage)
+{
+    for (int way = 0; way < RATE_WAYS; way++) {
+        const struct shaper *now = shaper_now(planner, passage->name, way == RATE_OUT);
+        struct op op = op_for(passage, OP_SHAPER_SET), undo = op_for(passage, OP_SHAPER_REMOVE);
+        if (!shaper_wanted(passage->network, (enum rate_way)way, &op.shaper))
+            continue;
+        undo.shaper = op.shaper;
+        if (now && now->whole && now->nics == op.shaper.nics && rate_equal(&now->rate, &op.shaper.rate))
+            continue;
+        if (now && now->whole) {
+            undo.kind = OP_SHAPER_SET;
+            undo.shaper = *now;
+        }
+        step_add(planner, &op, &undo);
+    }
+}
+
+static void nic_rates_change(struct planner *planner, const struct passage *passage, const struct link *tap,
+                             const struct nic_rate want[RATE_WAYS])
+{
+    bool same = true;
+    for (int way = 0; way < RATE_WAYS; way++)
+        same = same && want[way].shaped == tap->rates[way].shaped &&
+               rate_equal(&want[way].rate, &tap->rates[way].rate);
+    if (same)
+        return;
+    struct op op = op_for(passage, OP_RATE_SET), undo = op_for(passage, OP_RATE_SET);
+    op.nic_rates = (struct nic_rates){.ifname = tap->name, .in = want[RATE_IN], .out = want[RATE_OUT]};
+    undo.nic_rates =
+        (struct nic_rates){.ifname = tap->name, .in = tap->rates[RATE_IN], .out = tap->rates[RATE_OUT]};
+    step_add(planner, &op, &undo);
+}
+
+static void remove_shapers(struct planner *planner, const struct passage *passage,
+                           const struct network *network)
+{
+    for (int way = 0; way < RATE_WAYS; way++) {
+        const struct shaper *now = shaper_now(planner, passage->name, way == RATE_OUT);
+        struct op op = op_for(passage, OP_SHAPER_REMOVE), undo = op_for(passage, OP_SHAPER_SET);
+        struct shaper want;
+        if (!now || (network && shaper_wanted(network, (enum rate_way)way, &want)))
+            continue;
+        op.shaper = undo.shaper = *now;
+        step_add(planner, &op, &undo);
+    }
+}
+
+/* A nic of the file is known by its machine and MAC; one of `exec` keeps what it was opened with. */
+static const struct rates *own_rates(const struct network *network, const struct wired_nic *nic)
+{
+    vec_foreach (&network->nics, wired) {
+        if (wired->nic->rate_pos.line && mac_equal(&wired->nic->mac, &nic->mac) &&
+            strcmp(wired->machine->name, nic->machine) == 0)
+            return &wired->nic->rates;
+    }
+    return NULL;
+}
+
+/* `network` NULL: none is to be limited any longer. */
+static void change_nics(struct planner *planner, const struct passage *passage, const struct network *network)
+{
+    bool wanted = network && plan_shapers_wanted(network) > 0;
+    vec_foreach (&planner->observed->links, link) {
+        struct wired_nic nic;
+        struct nic_rate want[RATE_WAYS] = {0};
+        if (!wanted && !link->rates[RATE_IN].shaped && !link->rates[RATE_OUT].shaped)
+            continue;
+        if (strncmp(link->alias, OWNER_PREFIX, strlen(OWNER_PREFIX)) != 0 ||
+            !owner_nic(planner->arena, link, &nic) || strcmp(nic.network, passage->name) != 0)
+            continue;
+        const struct rates *own = wanted ? own_rates(network, &nic) : NULL;
+        for (int way = 0; wanted && way < RATE_WAYS; way++) {
+            want[way].rate = strcmp(nic.machine, "-") == 0 ? link->rates[way].rate
+                             : own                         ? own->way[way]
+                                                           : (struct rate){0};
+            want[way].shaped = want[way].rate.bits_s || network->rates.way[way].bits_s;
+        }
+        nic_rates_change(planner, passage, link, want);
+    }
+}
+
+void rate_steps_up(struct planner *planner, const struct passage *passage)
+{
+    make_shapers(planner, passage);
+    change_nics(planner, passage, passage->network);
+    remove_shapers(planner, passage, passage->network);
+}
+
+void rate_steps_down(struct planner *planner, const struct passage *passage)
+{
+    if (passage->want.mode && passage->want.mode != NETWORK_PASSTHROUGH)
+        return;
+    change_nics(planner, passage, NULL);
+    remove_shapers(planner, passage, NULL);
+}
+
+void check_rates(struct planner *planner, const struct network *network)
+{
+    struct pos pos = network->rate_pos;
+    vec_foreach (&network->nics, wired) {
+        if (!pos.line)
+            pos = wired->nic->rate_pos;
+    }
+    if (!plan_shapers_wanted(network))
+        return;
+    if (planner->observed->traits.no_rates)
+        problem_add(
+            planner->problems, pos,
+            "network '%s': 'rate' needs Linux: FreeBSD's pf shapes with ALTQ, which the GENERIC kernel "
+            "does not have",
+            network->name);
+    else if (planner->observed->rate_refusal)
+        problem_add(planner->problems, pos, "network '%s': 'rate' cannot be had: %s", network->name,
+                    planner->observed->rate_refusal);
+}
