@@ -10,8 +10,7 @@
 static bool table_address(const struct engine *engine, const char *network, const struct mac *mac,
                           struct ip *ip)
 {
-    const char *path =
-        arena_printf(engine->arena, "%s/network/%s/dhcp-hosts", engine->observed.run_dir, network);
+    const char *path = table_path(engine->arena, engine->observed.run_dir, network, "dhcp-hosts");
     const struct file *file = file_find(&engine->observed, path);
     const char *line = file ? strstr(file->content, MAC_TEXT(mac)) : NULL;
     if (!line || line[MAC_TEXT_SIZE - 1] != ',')

@@ -93,6 +93,8 @@ static int run_dir_open(const char *path, struct err *err)
     if (info.st_uid != geteuid() || (info.st_mode & 022))
         return err_set(err, EPERM,
                        "'%s' belongs to somebody else or can be written to by others; remove it first", path);
+    if ((info.st_mode & 07777) != 0700 && fchmod(fd, 0700) < 0)
+        return err_errno(err, errno, "keeping others out of '%s'", path);
     return fd_steal(&fd);
 }
 
@@ -341,6 +343,7 @@ int engine_plan_foreign(struct engine *engine, const struct host_profile *profil
     struct service_options options = {.model = model,
                                       .run_dir = profile->run_dir,
                                       .user = profile->service_user,
+                                      .group = profile->service_group,
                                       .program = profile->program,
                                       .loopback = profile->loopback,
                                       .dhclient = profile->dhclient};
@@ -358,6 +361,8 @@ int engine_plan_up(struct engine *engine, struct model *model, const char *const
     struct service_options options = {.model = model,
                                       .run_dir = engine->host->backend->run_dir,
                                       .user = engine->host->backend->service_user(engine->host),
+                                      .group =
+                                          engine->host->backend->service_group(engine->host, engine->arena),
                                       .program = engine->host->backend->program(engine->host, engine->arena),
                                       .loopback = profile ? profile->loopback : NULL,
                                       .dhclient = profile && profile->dhclient};

@@ -137,6 +137,8 @@ struct host_backend {
     const char *(*program)(struct host *host, struct arena *arena);
     /* The unprivileged user that dnsmasq becomes; NULL: it stays who it is. */
     const char *(*service_user)(struct host *host);
+    /* And the group; NULL likewise. */
+    const char *(*service_group)(struct host *host, struct arena *arena);
     /* Who listens on this port (protocol IPPROTO_UDP or IPPROTO_TCP) at this address or every one?
      * -ENOENT when nobody does. */
     int (*listener_find)(struct host *host, struct arena *arena, int protocol, const struct ip *address,

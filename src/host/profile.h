@@ -9,15 +9,15 @@
 #include "model/state.h"
 
 struct host_profile {
-    const char *name;         /* its backend's: "linux", "freebsd" */
-    const char *system;       /* as people write it: "Linux" */
-    const char *run_dir;      /* absolute */
-    const char *config_path;  /* of the file when there is none in the working directory */
-    const char *program;      /* where vmwire is installed */
-    const char *service_user; /* that dnsmasq becomes */
-    const char *install;      /* how a package is installed: "Debian: apt install" */
-    const char *loopback;     /* its interface */
-    bool dhclient;            /* the DHCP client is dhclient(8), not busybox */
+    const char *name;                         /* its backend's: "linux", "freebsd" */
+    const char *system;                       /* as people write it: "Linux" */
+    const char *run_dir;                      /* absolute */
+    const char *config_path;                  /* of the file when there is none in the working directory */
+    const char *program;                      /* where vmwire is installed */
+    const char *service_user, *service_group; /* that dnsmasq becomes */
+    const char *install;                      /* how a package is installed: "Debian: apt install" */
+    const char *loopback;                     /* its interface */
+    bool dhclient;                            /* the DHCP client is dhclient(8), not busybox */
     struct host_traits traits;
     host_render render;
     /* What differs from zero on a fresh host: sysctls, the firewall. */

@@ -262,7 +262,8 @@ int service_reload(const char *run_dir, const struct op *op, unsigned flags, str
     _cleanup_process_ struct process process = {.fd = -1};
     const struct reload *reload = &op->reload;
     struct op write = {.kind = OP_FILE_WRITE, .network = op->network};
-    write.file = (struct file){.path = reload->path, .content = reload->content, .mode = reload->mode};
+    write.file = (struct file){
+        .path = reload->path, .content = reload->content, .mode = reload->mode, .group = reload->group};
     int rc = file_apply(run_dir, &write, flags, err);
     if (rc < 0)
         return rc;

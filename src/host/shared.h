@@ -12,7 +12,10 @@ int folder_open(const char *path, DIR **folder, struct err *err);
 
 /* `observed->run_dir` is set.  Errors: open(2)'s and read(2)'s. */
 int files_observe(struct arena *arena, struct observed *observed, struct err *err);
-/* OP_FILE_WRITE and OP_FILE_REMOVE.  -EPERM for a path that is not below `run_dir`. */
+/* A group's name by /etc/group, in the arena, or NULL. */
+const char *group_name(struct arena *arena, gid_t gid);
+/* OP_FILE_WRITE and OP_FILE_REMOVE.  -EPERM for a path that is neither below `run_dir` nor beside it, where
+ * table_path leads. */
 int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct err *err);
 
 /* service.c.  `observed->run_dir` is set. */

@@ -64,6 +64,17 @@ const char *leases_path(struct arena *arena, const char *run_dir, const char *ne
     return arena_printf(arena, "%s/leases/%s", run_dir, network);
 }
 
+const char *table_path(struct arena *arena, const char *run_dir, const char *network, const char *name)
+{
+    return arena_printf(arena, "%s" TABLES_SUFFIX "/%s/%s", run_dir, network, name);
+}
+
+bool file_equal(const struct file *a, const struct file *b)
+{
+    return strcmp(a->content, b->content) == 0 &&
+           strcmp(a->group ? a->group : "", b->group ? b->group : "") == 0;
+}
+
 /* The tag behind "vmwire:", or NULL. */
 static const char *tag_body(const char *alias)
 {

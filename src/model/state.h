@@ -224,6 +224,7 @@ struct reload {
     const char *path;     /* the file, below the run directory */
     const char *content;
     uint32_t mode;
+    const char *group; /* as of struct file */
 };
 
 /* What an SR-IOV parent is told of one of its functions.  Source: ip-link(8), "vf NUM". */
@@ -307,7 +308,11 @@ struct file {
     const char *path;
     const char *content; /* text */
     uint32_t mode;       /* permission bits */
+    const char
+        *group; /* who may read it beside root, and pass through the folders above; NULL or "": root's */
 };
+
+bool file_equal(const struct file *a, const struct file *b); /* content and group */
 
 /* One nic that is wired now: a tap with an owner tag.  Read from its alias. */
 struct wired_nic {
@@ -380,6 +385,9 @@ const struct file *file_find(const struct observed *observed, const char *path);
 
 /* RUN/leases/NET: the DHCP server's leases of a network, which stay when the network goes. */
 const char *leases_path(struct arena *arena, const char *run_dir, const char *network);
+/* RUN-dnsmasq/NET/NAME: what dnsmasq reads anew as the user that it became, who may not look into RUN. */
+#define TABLES_SUFFIX "-dnsmasq"
+const char *table_path(struct arena *arena, const char *run_dir, const char *network, const char *name);
 
 const struct device *device_find(const struct observed *observed, const char *address);
 /* Also of one of its further interfaces. */

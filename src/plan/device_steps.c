@@ -21,7 +21,8 @@ void device_record_write(struct planner *planner, const struct device_record *re
     const char *path = device_record_path(planner->arena, planner->observed->run_dir, record->address);
     const struct file *old = file_find(planner->observed, path);
     struct op op = {.kind = OP_FILE_WRITE, .network = record->network};
-    op.file = (struct file){path, device_record_format(planner->arena, record), 0600};
+    op.file =
+        (struct file){.path = path, .content = device_record_format(planner->arena, record), .mode = 0600};
     struct op undo = op;
     if (old)
         undo.file = *old;

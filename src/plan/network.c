@@ -346,9 +346,12 @@ static void remove_files(struct planner *planner, const struct passage *passage)
     const char *record = record_path(planner->arena, planner->observed->run_dir, passage->name);
     const char *folder =
         arena_printf(planner->arena, "%s/network/%s/", planner->observed->run_dir, passage->name);
+    const char *tables = table_path(planner->arena, planner->observed->run_dir, passage->name, "");
     for (int last = 0; last < 2; last++) {
         vec_foreach (&planner->observed->files, file) {
-            if (strncmp(file->path, folder, strlen(folder)) != 0 || (strcmp(file->path, record) == 0) != last)
+            if ((strncmp(file->path, folder, strlen(folder)) != 0 &&
+                 strncmp(file->path, tables, strlen(tables)) != 0) ||
+                (strcmp(file->path, record) == 0) != last)
                 continue;
             struct op op = op_for(passage, OP_FILE_REMOVE), undo = op_for(passage, OP_FILE_WRITE);
             op.file = undo.file = *file;

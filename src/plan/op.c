@@ -140,10 +140,13 @@ static const struct field resolver_fields[] = {FIELD("ifname", F_TEXT, resolver.
                                                FIELD("server", F_IP, resolver.server),
                                                FIELD("domain", F_TEXT, resolver.domain), END};
 
-static const struct field reload_fields[] = {
-    FIELD("kind", F_TEXT, reload.kind), FIELD("pid_path", F_TEXT, reload.pid_path),
-    FIELD("path", F_TEXT, reload.path), FIELD("content", F_TEXT, reload.content),
-    FIELD("mode", F_U32, reload.mode),  END};
+static const struct field reload_fields[] = {FIELD("kind", F_TEXT, reload.kind),
+                                             FIELD("pid_path", F_TEXT, reload.pid_path),
+                                             FIELD("path", F_TEXT, reload.path),
+                                             FIELD("content", F_TEXT, reload.content),
+                                             FIELD("mode", F_U32, reload.mode),
+                                             FIELD("group", F_TEXT, reload.group),
+                                             END};
 
 static const struct field device_fields[] = {
     FIELD("address", F_TEXT, device.address), FIELD("driver", F_TEXT, device.driver),
@@ -164,9 +167,9 @@ static const struct field function_fields[] = {
     OPTIONAL("link", F_U8, function.link, FUNCTION_LINK),
     END};
 
-static const struct field file_fields[] = {FIELD("path", F_TEXT, file.path),
-                                           FIELD("content", F_TEXT, file.content),
-                                           FIELD("mode", F_U32, file.mode), END};
+static const struct field file_fields[] = {
+    FIELD("path", F_TEXT, file.path), FIELD("content", F_TEXT, file.content), FIELD("mode", F_U32, file.mode),
+    FIELD("group", F_TEXT, file.group), END};
 
 static const struct {
     const char *name;

@@ -10,7 +10,7 @@
 static void put_file(struct planner *planner, const struct passage *passage, const struct file *file)
 {
     const struct file *old = file_find(planner->observed, file->path);
-    if (old && strcmp(old->content, file->content) == 0)
+    if (old && file_equal(old, file))
         return;
     struct op op = op_for(passage, OP_FILE_WRITE);
     op.file = *file;
@@ -138,13 +138,19 @@ static void put_tables(struct planner *planner, const struct passage *passage)
             put_file(planner, passage, file);
             continue;
         }
-        if (strcmp(old->content, file->content) == 0)
+        if (file_equal(old, file))
             continue;
         struct op op = op_for(passage, OP_SERVICE_RELOAD);
-        op.reload = (struct reload){service->kind, service->pid_path, file->path, file->content, file->mode};
+        op.reload = (struct reload){.kind = service->kind,
+                                    .pid_path = service->pid_path,
+                                    .path = file->path,
+                                    .content = file->content,
+                                    .mode = file->mode,
+                                    .group = file->group};
         struct op undo = op;
         undo.reload.content = old->content;
         undo.reload.mode = old->mode;
+        undo.reload.group = old->group;
         step_add(planner, &op, &undo);
     }
 }

@@ -150,6 +150,8 @@ static const char *config_text(struct arena *arena, const struct network *networ
              options->loopback ? options->loopback : "lo");
     if (options->user)
         text_add(&out, "user=%s\n", options->user);
+    if (options->group)
+        text_add(&out, "group=%s\n", options->group);
     text_add(&out, "pid-file=%s\n", dnsmasq->service.pid_path);
     if (network->dns) {
         text_add(&out, "# DNS: %s; names of guests end in .%s.\n",
@@ -181,6 +183,16 @@ static const char *const *argv_of(struct arena *arena, const char *program, cons
     return argv;
 }
 
+/* Where there is no group to share it with, others may read it. */
+static struct file table(struct arena *arena, const struct service_options *options, const char *network,
+                         const char *name, const char *content)
+{
+    return (struct file){.path = table_path(arena, options->run_dir, network, name),
+                         .content = content,
+                         .mode = options->group ? 0640 : 0644,
+                         .group = options->group};
+}
+
 bool dnsmasq_service(struct arena *arena, const struct network *network,
                      const struct service_options *options, struct dnsmasq *dnsmasq)
 {
@@ -196,12 +208,9 @@ bool dnsmasq_service(struct arena *arena, const struct network *network,
         .pid_path = path_of(arena, run_dir, name, "dnsmasq.pid"),
         .timeout_ms = START_TIMEOUT_MS,
     };
-    dnsmasq->hosts = (struct file){
-        .path = path_of(arena, run_dir, name, "hosts"), .content = hosts_text(arena, network), .mode = 0644};
+    dnsmasq->hosts = table(arena, options, name, "hosts", hosts_text(arena, network));
     if (network->dhcp) {
-        dnsmasq->dhcp_hosts = (struct file){.path = path_of(arena, run_dir, name, "dhcp-hosts"),
-                                            .content = dhcp_hosts_text(arena, network),
-                                            .mode = 0644};
+        dnsmasq->dhcp_hosts = table(arena, options, name, "dhcp-hosts", dhcp_hosts_text(arena, network));
         dnsmasq->leases =
             (struct file){.path = leases_path(arena, run_dir, name), .content = "", .mode = 0600};
     }

@@ -12,7 +12,7 @@ struct service_options {
     const struct model *model; /* the other networks, whose names guests of this one may need; NULL: none */
     const char *run_dir;       /* "/run/vmwire" */
     uint32_t mtu;              /* of the bridge, bytes, for DHCP's option 26 (RFC 2132, 5.1) */
-    const char *user;          /* the user that dnsmasq becomes; NULL: stay who it is */
+    const char *user, *group;  /* that dnsmasq becomes; NULL: stay who it is */
     const char
         *program; /* absolute path of vmwire itself, which busybox's DHCP client calls with its events */
     const char *loopback; /* the loopback interface, which dnsmasq would add by itself; NULL: "lo" */
@@ -20,7 +20,7 @@ struct service_options {
 };
 
 /* dnsmasq for one network, and its files.  A change of `config` needs a new start; the tables are read anew
- * on SIGHUP, as the user that it became, so others may read them. */
+ * on SIGHUP, as the user that it became, so its group may read them. */
 struct dnsmasq {
     struct service service;
     struct file config;

@@ -221,7 +221,7 @@ def test_a_resolver_that_forgot_is_drift_and_told_again(resolved):
 def test_a_change_that_fails_at_any_operation_leaves_the_resolver_as_it_was(resolved, how):
     up(resolved, HEAD + machines(1))
     before = resolved.resolvectl("dns", "brnat") + resolved.resolvectl("domain", "brnat") + resolved.sh(
-        "cat /run/vmwire/network/brnat/*hosts /run/vmwire/network/brnat/dnsmasq.conf")
+        "cat /run/vmwire-dnsmasq/brnat/*hosts /run/vmwire/network/brnat/dnsmasq.conf")
     resolved.config(HEAD + "    domain: other.example\n" + machines(3))
     count = len(json.loads(resolved.vmwire("plan", "--json").stdout)["operations"])
     assert count >= 4
@@ -229,4 +229,4 @@ def test_a_change_that_fails_at_any_operation_leaves_the_resolver_as_it_was(reso
         resolved.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
         resolved.vmwire("plan")
         assert resolved.resolvectl("dns", "brnat") + resolved.resolvectl("domain", "brnat") + resolved.sh(
-            "cat /run/vmwire/network/brnat/*hosts /run/vmwire/network/brnat/dnsmasq.conf") == before, number
+            "cat /run/vmwire-dnsmasq/brnat/*hosts /run/vmwire/network/brnat/dnsmasq.conf") == before, number

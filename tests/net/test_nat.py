@@ -136,7 +136,7 @@ def test_dnsmasq_is_bound_to_the_bridge_and_runs_as_its_own_user(nat):
     assert "10.0.0.1:53" in listeners and "0.0.0.0:53" not in listeners and "127.0.0.1" not in listeners
     pid = nat.sh("cat /run/vmwire/network/brnat/dnsmasq.pid").strip()
     assert nat.sh(f"ps -o user= -p {pid}").strip() in ("dnsmasq", "nobody")
-    assert nat.sh("stat -c '%a %U' /run/vmwire").strip() == "711 root"
+    assert nat.sh("stat -c '%a %U' /run/vmwire").strip() == "700 root"
     assert nat.sh("stat -c '%a' /run/vmwire/network/brnat/dnsmasq.conf").strip() == "600"
 
 

@@ -103,11 +103,24 @@ def test_a_program_of_exec_has_what_the_user_has_but_nothing_by_inheritance(host
 def test_the_run_directory_is_roots_alone(host):
     host.config(NAT)
     host.run("sh", "-c", f"umask 0; exec {VMWIRE} up")
-    for line in host.sh("find /run/vmwire -printf '%y %m %u %p\n'").splitlines():
-        kind, mode, user, path = line.split(" ", 3)
-        # dnsmasq, which is nobody by then, passes through to the file that it reads anew, and cannot look around.
-        assert kind != "d" or mode == "700" or mode == "711" and "/machine" not in path, line
-        assert not int(mode, 8) & (stat.S_IWGRP | stat.S_IWOTH), line
+    seen = [line.split(" ", 4) for line in host.sh("find /run/vmwire* -printf '%y %m %u %g %p\n'").splitlines()]
+    for kind, mode, user, group, path in seen:
+        tables = path.startswith("/run/vmwire-dnsmasq")
+        assert not int(mode, 8) & (stat.S_IWGRP | stat.S_IWOTH), path
+        assert user == "root" or path.endswith("/dnsmasq.pid"), path
+        assert (kind, mode, group) == (("d", "710", "nogroup") if tables else ("d", "700", "root")) or kind == "f", path
+        assert not tables or kind == "d" or mode == "640" and group == "nogroup", path
+    # Somebody else sees nothing at all; dnsmasq, which is nobody's group by then, reads its two tables and cannot look around.
+    other = ("setpriv", "--reuid=1", "--regid=1", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+    for path in [row[4] for row in seen if row[0] == "f"]:
+        assert host.run(*other, "cat", path, check=False).returncode != 0, path
+    table = "/run/vmwire-dnsmasq/brnat/hosts"
+    assert host.run("setpriv", "--reuid=1", "--regid=65534", "--clear-groups", "cat", table).returncode == 0
+    assert host.run("setpriv", "--reuid=1", "--regid=65534", "--clear-groups", "ls", "/run/vmwire-dnsmasq", check=False).returncode != 0
+    # One that an earlier version left open is closed.
+    host.sh("chmod 711 /run/vmwire")
+    host.vmwire("up")
+    assert host.sh("stat -c %a /run/vmwire") == "700\n"
     # One that somebody else made first is not used.
     host.vmwire("down")
     host.sh("mkdir /run/vmwire; chown nobody /run/vmwire")
@@ -116,6 +129,12 @@ def test_the_run_directory_is_roots_alone(host):
     host.sh("rmdir /run/vmwire; mkdir /run/elsewhere; ln -s /run/elsewhere /run/vmwire")
     assert host.vmwire("up", check=False).returncode == 1
     assert host.sh("ls /run/elsewhere") == ""
+    for made in ("mkdir /run/vmwire-dnsmasq; chown nobody /run/vmwire-dnsmasq",
+                 "rmdir /run/vmwire-dnsmasq; ln -s /run/elsewhere /run/vmwire-dnsmasq"):
+        host.sh(f"rm -f /run/vmwire; {made}")
+        refused = host.vmwire("up", check=False)
+        assert refused.returncode == 1 and "'/run/vmwire-dnsmasq' belongs to somebody else" in refused.stderr
+        assert host.sh("ls /run/elsewhere; ip -br link show type bridge") == ""
 
 
 @pytest.mark.parametrize("command, status", [(["capture", "brnat", "--seconds", "1", "-w"], 1), (["map", "--svg"], 0)])

@@ -906,10 +906,15 @@ static void every_operation_renders(void **state)
                                : arena_printf(&arena, "%s network=n", op_kind_name((enum op_kind)kind));
         struct op op = operation(&arena, line);
         if (kind == OP_FILE_WRITE || kind == OP_FILE_REMOVE)
-            op.file = (struct file){FREEBSD_RUN_DIR "/network/n/record", "mode nat\n", 0600};
+            op.file = (struct file){
+                .path = FREEBSD_RUN_DIR "/network/n/record", .content = "mode nat\n", .mode = 0600};
         if (kind == OP_SERVICE_RELOAD)
-            op.reload = (struct reload){"dnsmasq", FREEBSD_RUN_DIR "/network/n/dnsmasq.pid",
-                                        FREEBSD_RUN_DIR "/network/n/hosts", "10.0.0.5 vm0\n", 0644};
+            op.reload = (struct reload){.kind = "dnsmasq",
+                                        .pid_path = FREEBSD_RUN_DIR "/network/n/dnsmasq.pid",
+                                        .path = FREEBSD_RUN_DIR "-dnsmasq/n/hosts",
+                                        .content = "10.0.0.5 vm0\n",
+                                        .mode = 0640,
+                                        .group = "nobody"};
         if (kind == OP_SERVICE_START)
             op.service.argv = dnsmasq;
         assert_string_not_equal(freebsd_render(&arena, &op), "");

@@ -101,6 +101,13 @@ static const char *service_user(struct host *host)
     return getpwnam("nobody") ? "nobody" : NULL;
 }
 
+static const char *service_group(struct host *host, struct arena *arena)
+{
+    (void)host;
+    const struct passwd *user = getpwnam("nobody");
+    return user ? group_name(arena, user->pw_gid) : NULL;
+}
+
 static int listener_find(struct host *host, struct arena *arena, int protocol, const struct ip *address,
                          uint16_t port, struct listener *listener, struct err *err)
 {
@@ -157,6 +164,7 @@ static const struct host_backend freebsd_backend = {
     .identity = identity,
     .program = program,
     .service_user = service_user,
+    .service_group = service_group,
     .listener_find = listener_find,
     .listeners_list = listeners_list,
     .lease_apply = lease_apply,

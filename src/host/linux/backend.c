@@ -219,6 +219,7 @@ static const struct host_backend linux_backend = {
     .identity = linux_identity,
     .program = process_program,
     .service_user = process_user,
+    .service_group = process_group,
     .listener_find = listener_find,
     .listeners_list = listeners_list,
     .lease_apply = lease_apply,

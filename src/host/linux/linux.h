@@ -115,6 +115,7 @@ int listeners_list(struct host *host, struct arena *arena, int protocol, struct 
 int process_look(struct host *host, pid_t pid, struct process_look *look);
 const char *process_program(struct host *host, struct arena *arena);
 const char *process_user(struct host *host);
+const char *process_group(struct host *host, struct arena *arena);
 
 /* port.c: what a guest's port may do.  -EOPNOTSUPP where this kernel cannot lock one. */
 int port_rules_set(struct linux_host *host, const char *ifname, const struct port_rules *rules,

@@ -156,41 +156,55 @@ int listener_find(struct host *host, struct arena *arena, int protocol, const st
 
 /* A user of /etc/passwd, without the name service's libraries and sockets, which cost more than the rest of
  * an `up` that has nothing to do.  False when there is none of that name. */
-static bool user_find(const char *name, uid_t *uid)
+static bool user_find(const char *name, uid_t *uid, gid_t *gid)
 {
     _cleanup_file_ FILE *file = fopen("/etc/passwd", "re");
     for (const struct passwd *user; file && (user = fgetpwent(file));) {
         if (strcmp(user->pw_name, name) == 0) {
             *uid = user->pw_uid;
+            *gid = user->pw_gid;
             return true;
         }
     }
     return false;
 }
 
-/* In a user namespace only some users exist. */
-static bool user_mapped(uid_t uid)
+/* In a user namespace only some users and groups exist. */
+static bool is_mapped(const char *path, unsigned long id)
 {
-    _cleanup_file_ FILE *map = fopen("/proc/self/uid_map", "re");
+    _cleanup_file_ FILE *map = fopen(path, "re");
     unsigned long inside, outside, count;
     while (map && fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
-        if (uid >= inside && uid - inside < count)
+        if (id >= inside && id - inside < count)
             return true;
     }
     return !map;
 }
 
 /* dnsmasq's own user, where it exists and this user namespace knows it. */
-const char *process_user(struct host *host)
+static const char *service_user_find(gid_t *gid)
 {
-    (void)host;
     static const char *const names[] = {"dnsmasq", "nobody"};
     uid_t uid;
     for (size_t i = 0; i < 2; i++) {
-        if (user_find(names[i], &uid) && user_mapped(uid))
+        if (user_find(names[i], &uid, gid) && is_mapped("/proc/self/uid_map", uid))
             return names[i];
     }
     return NULL;
+}
+
+const char *process_user(struct host *host)
+{
+    (void)host;
+    gid_t gid;
+    return service_user_find(&gid);
+}
+
+const char *process_group(struct host *host, struct arena *arena)
+{
+    (void)host;
+    gid_t gid;
+    return service_user_find(&gid) && is_mapped("/proc/self/gid_map", gid) ? group_name(arena, gid) : NULL;
 }
 
 /* Source: proc(5), /proc/PID/stat: the state is field 3, the start in clock ticks since boot field 22. */
