@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -190,7 +191,8 @@ class Host(Namespace):
             "rules": self.json("ip", "-j", "rule"),
             "neighbours": sorted(self.sh("ip neigh show nud permanent; ip neigh show proxy").splitlines()),
             "bridges": still(self.json("bridge", "-j", "link")),
-            "nft": self.run("nft", "-s", "list", "ruleset").stdout,
+            # without what packets leave in it for less than a second
+            "nft": re.sub(r"\n\t\telements = \{[^}]* timeout \d+ms[^}]*\}", "", self.run("nft", "-s", "list", "ruleset").stdout),
             "sysctls": self.sysctls(),
             "run": self.run_files(),
             "listeners": self.sh("ss -Hlnptu | sort"),

@@ -357,6 +357,8 @@ struct observed {
     bool shared_base;                 /* the same for the table of the networks that share a MAC */
     VEC(struct shared) shareds;
     VEC(const char *) shared_traces;
+    bool shared_others;               /* others have something in that table */
+    VEC(const char *) shared_objects; /* vmwire's sets and chains there, "chain bridge vmwire forward" */
     VEC(struct shared_address) shared_addresses;
     const char *shared_refusal; /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
     bool lock_base;             /* the table of locks is there with all its rules, or is not there at all */

@@ -28,12 +28,28 @@ static bool any_trace(const struct observed *observed, const char *network, bool
     return false;
 }
 
+/* All that is vmwire's goes: with the table, or from among what others have put there. */
+static void drop(const struct observed *observed, struct text *out)
+{
+    if (!observed->shared_others) {
+        text_add(out, "add table bridge vmwire\ndelete table bridge vmwire\n");
+        return;
+    }
+    vec_foreach (&observed->shared_objects, object) {
+        if (strncmp(*object, "chain ", 6) == 0)
+            text_add(out, "flush %s\n", *object);
+    }
+    vec_foreach (&observed->shared_objects, object)
+        text_add(out, "delete %s\n", *object);
+}
+
 /* The whole table anew, with every network that was whole but `without`.  What was learned is learned again.
  */
 static void rebuild(struct arena *arena, const struct observed *observed, const char *without,
                     struct text *out)
 {
-    text_add(out, "add table bridge vmwire\ndelete table bridge vmwire\n%s", nft_shared_base_text(arena));
+    drop(observed, out);
+    text_add(out, "%s", nft_shared_base_text(arena));
     vec_foreach (&observed->shareds, shared) {
         if (strcmp(shared->network, without) != 0)
             text_add(out, "%s", nft_shared_set_text(arena, shared));
@@ -63,7 +79,7 @@ static int shared_remove(struct linux_host *host, struct arena *arena, const str
     if (!any_trace(observed, shared->network, false) && !(flags & HOST_APPLY_TOLERANT))
         return err_set(err, ENOENT, "there are no such rules of network '%s'", shared->network);
     if (!any_trace(observed, shared->network, true))
-        text_add(&out, "add table bridge vmwire\ndelete table bridge vmwire\n");
+        drop(observed, &out);
     else if (old && observed->shared_base)
         text_add(&out, "%s", nft_shared_remove_text(arena, old, link_index(old->uplink, NULL)));
     else if (any_trace(observed, shared->network, false))
@@ -105,6 +121,8 @@ static int address_apply(struct linux_host *host, struct arena *arena, const str
     forget_address(arena, observed, want, &out);
     if (!add && !out.length && !(flags & HOST_APPLY_TOLERANT))
         return err_set(err, ENOENT, "it is not known there");
+    if (out.length) /* and what was looked up of it just now */
+        text_add(&out, "flush map bridge vmwire fresh\nflush map bridge vmwire known\n");
     if (add)
         text_add(&out, "%s", nft_shared_address_text(arena, want, true));
     return out.length ? nft_run(host, text_get(&out), err) : 0;

@@ -18,7 +18,7 @@
 struct seen {
     const char *network;
     size_t rules, chains, sets;
-    unsigned entries; /* a bit for each of nft_shared_maps that has one of its */
+    unsigned entries; /* a bit for each of nft_shared_maps that leads to its chains */
     size_t last_rule; /* the place in nft_shared_rules, for the order inside a chain */
     bool strange;
     int uplink_index;
@@ -30,6 +30,8 @@ struct reader {
     VEC(struct seen) networks;
     size_t rules, chains, maps, last_rule; /* of the base */
     bool strange;
+    VEC(const char *) chain_names, set_names; /* ours: "chain NAME", "set NAME", "map NAME" */
+    bool foreign;                             /* there are others' */
 
     /* elements: what is being read */
     const char *map;
@@ -112,12 +114,18 @@ static int chain_each(const struct nlmsghdr *header, void *data)
     if (!our_table(table[NFTA_CHAIN_TABLE]))
         return 0;
     const char *chain = netlink_text(table[NFTA_CHAIN_NAME]), *network = NULL;
+    size_t base = reader->chains;
     for (size_t i = 0; nft_shared_base_chains[i]; i++)
         reader->chains += strcmp(chain, nft_shared_base_chains[i]) == 0;
     for (size_t i = 0; nft_shared_chains[i] && !network; i++)
         network = network_of(chain, nft_shared_chains[i]);
     if (network)
         seen_of(reader, network)->chains++;
+    if (network || reader->chains > base)
+        *vec_push(reader->arena, &reader->chain_names) =
+            arena_printf(reader->arena, "chain bridge vmwire %s", chain);
+    else
+        reader->foreign = true;
     if (table[NFTA_CHAIN_POLICY] && ntohl(netlink_u32(table[NFTA_CHAIN_POLICY])) != NF_ACCEPT)
         reader->strange = true;
     return 0;
@@ -131,12 +139,20 @@ static int set_each(const struct nlmsghdr *header, void *data)
     const char *name = netlink_text(table[NFTA_SET_NAME]), *network = NULL;
     if (!our_table(table[NFTA_SET_TABLE]))
         return 0;
+    size_t base = reader->maps;
     for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++)
         reader->maps += strcmp(name, map->name) == 0;
     for (const struct nft_shared_set *set = nft_shared_sets; set->name && !network; set++)
         network = network_of(name, set->name);
     if (network)
         seen_of(reader, network)->sets++;
+    bool anonymous = table[NFTA_SET_FLAGS] && ntohl(netlink_u32(table[NFTA_SET_FLAGS])) & NFT_SET_ANONYMOUS;
+    bool map = table[NFTA_SET_FLAGS] && ntohl(netlink_u32(table[NFTA_SET_FLAGS])) & NFT_SET_MAP;
+    if (network || reader->maps > base)
+        *vec_push(reader->arena, &reader->set_names) =
+            arena_printf(reader->arena, "%s bridge vmwire %s", map ? "map" : "set", name);
+    else if (!anonymous)
+        reader->foreign = true;
     return 0;
 }
 
@@ -180,6 +196,12 @@ static uint64_t milliseconds(const struct nlattr *attribute)
     if (attribute && mnl_attr_get_payload_len(attribute) >= sizeof(value))
         memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
     return be64toh(value);
+}
+
+/* The other maps of the base are what packets left. */
+static bool leads(const struct nft_shared_set *map)
+{
+    return strstr(map->spec, ": verdict;") != NULL;
 }
 
 static unsigned map_bit(const char *map)
@@ -298,7 +320,8 @@ static void reset_objects(void *data)
     struct reader *reader = data;
     reader->networks.count = 0;
     reader->rules = reader->chains = reader->maps = 0;
-    reader->strange = false;
+    reader->chain_names.count = reader->set_names.count = 0;
+    reader->strange = reader->foreign = false;
 }
 
 static void reset_elements(void *data)
@@ -346,6 +369,11 @@ static int objects_read(struct linux_host *host, struct reader *reader, struct e
             return rc == -ENOENT ? 0 : rc;
         whole.rules += part.rules, whole.chains += part.chains, whole.maps += part.maps;
         whole.strange |= part.strange;
+        whole.foreign |= part.foreign;
+        vec_foreach (&part.chain_names, name)
+            *vec_push(reader->arena, &whole.chain_names) = *name;
+        vec_foreach (&part.set_names, name)
+            *vec_push(reader->arena, &whole.set_names) = *name;
         vec_foreach (&part.networks, seen) {
             struct seen *sum = seen_of(&whole, seen->network);
             sum->rules += seen->rules, sum->chains += seen->chains, sum->sets += seen->sets;
@@ -359,8 +387,10 @@ static int objects_read(struct linux_host *host, struct reader *reader, struct e
 static int read_all(struct linux_host *host, struct reader *reader, struct err *err)
 {
     int rc = objects_read(host, reader, err);
-    for (const struct nft_shared_set *map = nft_shared_maps; rc == 0 && reader->maps && map->name; map++)
-        rc = elements_read(host, reader, map->name, NULL, err);
+    for (const struct nft_shared_set *map = nft_shared_maps; rc == 0 && reader->maps && map->name; map++) {
+        if (leads(map))
+            rc = elements_read(host, reader, map->name, NULL, err);
+    }
     for (size_t i = 0; rc == 0 && i < reader->networks.count; i++) {
         struct seen *network = &reader->networks.items[i];
         struct observed *observed = reader->observed;
@@ -381,6 +411,7 @@ static int read_all(struct linux_host *host, struct reader *reader, struct err *
 /* How many there are of each, when all are there. */
 struct counts {
     size_t rules, chains, sets, base_rules, base_chains, maps;
+    unsigned entries;
 };
 
 static struct counts counts_of(void)
@@ -396,8 +427,10 @@ static struct counts counts_of(void)
         counts.base_rules++;
     while (nft_shared_base_chains[counts.base_chains])
         counts.base_chains++;
-    while (nft_shared_maps[counts.maps].name)
+    for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++) {
+        counts.entries |= leads(map) ? map_bit(map->name) : 0;
         counts.maps++;
+    }
     return counts;
 }
 
@@ -417,13 +450,18 @@ int nft_shared_observe(struct linux_host *host, struct arena *arena, struct obse
     const struct counts counts = counts_of();
     observed->shared_base = reader.rules == counts.base_rules && reader.chains == counts.base_chains &&
                             reader.maps == counts.maps && !reader.strange;
+    observed->shared_others = reader.foreign;
+    vec_foreach (&reader.set_names, name)
+        *vec_push(arena, &observed->shared_objects) = *name;
+    vec_foreach (&reader.chain_names, name)
+        *vec_push(arena, &observed->shared_objects) = *name;
     vec_foreach (&reader.networks, seen) {
         char uplink[IF_NAMESIZE] = "";
         *vec_push(arena, &observed->shared_traces) = seen->network;
         if (!seen->uplink_index || !if_indextoname((unsigned)seen->uplink_index, uplink))
             continue;
         if (seen->rules == counts.rules && seen->chains == counts.chains && seen->sets == counts.sets &&
-            seen->entries == (1u << counts.maps) - 1 && !seen->strange)
+            seen->entries == counts.entries && !seen->strange)
             *vec_push(arena, &observed->shareds) = (struct shared){.network = seen->network,
                                                                    .bridge = seen->network,
                                                                    .uplink = arena_strdup(arena, uplink),

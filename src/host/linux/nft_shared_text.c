@@ -25,12 +25,17 @@
  *             the address
  *   held      address and MAC: what a sender is checked against
  *   live      addresses heard of in the last ten minutes: nobody else can claim them
- *   fresh     address and MAC that renewed `live` within half a second: the one look-up of a busy sender
  *   asked     addresses whose owner has been asked a moment ago
  *   last      the address that a MAC claimed last
  *   leasing   MACs that asked for a lease within a minute
  *
  * Elements of the first three without a timeout are fixed (`address:`, the host's own).
+ *
+ * A busy guest's frame needs one look-up of all this, whatever the network.  What the last look told stands
+ * for a moment in two maps of the base, keyed by the uplink too, whose values are the MAC to be written:
+ *
+ *   fresh     to the wire: address and MAC that renewed `live` within half a second, to the host's MAC
+ *   known     from the wire: address to its owner's MAC, a quarter of a second old at most
  *
  * A claim of an address that is live is no theft and no accident until the owner was asked: an ARP claim is
  * turned into an ARP probe of the same address (RFC 5227, 2.1.1), which its owner answers if it still has it.
@@ -56,7 +61,8 @@
 #define BROADCAST "ff:ff:ff:ff:ff:ff"
 #define LIVE "10m"
 #define AGE SHARED_AGE_TEXT
-/* Taps have this bit in their group (owner_group): a comparison spares them the look into a map. */
+/* Taps have this bit in their group (owner_group): a comparison spares them the look into a map.  An uplink
+ * that an administrator gave such a group (2^30 and more) would be taken for a tap. */
 #define GUEST_GROUP "0x40000000"
 
 #define LEND(bit, below, flip)                                                                               \
@@ -67,8 +73,12 @@
     }
 
 const struct nft_rule nft_shared_base_rules[] = {
-    {"prerouting", "from the wire", "iifgroup & " GUEST_GROUP " == 0 iif vmap @wire_in"},
-    {"forward", "to the wire", "oifgroup & " GUEST_GROUP " == 0 oif vmap @wire_out"},
+    {"prerouting", "from guests", "iifgroup & " GUEST_GROUP " != 0 accept"},
+    {"prerouting", "to a busy guest", "ether daddr set iif . ip daddr map @known accept"},
+    {"prerouting", "from the wire", "iif vmap @wire_in"},
+    {"forward", "to guests, but ARP", "oifgroup & " GUEST_GROUP " != 0 ether type != arp accept"},
+    {"forward", "from a busy guest", "ether saddr set oif . ip saddr . ether saddr map @fresh accept"},
+    {"forward", "to the wire", "oif vmap @wire_out"},
     {"forward", "guests' ARP to guests", "ether type arp iifgroup vmap @guest_arp"},
     {"input", "guests' ARP to the host", "ether type arp iifgroup vmap @guest_arp"},
     {"output", "the host's ARP to the wire", "ether type arp oif vmap @host_to_wire"},
@@ -97,21 +107,22 @@ const struct nft_rule nft_shared_base_rules[] = {
 const char *const nft_shared_base_chains[] = {"prerouting", "forward",       "input",
                                               "output",     "ask_broadcast", NULL};
 
+#define DYNAMIC " size 65536; flags dynamic,timeout;"
 const struct nft_shared_set nft_shared_maps[] = {
     {"wire_in", "type iface_index : verdict; size 1024;"},
     {"wire_out", "type iface_index : verdict; size 1024;"},
     {"host_to_wire", "type iface_index : verdict; size 1024;"},
     {"guest_arp", "type devgroup : verdict; size 1024;"},
     {"host_to_guest", "type devgroup : verdict; size 1024;"},
+    {"fresh", "type iface_index . ipv4_addr . ether_addr : ether_addr;" DYNAMIC},
+    {"known", "type iface_index . ipv4_addr : ether_addr;" DYNAMIC},
     {NULL, NULL},
 };
 
-#define DYNAMIC " size 65536; flags dynamic,timeout;"
 const struct nft_shared_set nft_shared_sets[] = {
     {"owner", "type ipv4_addr : ether_addr;" DYNAMIC},
     {"held", "type ipv4_addr . ether_addr;" DYNAMIC},
     {"live", "type ipv4_addr;" DYNAMIC},
-    {"fresh", "type ipv4_addr . ether_addr;" DYNAMIC},
     {"asked", "type ipv4_addr;" DYNAMIC},
     {"last", "type ether_addr : ipv4_addr;" DYNAMIC},
     {"leasing", "type ether_addr;" DYNAMIC},
@@ -172,10 +183,9 @@ const struct nft_rule nft_shared_rules[] = {
     {"dhcp", "who asks", "update @leasing_$N { ether saddr timeout 1m }"},
     {"dhcp", "has no address and no broadcast flag",
      "@th,64,8 1 @th,144,16 0 @th,160,32 0 goto ask_broadcast"},
-    {"wire_out", "a busy owner", "ip saddr . ether saddr @fresh_$N ether saddr set $H accept"},
     {"wire_out", "an owner",
-     "ip saddr . ether saddr @held_$N add @fresh_$N { ip saddr . ether saddr timeout 500ms } " RENEW_IP
-     " ether saddr set $H accept"},
+     "ip saddr . ether saddr @held_$N add @fresh { oif . ip saddr . ether saddr timeout 500ms : $H "
+     "} " RENEW_IP " ether saddr set $H accept"},
     {"wire_out", "DHCP", "ip saddr 0.0.0.0 udp sport 68 udp dport 67 jump dhcp_$N"},
     {"wire_out", "nobody yet", "ip saddr 0.0.0.0 ether saddr set $H accept"},
     {"wire_out", "a claim", "ip saddr != @live_$N goto claim_ip_$N"},
@@ -189,7 +199,9 @@ const struct nft_rule nft_shared_rules[] = {
     {"lease", "to whom",
      "@ll,0,48 set @th,288,48 ether daddr @leasing_$N add @owner_$N { @th,192,32 timeout 1m : ether daddr }"},
     {"lease", "to all again", "ether daddr set " BROADCAST},
-    {"wire_in", "to its owner", "ether daddr set ip daddr map @owner_$N accept"},
+    {"wire_in", "to its owner",
+     "ether daddr set ip daddr map @owner_$N add @known { iif . ip daddr timeout 248ms : ether daddr } "
+     "accept"},
     {"wire_in", "ARP to its owner",
      "ether daddr $H arp daddr ether set arp daddr ip map @owner_$N ether daddr set arp daddr ip map "
      "@owner_$N accept"},
@@ -220,6 +232,18 @@ const char *nft_shared_base_text(struct arena *arena)
     for (const struct nft_rule *rule = nft_shared_base_rules; rule->chain; rule++)
         text_add(&out, "add rule %s %s %s comment \"%s\"\n", shared_table, rule->chain, rule->text,
                  rule->comment);
+    return text_get(&out);
+}
+
+const char *nft_shared_base_remove_text(struct arena *arena)
+{
+    struct text out = {.arena = arena};
+    for (size_t i = 0; nft_shared_base_chains[i]; i++)
+        text_add(&out, "flush chain %s %s\n", shared_table, nft_shared_base_chains[i]);
+    for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++)
+        text_add(&out, "delete map %s %s\n", shared_table, map->name);
+    for (size_t i = 0; nft_shared_base_chains[i]; i++)
+        text_add(&out, "delete chain %s %s\n", shared_table, nft_shared_base_chains[i]);
     return text_get(&out);
 }
 

@@ -223,7 +223,7 @@ static void render_shared(struct arena *arena, struct text *out, const struct op
 {
     const char *text = "";
     if (op->kind == OP_SHARED_SET)
-        text_add(out, "nft list table bridge vmwire >/dev/null 2>&1 || nft -f - <<'EOF'\n%sEOF\n",
+        text_add(out, "nft list map bridge vmwire wire_in >/dev/null 2>&1 || nft -f - <<'EOF'\n%sEOF\n",
                  nft_shared_base_text(arena));
     if (op->kind == OP_SHARED_SET)
         text = nft_shared_set_text(arena, &op->shared);
@@ -234,7 +234,9 @@ static void render_shared(struct arena *arena, struct text *out, const struct op
     text_add(out, "nft -f - <<'EOF'\n%sEOF\n", text);
     if (op->kind == OP_SHARED_REMOVE)
         text_add(out,
-                 "nft list map bridge vmwire wire_in | grep -q goto || nft delete table bridge vmwire\n");
+                 "nft list map bridge vmwire wire_in | grep -q goto || nft -f - <<'EOF'\n%sEOF\n"
+                 "nft list table bridge vmwire | grep -q '^[[:space:]]' || nft delete table bridge vmwire\n",
+                 nft_shared_base_remove_text(arena));
 }
 
 static void render_unmanaged(struct arena *arena, struct text *out, const struct op *op)

@@ -36,6 +36,7 @@ extern const struct nft_shared_set nft_shared_maps[], nft_shared_sets[];
 #define SHARED_AGE_TEXT "365d"
 
 const char *nft_shared_base_text(struct arena *arena);
+const char *nft_shared_base_remove_text(struct arena *arena);
 const char *nft_shared_set_text(struct arena *arena, const struct shared *shared);
 /* `uplink_index`: the interface's index that the elements have, for an uplink that is gone; 0: by its name.
  */
