@@ -120,6 +120,13 @@ static int probe_do(struct cli *cli, struct probe_request *request, struct probe
         rc = engine_observe(&engine, what, err);
     if (rc < 0)
         return rc;
+    const struct network *entry = network_find(&cli->model, request->network);
+    bool way6 = false;
+    vec_foreach (&engine.observed.routes, route)
+        way6 |= route->to.ip.family == AF_INET6 && route->to.length == 0 && ip_is_set(&route->gateway);
+    if (entry && network_has_subnet6(entry) && mode_forwards(entry->mode) && way6 &&
+        !ip_is_set(&request->target6))
+        ip_parse(PROBE_TARGET6, &request->target6);
     request->known = &known;
     request->nic = &nics.open.items[0];
     request->observed = &engine.observed;

@@ -1,5 +1,6 @@
 /* cmd_status.c: `vmwire status` and `vmwire leases`.  The JSON shapes are documented in docs/JSON.md. */
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,8 +149,8 @@ static void print_devices(struct cli *cli, const struct status *status)
 static void lease_row(struct cli *cli, struct table *table, const char *network, const struct lease *lease)
 {
     table_row(table, arena_strdup(&cli->arena, IP_TEXT(&lease->ip)),
-              arena_strdup(&cli->arena, MAC_TEXT(&lease->mac)), *lease->hostname ? lease->hostname : "-",
-              network, lease_end(&cli->arena, lease));
+              mac_is_zero(&lease->mac) ? "-" : arena_strdup(&cli->arena, MAC_TEXT(&lease->mac)),
+              *lease->hostname ? lease->hostname : "-", network, lease_end(&cli->arena, lease));
 }
 
 static void print_leases(struct cli *cli, const struct status *status)
@@ -177,8 +178,11 @@ static void print_forwards(struct cli *cli, const struct status *status)
             table_row(
                 &table,
                 arena_printf(arena, "%s %s", forward_protocol_name(forward), forward_ports(arena, forward)),
-                ip_is_set(&forward->listen) ? arena_strdup(arena, IP_TEXT(&forward->listen)) : "*",
-                arena_printf(arena, "%s:%s", IP_TEXT(&forward->target), forward_target_ports(arena, forward)),
+                ip_is_set(&forward->listen)   ? arena_strdup(arena, IP_TEXT(&forward->listen))
+                : forward->family == AF_INET6 ? "[::]"
+                                              : "*",
+                arena_printf(arena, "%s:%s", ip_before_port(arena, &forward->target),
+                             forward_target_ports(arena, forward)),
                 *row->machine ? row->machine : "-", network->name);
         }
     }
@@ -283,7 +287,7 @@ static void json_lease(struct json *json, const struct lease *lease)
 {
     json_object_open(json, NULL);
     json_string(json, "address", IP_TEXT(&lease->ip));
-    json_string(json, "mac", MAC_TEXT(&lease->mac));
+    json_string(json, "mac", mac_is_zero(&lease->mac) ? NULL : MAC_TEXT(&lease->mac));
     json_string(json, "hostname", *lease->hostname ? lease->hostname : NULL);
     json_string(json, "expires", utc(json->out->arena, lease->expires));
     json_object_close(json);

@@ -72,6 +72,7 @@ static void examine(struct patient *patient, const char *machine)
     addresses_find(patient);
     doctor_guests(patient, machine);
     doctor_routes(patient);
+    doctor_ipv6(patient);
     doctor_firewall(patient);
     doctor_services(patient);
 }

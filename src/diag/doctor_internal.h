@@ -60,6 +60,7 @@ struct patient {
 bool doctor_links(struct patient *patient);
 /* doctor_route.c: addresses, forwarding, routes. */
 void doctor_routes(struct patient *patient);
+void doctor_ipv6(struct patient *patient);
 /* doctor_firewall.c */
 void doctor_firewall(struct patient *patient);
 /* doctor_service.c: DHCP and DNS. */

@@ -50,6 +50,8 @@ static void check_arp(struct patient *patient)
 static bool forwards(struct patient *patient)
 {
     vec_foreach (&patient->observed->forwarding, sysctl) {
+        if (sysctl->ipv6)
+            continue;
         if (sysctl->wanted && strcmp(sysctl->now, "0") == 0 && strcmp(sysctl->wanted, "0") != 0) {
             if (!finding_find(patient->findings, "forwarding-off", "the host"))
                 PATIENT_FIND(patient, "forwarding-off", "the host", "%s is %s", sysctl->name, sysctl->now);

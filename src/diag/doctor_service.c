@@ -148,15 +148,17 @@ static void check_forwards(struct patient *patient)
         const struct forward *forward = &entry->forwards.list.items[i];
         bool stopped = false, failed = false;
         vec_foreach (&entry->nics, member)
-            stopped |=
-                ip_equal(&member->nic->address, &forward->target) && !is_wired(patient, &member->nic->mac);
+            stopped |= (ip_equal(&member->nic->address, &forward->target) ||
+                        ip_equal(&member->nic->address6, &forward->target)) &&
+                       !is_wired(patient, &member->nic->mac);
         vec_foreach (&patient->health->neighbours, neighbour)
             failed |= neighbour->failed && ip_equal(&neighbour->ip, &forward->target) &&
                       strcmp(neighbour->ifname, patient->network->name) == 0;
         if (failed && !stopped)
-            PATIENT_FIND(patient, "forward-target-silent", patient->subject,
-                         "%s: the host asked by ARP for %s, and nobody answered",
-                         forward_format(patient->arena, forward), IP_TEXT(&forward->target));
+            PATIENT_FIND(
+                patient, "forward-target-silent", patient->subject,
+                "%s: the host asked %s for %s, and nobody answered", forward_format(patient->arena, forward),
+                forward->family == AF_INET6 ? "its neighbours" : "by ARP", IP_TEXT(&forward->target));
     }
 }
 

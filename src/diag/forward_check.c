@@ -24,13 +24,17 @@ void forward_check_start(struct forward_check *check, const struct network *netw
     *check = (struct forward_check){.started_ms = now_ms()};
     for (size_t i = 0; network && i < network->forwards.list.count && check->count < FORWARDS_CHECKED; i++) {
         const struct forward *forward = &network->forwards.list.items[i];
-        if (forward->protocol != IPPROTO_TCP || forward->target.family != AF_INET)
+        if (forward->protocol != IPPROTO_TCP)
             continue;
         struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(forward->target_first)};
-        memcpy(&to.sin_addr, forward->target.bytes, 4);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd >= 0)
-            (void)!connect(fd, (struct sockaddr *)&to, sizeof(to)); /* poll tells how it went */
+        struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_port = to.sin_port};
+        bool ipv6 = forward->target.family == AF_INET6;
+        memcpy(ipv6 ? (void *)&to6.sin6_addr : &to.sin_addr, forward->target.bytes,
+               ip_size(&forward->target));
+        int fd = socket(forward->target.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd >= 0) /* poll tells how it went */
+            (void)!connect(fd, ipv6 ? (struct sockaddr *)&to6 : (struct sockaddr *)&to,
+                           ipv6 ? sizeof(to6) : sizeof(to));
         check->fds[check->count] = fd;
         check->forwards[check->count++] = forward;
     }
@@ -41,7 +45,7 @@ static const char *machine_of(struct arena *arena, const struct network *network
 {
     *runs = true;
     vec_foreach (&network->nics, member) {
-        if (!ip_equal(&member->nic->address, target))
+        if (!ip_equal(&member->nic->address, target) && !ip_equal(&member->nic->address6, target))
             continue;
         *runs = false;
         vec_foreach (&observed->links, link) {

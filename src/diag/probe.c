@@ -22,7 +22,8 @@ enum {
 
 const char *probe_step_name(enum probe_step step)
 {
-    static const char *const names[] = {"lease", "gateway", "ping", "name", "tcp", "mtu", "router6", "ping6"};
+    static const char *const names[] = {"lease", "gateway", "ping",  "name",  "tcp",
+                                        "mtu",   "router6", "ping6", "lease6"};
     return names[step];
 }
 
@@ -44,10 +45,10 @@ static struct ask *ask_of(const struct tracer *tracer, enum probe_step step, con
                     : step == PROBE_GATEWAY ? ask->kind == ASK_ARP
                     : step == PROBE_NAME    ? ask->kind == ASK_IP && packet->flow.protocol == IPPROTO_UDP &&
                                                packet->flow.target_port == DNS_PORT
-                    : step == PROBE_PING6   ? to_target6 && packet->flow.protocol == IPPROTO_ICMPV6
-                    : step == PROBE_ROUTER6 ? false
-                    : step == PROBE_TCP     ? to_target && packet->flow.protocol == IPPROTO_TCP
-                                            : to_target && packet->flow.protocol == IPPROTO_ICMP;
+                    : step == PROBE_PING6 ? to_target6 && packet->flow.protocol == IPPROTO_ICMPV6
+                    : step == PROBE_ROUTER6 || step == PROBE_LEASE6 ? false
+                    : step == PROBE_TCP ? to_target && packet->flow.protocol == IPPROTO_TCP
+                                        : to_target && packet->flow.protocol == IPPROTO_ICMP;
         if (fits && (!found || (ask->pending && !found->pending)))
             found = ask;
     }
@@ -75,6 +76,8 @@ static void explain_ipv6(struct tracer *tracer, struct probe *probe, enum probe_
     const struct probe_report *report = &probe->steps[step];
     if (step == PROBE_ROUTER6)
         FIND("ra-missing", "%s", report->text);
+    else if (step == PROBE_LEASE6)
+        FIND("dhcp6-silent", "%s", report->text);
     else if (ask)
         trace_diagnose(tracer, ask);
     else
@@ -232,6 +235,7 @@ static void guest_fill(const struct tracer *tracer, const struct probe_request *
             uint64_t size = UINT64_C(1) << (32 - entry->subnet.length);
             guest->address = (struct prefix){ip_add(&network, size - 2), entry->subnet.length};
         }
+        guest->dhcp6 = entry->dhcp && network_has_subnet6(entry);
     } else if (trace_in_subnet(tracer, &tracer->gateway)) {
         guest->gateway = tracer->gateway;
     }

@@ -12,6 +12,7 @@
 
 /* What is pinged when nothing else is said. */
 #define PROBE_TARGET "8.8.8.8"
+#define PROBE_TARGET6 "2001:4860:4860::8888" /* where guests have IPv6 by this host, and it has a way out */
 
 /* In the order in which one is the cause of the next. */
 enum probe_step {
@@ -23,6 +24,7 @@ enum probe_step {
     PROBE_MTU,     /* the target answers packets of the nic's MTU */
     PROBE_ROUTER6, /* a router advertisement, and an address by it; skipped where the network has no IPv6 */
     PROBE_PING6,   /* the IPv6 target, else that router, answers */
+    PROBE_LEASE6,  /* an offer, by DHCPv6; skipped where the network has none of its own */
     PROBE_STEP_COUNT,
 };
 
@@ -67,8 +69,8 @@ struct probe {
     int64_t took_ns;
 };
 
-const char *probe_step_name(
-    enum probe_step step); /* "lease", "gateway", "ping", "name", "tcp", "mtu", "router6", "ping6" */
+const char *probe_step_name(enum probe_step step); /* "lease", "gateway", "ping", "name", "tcp", "mtu",
+                                                      "router6", "ping6", "lease6" */
 
 /* 0 (also when something is wrong: see the findings), or a negative errno: -ENOSYS on a host without guests,
  * -EPERM, -ENOENT without the DHCP client. */
@@ -93,6 +95,7 @@ struct probe_guest {
     struct prefix address; /* set: the network has no DHCP, this is the guest's address */
     const char *program;
     enum probe_ipv6 ipv6;
+    bool dhcp6; /* the network's own server offers IPv6 addresses */
 };
 void probe_guest_act(int fd, const char *ifname, void *guest);
 

@@ -390,7 +390,8 @@ static void ipv4_steps(int fd, const struct probe_guest *guest, const struct pro
 /* The router is asked by the guest's kernel from the moment that its nic is there. */
 static void ipv6_steps(int fd, const struct probe_guest *guest, int64_t born_ns)
 {
-    struct probe_report router = {.step = PROBE_ROUTER6}, ping = {.step = PROBE_PING6};
+    struct probe_report router = {.step = PROBE_ROUTER6}, ping = {.step = PROBE_PING6},
+                        lease = {.step = PROBE_LEASE6};
     int64_t start = probe_now_ns();
     probe_router6(guest, born_ns, &router);
     report_send(fd, &router, start);
@@ -399,6 +400,11 @@ static void ipv6_steps(int fd, const struct probe_guest *guest, int64_t born_ns)
     start = probe_now_ns();
     probe_ping6(guest, &router.router6, &ping);
     report_send(fd, &ping, start);
+    if (!guest->dhcp6)
+        return;
+    start = probe_now_ns();
+    probe_lease6(guest, &lease);
+    report_send(fd, &lease, start);
 }
 
 void probe_guest_act(int fd, const char *ifname, void *data)

@@ -16,5 +16,7 @@ void probe_solicit(const struct probe_guest *guest);
 void probe_router6(const struct probe_guest *guest, int64_t born_ns, struct probe_report *report);
 /* Ping guest->target6, else the router: PROBE_PING6. */
 void probe_ping6(const struct probe_guest *guest, const struct ip *router, struct probe_report *report);
+/* Ask DHCPv6 servers for an offer, and take none: PROBE_LEASE6.  The guest has its link-local address. */
+void probe_lease6(const struct probe_guest *guest, struct probe_report *report);
 
 #endif

@@ -76,6 +76,8 @@ void trace_check_state(struct tracer *tracer)
     if (!mode_forwards(tracer->mode))
         return;
     vec_foreach (&tracer->request->observed->forwarding, sysctl) {
+        if (sysctl->ipv6)
+            continue;
         if (sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0 && strcmp(sysctl->now, "0") == 0)
             FIND("forwarding-off", "the host", "%s is %s", sysctl->name, sysctl->now);
     }

@@ -3,6 +3,7 @@
 #include "engine/address.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "service/service.h"
 
@@ -22,7 +23,7 @@ static bool table_address(const struct engine *engine, const char *network, cons
 static bool lease_address(const struct leases *leases, const struct mac *mac, struct ip *ip)
 {
     vec_foreach (&leases->list, lease) {
-        if (mac_equal(&lease->mac, mac)) {
+        if (lease->ip.family == AF_INET && mac_equal(&lease->mac, mac)) {
             *ip = lease->ip;
             return true;
         }

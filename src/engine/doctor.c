@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "diag/doctor.h"
@@ -20,7 +21,7 @@ static void add_network(struct arena *arena, struct doctor_request *request,
     added->uplink = network->uplink;
     added->uplink_named = network->uplink && !network->uplink_default;
     vec_foreach (&network->leases.list, lease) {
-        if (lease->expires && lease->expires < now)
+        if ((lease->expires && lease->expires < now) || lease->ip.family == AF_INET6)
             continue;
         *vec_push(arena, &added->leases) = (struct doctor_lease){.mac = lease->mac, .ip = lease->ip};
     }

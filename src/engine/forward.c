@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { DNS_PORT = 53, DHCP_PORT = 67, TFTP_PORT = 69 };
+enum { DNS_PORT = 53, DHCP_PORT = 67, TFTP_PORT = 69, DHCP6_PORT = 547 };
 
 static int listener_compare(const void *left, const void *right)
 {
@@ -33,28 +33,31 @@ static size_t listener_from(const struct listeners *listeners, uint16_t port)
 static bool own_service(const struct engine *engine, const struct model *model,
                         const struct listener *listener)
 {
-    if (listener->port != DNS_PORT && listener->port != DHCP_PORT && listener->port != TFTP_PORT)
+    if (listener->port != DNS_PORT && listener->port != DHCP_PORT && listener->port != TFTP_PORT &&
+        listener->port != DHCP6_PORT)
         return false;
     vec_foreach (&engine->observed.firewalls, firewall) {
-        struct ip host = ip_add(&firewall->subnet.ip, 1);
-        if (ip_equal(&host, &listener->address))
+        struct ip host = ip_add(&firewall->subnet.ip, 1), host6 = ip_add(&firewall->subnet6.ip, 1);
+        if (ip_equal(&host, &listener->address) || ip_equal(&host6, &listener->address))
             return true;
     }
     vec_foreach (&model->networks, network) {
-        struct ip host = network_host_address(network).ip;
-        if (network_has_subnet(network) && ip_equal(&host, &listener->address))
+        struct ip host = network_host_address(network).ip, host6 = network_host_address6(network).ip;
+        if ((network_has_subnet(network) && ip_equal(&host, &listener->address)) ||
+            (network_has_subnet6(network) && ip_equal(&host6, &listener->address)))
             return true;
     }
     return false;
 }
 
-/* Would packets for the forward's ports have reached this listener? */
+/* Would packets for the forward's ports have reached this listener?  One of every IPv6 address has IPv4's
+ * too, unless it said otherwise, which is not seen here. */
 static bool shadows(const struct forward *forward, const struct listener *listener)
 {
     struct ip any = {.family = listener->address.family};
     if (ip_equal(&listener->address, &any))
-        return true;
-    return listener->address.family == AF_INET &&
+        return any.family == AF_INET6 || forward->family != AF_INET6;
+    return (!forward->family || listener->address.family == forward->family) &&
            (!ip_is_set(&forward->listen) || ip_equal(&forward->listen, &listener->address));
 }
 
@@ -101,8 +104,9 @@ static bool in_force(const struct engine *engine, const struct network *network,
         if (strcmp(firewall->network, network->name) != 0)
             continue;
         vec_foreach (&firewall->forwards.list, now) {
-            if (now->protocol == forward->protocol && ip_equal(&now->listen, &forward->listen) &&
-                now->first <= forward->first && forward->last <= now->last)
+            if ((!forward->family || now->family == forward->family) && now->protocol == forward->protocol &&
+                ip_equal(&now->listen, &forward->listen) && now->first <= forward->first &&
+                forward->last <= now->last)
                 return true;
         }
     }

@@ -79,7 +79,7 @@ static const char *machine_at(const struct network *network, const struct ip *ip
     if (!network)
         return "";
     vec_foreach (&network->nics, member) {
-        if (ip_equal(&member->nic->address, ip))
+        if (ip_equal(&member->nic->address, ip) || ip_equal(&member->nic->address6, ip))
             return member->machine->name;
     }
     return "";

@@ -8,20 +8,24 @@
 
 enum { CLASS_ETHERNET = 0x020000 };
 
-static void want_sysctl(struct arena *arena, struct observed *observed, const char *name)
+static void want_sysctl(struct arena *arena, struct observed *observed, const char *name, bool ipv6,
+                        bool own_ra)
 {
     *vec_push(arena, &observed->forwarding) =
-        (struct forwarding_sysctl){.name = name, .now = "0", .wanted = "1"};
+        (struct forwarding_sysctl){.name = name, .now = "0", .wanted = "1", .ipv6 = ipv6, .own_ra = own_ra};
 }
 
 static void linux_fresh(struct arena *arena, struct observed *observed)
 {
-    want_sysctl(arena, observed, "net.ipv4.ip_forward");
+    want_sysctl(arena, observed, "net.ipv4.ip_forward", false, false);
+    want_sysctl(arena, observed, "net.ipv6.conf.all.forwarding", true, false);
 }
 
 static void freebsd_fresh(struct arena *arena, struct observed *observed)
 {
-    want_sysctl(arena, observed, "net.inet.ip.forwarding");
+    want_sysctl(arena, observed, "net.inet.ip.forwarding", false, false);
+    want_sysctl(arena, observed, "net.inet6.ip6.rfc6204w3", true, true);
+    want_sysctl(arena, observed, "net.inet6.ip6.forwarding", true, false);
     freebsd_main_judge(arena, NULL, NULL, NULL, &observed->firewall_main);
     observed->firewall_base = true;
 }
@@ -61,6 +65,7 @@ static const struct host_profile profiles[] = {
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,
                    .no_rates = true,
+                   .ra_for_all = true,
                    .stable_macs = true},
         .render = freebsd_render,
         .fresh = freebsd_fresh,

@@ -6,9 +6,9 @@
 #include "model/state.h"
 
 static const char *const names[ADMISSION_KIND_COUNT] = {
-    [ADMISSION_NONE] = "",          [ADMISSION_FROM] = "from", [ADMISSION_TO] = "to",
-    [ADMISSION_INSIDE] = "inside",  [ADMISSION_DHCP] = "dhcp", [ADMISSION_DNS_UDP] = "dns-udp",
-    [ADMISSION_DNS_TCP] = "dns-tcp"};
+    [ADMISSION_NONE] = "",           [ADMISSION_FROM] = "from",      [ADMISSION_TO] = "to",
+    [ADMISSION_INSIDE] = "inside",   [ADMISSION_DHCP] = "dhcp",      [ADMISSION_DHCP6] = "dhcp6",
+    [ADMISSION_DNS_UDP] = "dns-udp", [ADMISSION_DNS_TCP] = "dns-tcp"};
 
 const char *admission_name(enum admission_kind kind)
 {

@@ -17,6 +17,7 @@ enum admission_kind {
     ADMISSION_TO,      /* forwarded, out by the bridge: vmwire's own table judges these */
     ADMISSION_INSIDE,  /* in and out by the bridge: bridged frames that br_netfilter shows to the firewall */
     ADMISSION_DHCP,    /* to the host: UDP port 67 */
+    ADMISSION_DHCP6,   /* UDP port 547 */
     ADMISSION_DNS_UDP, /* to the host: port 53 */
     ADMISSION_DNS_TCP,
     ADMISSION_KIND_COUNT
@@ -58,7 +59,7 @@ struct foreign_firewalls {
 /* The zone that an interface is in by name, or NULL: firewalld's default one. */
 const char *zone_of(const struct foreign_firewalls *foreign, const char *ifname);
 
-/* "from", "to", "inside", "dhcp", "dns-udp", "dns-tcp" */
+/* "from", "to", "inside", "dhcp", "dhcp6", "dns-udp", "dns-tcp" */
 const char *admission_name(enum admission_kind kind);
 enum admission_kind admission_kind_find(const char *name); /* ADMISSION_NONE when it is none */
 

@@ -2,7 +2,8 @@
  *
  * A forward must lead to the same address after every boot of the guest.  A nic that a forward leads to and
  * that the file gives no address is given one of the DHCP range, made from its MAC, so that it stays the same
- * whatever else is in the file: its static lease. */
+ * whatever else is in the file: its static lease.  Its IPv6 address is then the one that SLAAC makes of the
+ * MAC: guests that ask no DHCPv6 server have it too, unless they hide their MAC. */
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static uint32_t ip_number(const struct ip *ip)
 static bool address_taken(const struct network *network, const struct ip *ip)
 {
     vec_foreach (&network->nics, member) {
-        if (ip_equal(&member->nic->address, ip))
+        if (ip_equal(ip->family == AF_INET6 ? &member->nic->address6 : &member->nic->address, ip))
             return true;
     }
     return false;
@@ -66,6 +67,32 @@ static const struct ip *nic_target(struct check *check, const struct network *ne
     return &nic->address;
 }
 
+/* Likewise its IPv6 address; NULL without a problem when the entry asks for whichever there is. */
+static const struct ip *nic_target6(struct check *check, const struct network *network, struct nic *nic,
+                                    const struct forward_entry *entry)
+{
+    if (ip_is_set(&nic->address6))
+        return &nic->address6;
+    bool asked = entry->forward.family == AF_INET6;
+    if (!network_has_subnet6(network) || !network->dhcp) {
+        if (asked && !network_has_subnet6(network))
+            problem_add(check->problems, entry->pos, "network '%s' has no 'subnet6'", network->name);
+        else if (asked)
+            problem_add(
+                check->problems, entry->pos,
+                "the nic%s has no IPv6 address that is known, and network '%s' has no DHCP to give it "
+                "one; write its 'address6'",
+                on_line(check, nic->pos), network->name);
+        return NULL;
+    }
+    struct ip ip = slaac_address(&network->subnet6, &nic->mac);
+    while (address_taken(network, &ip))
+        ip = ip_add(&ip, 1);
+    nic->address6 = ip;
+    nic->address6_chosen = true;
+    return &nic->address6;
+}
+
 static struct nic *machine_nic(const struct network *network, const char *name)
 {
     vec_foreach (&network->nics, member) {
@@ -81,6 +108,20 @@ static void entry_add(struct check *check, struct network *network, const struct
     struct forward *forward = vec_push(check->model_arena, &network->forwards.list);
     *forward = entry->forward;
     forward->target = *target;
+    forward->family = target->family;
+}
+
+/* To a nic, by the families that the entry asks for. */
+static void nic_entry_add(struct check *check, struct network *network, const struct forward_entry *entry,
+                          struct nic *nic)
+{
+    const struct ip *target =
+        entry->forward.family == AF_INET6 ? NULL : nic_target(check, network, nic, entry->pos);
+    if (target)
+        entry_add(check, network, entry, target);
+    target = entry->forward.family == AF_INET ? NULL : nic_target6(check, network, nic, entry);
+    if (target)
+        entry_add(check, network, entry, target);
 }
 
 /* An entry of the network's own list. */
@@ -100,9 +141,8 @@ static void network_entry_check(struct check *check, struct network *network, st
     else if (!nic)
         problem_add(check->problems, entry->pos, "machine '%s' has no nic on network '%s'", entry->name,
                     network->name);
-    const struct ip *target = nic ? nic_target(check, network, nic, entry->pos) : NULL;
-    if (target)
-        entry_add(check, network, entry, target);
+    if (nic)
+        nic_entry_add(check, network, entry, nic);
 }
 
 static void nic_entries_check(struct check *check, const struct machine *machine, struct nic *nic)
@@ -125,9 +165,7 @@ static void nic_entries_check(struct check *check, const struct machine *machine
                         *entry->name ? entry->name : IP_TEXT(&entry->forward.target));
             continue;
         }
-        const struct ip *target = nic_target(check, network, nic, entry->pos);
-        if (target)
-            entry_add(check, network, entry, target);
+        nic_entry_add(check, network, entry, nic);
     }
 }
 
@@ -190,11 +228,15 @@ static void uses_collect(struct check *check, struct port_uses *uses)
     }
     vec_foreach (&check->model->machines, machine) {
         const struct display *display = &machine->display;
-        if (!forwards || !display->on || !display->vnc_port || display->vnc_ip.family == AF_INET6)
+        if (!forwards || !display->on || !display->vnc_port)
             continue;
-        struct forward port = {.protocol = IPPROTO_TCP, .listen = display->vnc_ip};
-        if (ip_number(&port.listen) == 0)
+        struct forward port = {
+            .family = display->vnc_ip.family, .protocol = IPPROTO_TCP, .listen = display->vnc_ip};
+        if (ip_equal(&port.listen, &(struct ip){.family = port.family})) {
+            /* [::] takes IPv4 too (bindv6only, ip(7)) */
+            port.family = port.family == AF_INET6 ? 0 : port.family;
             port.listen = (struct ip){0};
+        }
         port.first = port.last = display->vnc_port;
         *vec_push(check->arena, &uses->list) =
             (struct port_use){.forward = port, .machine = machine, .pos = display->vnc_pos};

@@ -47,35 +47,55 @@ static const char *ports_parse(struct arena *arena, const char *text, unsigned *
     return NULL;
 }
 
-/* One side: the part in front of the last ':' (NULL when there is none), and the rest. */
-static void side_split(char *side, char **place, char **ports)
+/* One side: what stands in front of the ports (NULL: nothing), and the ports; these are NULL behind an
+ * address in brackets that has none. */
+static const char *side_split(struct arena *arena, char *side, char **place, char **ports)
 {
-    char *colon = strrchr(side, ':');
-    *place = colon ? side : NULL;
-    *ports = colon ? colon + 1 : side;
-    if (colon)
-        *colon = '\0';
+    char *colon = strchr(side, ':'), *end = strchr(side, ']');
+    *place = NULL;
+    *ports = side;
+    if (*side == '[' && end && (!end[1] || end[1] == ':')) {
+        *place = side + 1;
+        *ports = end[1] ? end + 2 : NULL;
+        *end = '\0';
+        struct ip ip;
+        if (ip_parse(*place, &ip) == 0 && ip.family == AF_INET6)
+            return NULL;
+        return arena_printf(arena, "'%s' is no IPv6 address", *place);
+    }
+    if (!colon)
+        return NULL;
+    if (strchr(colon + 1, ':'))
+        return "an IPv6 address stands in brackets, as '[fd00::5]:22'";
+    *place = side;
+    *ports = colon + 1;
+    *colon = '\0';
+    return NULL;
 }
 
 static const char *listen_parse(struct arena *arena, char *side, struct forward *forward)
 {
     char *place, *ports;
     unsigned first, last;
-    side_split(side, &place, &ports);
-    if (place && *place == '[')
-        return "IPv6 is not forwarded by this version";
-    const char *fault = ports_parse(arena, ports, &first, &last);
+    const char *fault = side_split(arena, side, &place, &ports);
+    if (!fault)
+        fault = ports_parse(arena, ports, &first, &last);
     if (fault)
         return fault;
     forward->first = (uint16_t)first;
     forward->last = (uint16_t)(last ? last : first);
     if (!place)
         return NULL;
-    if (ip_parse(place, &forward->listen) < 0 || forward->listen.family != AF_INET)
-        return arena_printf(arena, "'%s' is no IPv4 address of this host", place);
+    if (ip_parse(place, &forward->listen) < 0)
+        return arena_printf(arena, "'%s' is no address of this host", place);
     if (ip_is_multicast(&forward->listen))
         return arena_printf(arena, "%s is a multicast address", place);
-    if (ip_equal(&forward->listen, &(struct ip){.family = AF_INET}))
+    if (ip_is_loopback(&forward->listen) && forward->listen.family == AF_INET6)
+        return "nothing that ::1 sends to another machine is answered; take 127.0.0.1, or an own address of "
+               "the "
+               "host";
+    forward->family = forward->listen.family;
+    if (ip_equal(&forward->listen, &(struct ip){.family = forward->family}))
         forward->listen = (struct ip){0};
     return NULL;
 }
@@ -84,12 +104,14 @@ static const char *target_parse(struct arena *arena, char *side, struct forward 
 {
     char *place, *ports;
     unsigned first = forward->first, last = 0, count = (unsigned)(forward->last - forward->first) + 1;
-    side_split(side, &place, &ports);
+    const char *fault = side_split(arena, side, &place, &ports);
+    if (fault)
+        return fault;
     if (!place && ports[strspn(ports, "0123456789-")]) {
         place = ports; /* the same ports there */
         ports = NULL;
     }
-    const char *fault = ports ? ports_parse(arena, ports, &first, &last) : NULL;
+    fault = ports ? ports_parse(arena, ports, &first, &last) : NULL;
     if (fault)
         return fault;
     if (ports && (last ? last : first) - first + 1 != count)
@@ -102,8 +124,9 @@ static const char *target_parse(struct arena *arena, char *side, struct forward 
     *name = place ? place : "";
     if (place && ip_parse(place, &forward->target) == 0) {
         *name = "";
-        if (forward->target.family != AF_INET)
-            return "IPv6 is not forwarded by this version";
+        if (forward->family && forward->family != forward->target.family)
+            return "an IPv4 port cannot lead to an IPv6 address, nor the reverse";
+        forward->family = forward->target.family;
     }
     return NULL;
 }
@@ -154,12 +177,20 @@ const char *forward_protocol_name(const struct forward *forward)
     return forward->protocol == IPPROTO_TCP ? "tcp" : "udp";
 }
 
+const char *ip_before_port(struct arena *arena, const struct ip *ip)
+{
+    return ip->family == AF_INET6 ? arena_printf(arena, "[%s]", IP_TEXT(ip))
+                                  : arena_strdup(arena, IP_TEXT(ip));
+}
+
 const char *forward_format(struct arena *arena, const struct forward *forward)
 {
-    bool one = ip_is_set(&forward->listen);
-    return arena_printf(arena, "%s %s%s%s -> %s:%s", forward_protocol_name(forward),
-                        IP_TEXT(&forward->listen), one ? ":" : "", forward_ports(arena, forward),
-                        IP_TEXT(&forward->target), forward_target_ports(arena, forward));
+    const char *listen = ip_is_set(&forward->listen)   ? ip_before_port(arena, &forward->listen)
+                         : forward->family == AF_INET6 ? "[::]"
+                                                       : "";
+    return arena_printf(arena, "%s %s%s%s -> %s:%s", forward_protocol_name(forward), listen,
+                        *listen ? ":" : "", forward_ports(arena, forward),
+                        ip_before_port(arena, &forward->target), forward_target_ports(arena, forward));
 }
 
 /* --- meaning
@@ -168,18 +199,21 @@ const char *forward_format(struct arena *arena, const struct forward *forward)
 
 bool forward_has_loopback(const struct forward *forward)
 {
-    return !ip_is_set(&forward->listen) || ip_is_loopback(&forward->listen);
+    return forward->family != AF_INET6 && (!ip_is_set(&forward->listen) || ip_is_loopback(&forward->listen));
 }
 
 bool forward_clash(const struct forward *a, const struct forward *b)
 {
-    return a->protocol == b->protocol && a->first <= b->last && b->first <= a->last &&
+    return a->protocol == b->protocol && (!a->family || !b->family || a->family == b->family) &&
+           a->first <= b->last && b->first <= a->last &&
            (!ip_is_set(&a->listen) || !ip_is_set(&b->listen) || ip_equal(&a->listen, &b->listen));
 }
 
 static int forward_compare(const void *left, const void *right)
 {
     const struct forward *a = left, *b = right;
+    if (a->family != b->family)
+        return a->family < b->family ? -1 : 1;
     if (a->protocol != b->protocol)
         return a->protocol < b->protocol ? -1 : 1;
     int order = ip_is_set(&a->listen) && ip_is_set(&b->listen)
@@ -190,8 +224,9 @@ static int forward_compare(const void *left, const void *right)
 
 static bool continues(const struct forward *before, const struct forward *next)
 {
-    return before->protocol == next->protocol && before->last + 1 == next->first &&
-           ip_equal(&before->listen, &next->listen) && ip_equal(&before->target, &next->target) &&
+    return before->family == next->family && before->protocol == next->protocol &&
+           before->last + 1 == next->first && ip_equal(&before->listen, &next->listen) &&
+           ip_equal(&before->target, &next->target) &&
            before->target_first + forward_count(before) == next->target_first;
 }
 

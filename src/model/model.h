@@ -284,6 +284,12 @@ const char *machine_name_fault(struct arena *arena, const char *name);
  * file on one segment apart: the host's machine-id, or "". */
 struct mac nic_mac_derive(const char *seed, const char *machine, unsigned index);
 
+/* The bridge's own MAC, of a network behind the host. */
+static inline struct mac network_bridge_mac(const char *network)
+{
+    return nic_mac_derive("vmwire bridge", network, 0);
+}
+
 /* All checks across entries: overlapping subnets, a NIC on two networks, duplicate MACs, nics of unknown
  * networks, one VNC port twice.  Fills in derived values: MACs, DHCP ranges, queue counts.  Problems are
  * added to `problems`. */

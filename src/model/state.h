@@ -80,6 +80,8 @@ struct link {
     struct port_rules port; /* of a bridge's port */
     struct nic_rate rates[RATE_WAYS];
     bool localnet; /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
+    int accept_ra; /* router advertisements: 0 never, 1 as long as it does not forward, 2 always
+                      (net.ipv6.conf.NAME.accept_ra) */
     int index;
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
@@ -138,22 +140,27 @@ struct sysctl {
     const char *value; /* without the newline */
 };
 
-/* One of the sysctls that IPv4 forwarding touches.  The host lists all that switching it on changes. */
+/* One of the sysctls that forwarding touches, in the order of switching it on.  The host lists all that
+ * switching it on changes. */
 struct forwarding_sysctl {
     const char *name;
     const char *now;
     const char *wanted; /* NULL: not to be set, but its value is disturbed by the others and must be put back
                            after them */
+    bool ipv6;
+    bool own_ra; /* it lets the host go on learning from routers; set only where forwarding is vmwire's to
+                    switch */
 };
 
 /* The firewall rules of one nat network. */
 struct firewall {
     const char *network;
     const char *bridge;
-    const char *uplink;   /* "" : whatever way the routes go */
-    bool isolate;         /* nor from a guest to another by the host */
-    const char *way;      /* "": translated (nat); "routed": as they are; "isolated": no way in or out */
-    struct prefix subnet; /* host bits clear */
+    const char *uplink;    /* "" : whatever way the routes go */
+    bool isolate;          /* nor from a guest to another by the host */
+    const char *way;       /* "": translated (nat); "routed": as they are; "isolated": no way in or out */
+    struct prefix subnet;  /* host bits clear */
+    struct prefix subnet6; /* unset: none */
     struct forwards forwards;
 };
 
@@ -334,6 +341,8 @@ struct host_traits {
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */
     bool no_rates;                  /* nor `rate` */
+    bool ra_for_all;  /* one switch for all interfaces lets a host that forwards accept router advertisements,
+                         and a bridge accepts none by itself */
     bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
 };
 
@@ -346,6 +355,7 @@ struct observed {
     VEC(struct route) routes;               /* unicast and blackhole-like, all tables but local */
     VEC(struct fixed_neighbour) neighbours; /* permanent ones and proxies */
     VEC(struct forwarding_sysctl) forwarding;
+    const char *ipv6_refusal; /* why no network can have IPv6 here; NULL: it can */
     struct firewall_main firewall_main;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
     VEC(struct firewall) firewalls;        /* networks whose elements are all there and right */

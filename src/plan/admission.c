@@ -113,7 +113,8 @@ static void want_in_filter(struct planner *planner, const struct passage *passag
 {
     const struct iptables_filter *filter = &planner->observed->foreign.filters[which];
     bool six = which == FILTER_IPV6;
-    bool served = network_has_subnet(passage->network) && !six;
+    bool served = six ? network_has_subnet6(passage->network) : network_has_subnet(passage->network);
+    const char *input = six ? "ufw6-after-input" : "ufw-after-input";
     bool routed = served && passage->want.mode != NETWORK_ISOLATED;
     bool last = !filter->ufw;
     const char *chain = !filter->ufw ? "FORWARD" : six ? "ufw6-after-forward" : "ufw-after-forward";
@@ -128,9 +129,9 @@ static void want_in_filter(struct planner *planner, const struct passage *passag
     if (!filter->input_closed || !filter->ufw || !served)
         return;
     if (passage->network->dhcp)
-        want(planner, passage, wanted, which, "ufw-after-input", false, ADMISSION_DHCP);
-    want(planner, passage, wanted, which, "ufw-after-input", false, ADMISSION_DNS_UDP);
-    want(planner, passage, wanted, which, "ufw-after-input", false, ADMISSION_DNS_TCP);
+        want(planner, passage, wanted, which, input, false, six ? ADMISSION_DHCP6 : ADMISSION_DHCP);
+    want(planner, passage, wanted, which, input, false, ADMISSION_DNS_UDP);
+    want(planner, passage, wanted, which, input, false, ADMISSION_DNS_TCP);
 }
 
 /* firewalld's table, where no zone does. */
@@ -146,11 +147,13 @@ static void want_in_firewalld(struct planner *planner, const struct passage *pas
         const char *chain;
         enum admission_kind kind;
         bool wanted;
-    } rules[] = {{"filter_FORWARD", ADMISSION_FROM, routed},
-                 {"filter_FORWARD", ADMISSION_INSIDE, !routed},
-                 {"filter_INPUT", ADMISSION_DHCP, served && passage->network->dhcp},
-                 {"filter_INPUT", ADMISSION_DNS_UDP, served},
-                 {"filter_INPUT", ADMISSION_DNS_TCP, served}};
+    } rules[] = {
+        {"filter_FORWARD", ADMISSION_FROM, routed},
+        {"filter_FORWARD", ADMISSION_INSIDE, !routed},
+        {"filter_INPUT", ADMISSION_DHCP, served && passage->network->dhcp},
+        {"filter_INPUT", ADMISSION_DHCP6, network_has_subnet6(passage->network) && passage->network->dhcp},
+        {"filter_INPUT", ADMISSION_DNS_UDP, served},
+        {"filter_INPUT", ADMISSION_DNS_TCP, served}};
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
         if (rules[i].wanted)
             *vec_push(planner->arena, &wanted->list) =

@@ -142,12 +142,13 @@ static void check_bridged(struct planner *planner, const struct passage *passage
 }
 
 /* A route that is not this network's own and shares addresses with its subnet. */
-static void check_subnet(struct planner *planner, const struct passage *passage)
+static void check_subnet(struct planner *planner, const struct passage *passage, const struct prefix *subnet,
+                         struct pos pos)
 {
     const struct network *network = passage->network;
     vec_foreach (&planner->observed->routes, route) {
-        if (route->to.length == 0 || route->to.ip.family != AF_INET ||
-            text_equal(route->ifname, network->name) || !prefix_overlaps(&route->to, &network->subnet))
+        if (route->to.length == 0 || text_equal(route->ifname, network->name) ||
+            !prefix_overlaps(&route->to, subnet))
             continue;
         const struct link *link = link_find(planner->observed, route->ifname);
         if (link && owner_network(planner->arena, link->alias))
@@ -158,12 +159,32 @@ static void check_subnet(struct planner *planner, const struct passage *passage)
             text_add(&via, " via %s", IP_TEXT(&route->gateway));
         if (route->ifname && *route->ifname)
             text_add(&via, " dev %s", route->ifname);
-        problem_add(planner->problems, network->subnet_pos,
+        problem_add(planner->problems, pos,
                     "network '%s': subnet %s overlaps the route %s%s that this host has already; choose "
                     "another subnet",
-                    network->name, PREFIX_TEXT(&network->subnet), PREFIX_TEXT(&route->to), text_get(&via));
+                    network->name, PREFIX_TEXT(subnet), PREFIX_TEXT(&route->to), text_get(&via));
         return;
     }
+}
+
+static void check_subnet6(struct planner *planner, const struct passage *passage)
+{
+    const struct network *network = passage->network;
+    if (!network_has_subnet6(network))
+        return;
+    check_subnet(planner, passage, &network->subnet6, network->subnet6_pos);
+    if (planner->observed->ipv6_refusal)
+        problem_add(planner->problems, network->subnet6_pos, "network '%s': 'subnet6' cannot be had: %s",
+                    network->name, planner->observed->ipv6_refusal);
+    /* Of an address that is not unique local guests think more than of an IPv4 one (RFC 6724). */
+    bool unique_local = (network->subnet6.ip.bytes[0] & 0xfe) == 0xfc, way = false;
+    vec_foreach (&planner->observed->routes, route)
+        way |= route->to.length == 0 && route->to.ip.family == AF_INET6;
+    if (mode_forwards(network->mode) && !unique_local && !way && !planner->observed->traits.ra_for_all)
+        problem_warn(planner->problems, network->subnet6_pos,
+                     "network '%s': guests prefer IPv6 from %s to IPv4, and this host has no IPv6 default "
+                     "route: what has both is reached late, or not",
+                     network->name, PREFIX_TEXT(&network->subnet6));
 }
 
 /* Every address of the host is then every one but the loopback's; one that is the loopback's leads nowhere.
@@ -204,7 +225,8 @@ static void check_nat(struct planner *planner, const struct passage *passage)
     check_loopback_forwards(planner, passage->network);
     check_way(planner, passage->network);
     check_uplink(planner, passage->network);
-    check_subnet(planner, passage);
+    check_subnet(planner, passage, &passage->network->subnet, passage->network->subnet_pos);
+    check_subnet6(planner, passage);
     if (planner->observed->firewall_main.refusal)
         problem_add_lines(planner->problems, passage->network->pos,
                           arena_printf(planner->arena, "network '%s': %s", passage->name,

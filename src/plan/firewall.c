@@ -44,13 +44,15 @@ static struct firewall firewall_wanted(const struct planner *planner, const stru
                                     : network->mode == NETWORK_ISOLATED ? "isolated"
                                                                         : "",
                              .subnet = network->subnet,
+                             .subnet6 = network->subnet6,
                              .forwards = network->forwards};
 }
 
 static bool firewall_equal(const struct firewall *a, const struct firewall *b)
 {
     return strcmp(a->uplink, b->uplink) == 0 && strcmp(a->way, b->way) == 0 && a->isolate == b->isolate &&
-           prefix_equal(&a->subnet, &b->subnet) && forwards_equal(&a->forwards, &b->forwards);
+           prefix_equal(&a->subnet, &b->subnet) && prefix_equal(&a->subnet6, &b->subnet6) &&
+           forwards_equal(&a->forwards, &b->forwards);
 }
 
 /* --- the loopback's forwards
@@ -67,12 +69,9 @@ static bool wants_loopback(const struct planner *planner, const struct firewall 
     return false;
 }
 
-/* A dot in the name would part levels: sysctl(8) writes '/' for it. */
 static void set_localnet(struct planner *planner, const struct passage *passage, bool on)
 {
-    char *name = arena_printf(planner->arena, "net.ipv4.conf.%s.route_localnet", passage->name);
-    for (char *c = name + strlen("net.ipv4.conf."); c < strrchr(name, '.'); c++)
-        *c = *c == '.' ? '/' : *c;
+    const char *name = interface_sysctl(planner, 4, passage->name, "route_localnet");
     struct op op = op_for(passage, OP_SYSCTL_SET), undo = op_for(passage, OP_SYSCTL_SET);
     op.sysctl = (struct sysctl){.name = name, .value = on ? "1" : "0"};
     undo.sysctl = (struct sysctl){.name = name, .value = on ? "0" : "1"};

@@ -1,16 +1,23 @@
-/* host_steps.c: what all nat networks share: IP forwarding, and a main ruleset that hands over to theirs.
+/* host_steps.c: what all nat networks share: forwarding of IPv4 and of IPv6, and a main ruleset that hands
+ * over to theirs.
  *
  * RUN/former has, as operations, what puts back what was changed for the first of them: one line for each
- * sysctl, one for the firewall.  `down` of the last carries them out. */
+ * sysctl, one for the firewall.  `down` of the last carries them out.  RUN/former6 is the same for IPv6, for
+ * the first and the last that has it.
+ *
+ * A host that forwards IPv6 ignores router advertisements, and loses the default route that it learned from
+ * them.  So, before forwarding, what keeps it (accept_ra=2 on Linux, of each interface that learns) is set;
+ * and behind forwarding on the way back.  Bridges that have taken an uplink learn in its place; theirs goes
+ * with them, and needs no record. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "plan/internal.h"
 
-static const char *former_path(const struct planner *planner)
+static const char *former_path(const struct planner *planner, bool ipv6)
 {
-    return arena_printf(planner->arena, "%s/former", planner->observed->run_dir);
+    return arena_printf(planner->arena, "%s/former%s", planner->observed->run_dir, ipv6 ? "6" : "");
 }
 
 static void set_sysctl(struct planner *planner, const char *name, const char *value, const char *former)
@@ -21,49 +28,55 @@ static void set_sysctl(struct planner *planner, const char *name, const char *va
     step_add(planner, &op, &undo);
 }
 
-static bool forwarding_needed(const struct observed *observed)
+/* Those that the host lists in the order of switching on.  What only keeps the host's own learning is not
+ * touched where somebody else has switched forwarding on. */
+struct sysctls {
+    VEC(const struct forwarding_sysctl *) list;
+};
+
+static struct sysctls sysctls_of(const struct planner *planner, bool ipv6, bool ours)
 {
-    vec_foreach (&observed->forwarding, sysctl) {
-        if (sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0)
-            return true;
+    struct sysctls sysctls = {0};
+    bool off = false;
+    vec_foreach (&planner->observed->forwarding, sysctl)
+        off |= sysctl->ipv6 == ipv6 && sysctl->wanted && !sysctl->own_ra &&
+               strcmp(sysctl->now, sysctl->wanted) != 0;
+    vec_foreach (&planner->observed->forwarding, sysctl) {
+        if (sysctl->ipv6 == ipv6 && (off || (ours && sysctl->own_ra)))
+            *vec_push(planner->arena, &sysctls.list) = sysctl;
     }
-    return false;
+    return sysctls;
 }
 
-/* The disturbed ones come first, as operations that change nothing: undone last, they end with their own
- * value again. */
-static void forwarding_record(const struct planner *planner, struct text *record)
+/* Backwards: the disturbed ones stand behind what disturbs them. */
+static void forwarding_record(const struct planner *planner, const struct sysctls *sysctls, const char *old,
+                              struct text *record)
 {
-    for (int disturbed = 0; disturbed < 2; disturbed++) {
-        vec_foreach (&planner->observed->forwarding, sysctl) {
-            if ((sysctl->wanted == NULL) != disturbed)
-                continue;
-            struct op op = {
-                .kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = sysctl->name, .value = sysctl->now}};
+    for (size_t i = sysctls->list.count; i-- > 0;) {
+        const struct forwarding_sysctl *sysctl = sysctls->list.items[i];
+        struct op op = {
+            .kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = sysctl->name, .value = sysctl->now}};
+        if (!strstr(old, arena_printf(planner->arena, " name=%s ", sysctl->name)))
             text_add(record, "%s\n", op_format(planner->arena, &op));
-        }
     }
 }
 
-static void switch_forwarding_on(struct planner *planner)
+/* The disturbed ones are operations that change nothing: undone last, they end with their own value again. */
+static void switch_forwarding_on(struct planner *planner, const struct sysctls *sysctls)
 {
-    const struct observed *observed = planner->observed;
-    vec_foreach (&observed->forwarding, sysctl) {
-        if (!sysctl->wanted)
-            set_sysctl(planner, sysctl->name, sysctl->now, sysctl->now);
-    }
-    vec_foreach (&observed->forwarding, sysctl) {
-        if (sysctl->wanted && strcmp(sysctl->now, sysctl->wanted) != 0)
-            set_sysctl(planner, sysctl->name, sysctl->wanted, sysctl->now);
+    vec_foreach (&sysctls->list, item) {
+        const struct forwarding_sysctl *sysctl = *item;
+        if (!sysctl->wanted || strcmp(sysctl->now, sysctl->wanted) != 0)
+            set_sysctl(planner, sysctl->name, sysctl->wanted ? sysctl->wanted : sysctl->now, sysctl->now);
     }
 }
 
-static void write_former(struct planner *planner, const struct file *old, const char *content)
+static void write_former(struct planner *planner, bool ipv6, const struct file *old, const char *content)
 {
     if (text_equal(old ? old->content : NULL, content))
         return;
     struct op op = {.kind = OP_FILE_WRITE, .network = ""};
-    op.file = (struct file){.path = former_path(planner), .content = content, .mode = 0600};
+    op.file = (struct file){.path = former_path(planner, ipv6), .content = content, .mode = 0600};
     struct op undo = op;
     if (old)
         undo.file = *old;
@@ -89,24 +102,97 @@ static bool records(const struct file *file, enum op_kind kind)
 /* Rules are in force before packets are forwarded. */
 void host_steps_up(struct planner *planner)
 {
-    const struct file *old = file_find(planner->observed, former_path(planner));
+    const struct file *old = file_find(planner->observed, former_path(planner, false));
     const struct firewall_main *main = &planner->observed->firewall_main;
-    bool forwarding = forwarding_needed(planner->observed), firewall = main->load || main->enable;
+    struct sysctls sysctls = sysctls_of(planner, false, false);
+    bool firewall = main->load || main->enable;
     struct op op = {.kind = OP_FIREWALL_ENABLE, .network = "", .main = *main}, undo = op;
     undo.kind = OP_FIREWALL_DISABLE;
-    if (!forwarding && !firewall)
-        return;
     struct text record = {.arena = planner->arena};
     text_add(&record, "%s", old ? old->content : "");
-    if (forwarding && !records(old, OP_SYSCTL_SET))
-        forwarding_record(planner, &record);
+    forwarding_record(planner, &sysctls, text_get(&record), &record);
     if (firewall && !records(old, OP_FIREWALL_DISABLE))
         text_add(&record, "%s\n", op_format(planner->arena, &undo));
-    write_former(planner, old, text_get(&record));
+    if (!sysctls.list.count && !firewall)
+        return;
+    write_former(planner, false, old, text_get(&record));
     if (firewall)
         step_add(planner, &op, &undo);
-    if (forwarding)
-        switch_forwarding_on(planner);
+    switch_forwarding_on(planner, &sysctls);
+}
+
+/* The interface that a setting of router advertisements is of; NULL when it is another setting. */
+static const char *learner(const struct planner *planner, const char *name)
+{
+    static const char folder[] = "net.ipv6.conf.", entry[] = ".accept_ra";
+    size_t length = strlen(name);
+    if (strncmp(name, folder, strlen(folder)) != 0 || length <= strlen(folder) + strlen(entry) ||
+        strcmp(name + length - strlen(entry), entry) != 0)
+        return NULL;
+    char *ifname =
+        arena_strndup(planner->arena, name + strlen(folder), length - strlen(folder) - strlen(entry));
+    for (char *c = ifname; *c; c++)
+        *c = *c == '/' ? '.' : *c;
+    return ifname;
+}
+
+/* What vmwire set for an interface, and somebody has set back. */
+static int learn_again(struct planner *planner, const struct file *old, struct err *err)
+{
+    for (const char *rest = old ? old->content : ""; *rest;) {
+        size_t length = strcspn(rest, "\n");
+        struct op op;
+        int rc = op_parse(planner->arena, arena_strndup(planner->arena, rest, length), &op, err);
+        if (rc < 0)
+            return rc;
+        const char *ifname = op.kind == OP_SYSCTL_SET ? learner(planner, op.sysctl.name) : NULL;
+        const struct link *link = ifname ? link_find(planner->observed, ifname) : NULL;
+        bool listed = false;
+        vec_foreach (&planner->observed->forwarding, sysctl)
+            listed |= strcmp(sysctl->name, op.sysctl.name) == 0;
+        if (link && link->accept_ra == 1 && !listed)
+            set_sysctl(planner, op.sysctl.name, "2", "1");
+        rest += length + (rest[length] == '\n');
+    }
+    return 0;
+}
+
+/* Bridges that have taken an uplink. */
+static void bridges_learn(struct planner *planner)
+{
+    for (size_t i = 0; i < planner->plan->steps.count; i++) {
+        const struct op op = planner->plan->steps.items[i].op;
+        const struct network *network =
+            op.kind == OP_LINK_CREATE ? network_find(planner->request->model, op.network) : NULL;
+        if (network && network->mode == NETWORK_BRIDGED && op.link.ipv6)
+            set_sysctl(planner, interface_sysctl(planner, 6, network->name, "accept_ra"), "2", "1");
+    }
+    vec_foreach (&planner->observed->links, link) {
+        const char *name = owner_network(planner->arena, link->alias);
+        struct record record;
+        if (!name || strcmp(name, link->name) != 0 || link->accept_ra != 1 || !link->ipv6 ||
+            record_read(planner->arena, planner->observed, name, &record, NULL) < 0)
+            continue;
+        bool going = plan_selects(planner, name) && !network_find(planner->request->model, name);
+        if (record.mode == NETWORK_BRIDGED && !going)
+            set_sysctl(planner, interface_sysctl(planner, 6, name, "accept_ra"), "2", "1");
+    }
+}
+
+int host_steps6_up(struct planner *planner, struct err *err)
+{
+    const struct file *old = file_find(planner->observed, former_path(planner, true));
+    struct sysctls sysctls = sysctls_of(planner, true, old != NULL);
+    struct text record = {.arena = planner->arena};
+    text_add(&record, "%s", old ? old->content : "");
+    forwarding_record(planner, &sysctls, text_get(&record), &record);
+    if (sysctls.list.count)
+        write_former(planner, true, old, text_get(&record));
+    if (!planner->observed->traits.ra_for_all)
+        bridges_learn(planner);
+    int rc = learn_again(planner, old, err);
+    switch_forwarding_on(planner, &sysctls);
+    return rc;
 }
 
 static const char *sysctl_now(const struct observed *observed, const char *name)
@@ -116,6 +202,19 @@ static const char *sysctl_now(const struct observed *observed, const char *name)
             return sysctl->now;
     }
     return NULL;
+}
+
+/* Of an interface that is gone, or that somebody has set otherwise since, it is left as it is. */
+static void put_sysctl_back(struct planner *planner, const struct op *op)
+{
+    const char *now = sysctl_now(planner->observed, op->sysctl.name);
+    const char *ifname = learner(planner, op->sysctl.name);
+    const struct link *link = ifname ? link_find(planner->observed, ifname) : NULL;
+    if (ifname && (!link || link->accept_ra != 2))
+        return;
+    if (ifname)
+        now = "2";
+    set_sysctl(planner, op->sysctl.name, op->sysctl.value, now ? now : op->sysctl.value);
 }
 
 /* Only what is still as vmwire left it is taken away: a ruleset that the administrator loaded meanwhile, and
@@ -136,9 +235,9 @@ static void put_firewall_back(struct planner *planner, const struct op *former)
     step_add(planner, &op, &undo);
 }
 
-int host_steps_down(struct planner *planner, struct err *err)
+int host_steps_down(struct planner *planner, bool ipv6, struct err *err)
 {
-    const char *path = former_path(planner);
+    const char *path = former_path(planner, ipv6);
     const struct file *file = file_find(planner->observed, path);
     if (!file)
         return 0;
@@ -148,9 +247,8 @@ int host_steps_down(struct planner *planner, struct err *err)
         int rc = op_parse(planner->arena, arena_strndup(planner->arena, rest, length), &op, err);
         if (rc < 0 || (op.kind != OP_SYSCTL_SET && op.kind != OP_FIREWALL_DISABLE))
             return err_set(err, EINVAL, "the record '%s' is damaged", path);
-        const char *now = op.kind == OP_SYSCTL_SET ? sysctl_now(planner->observed, op.sysctl.name) : NULL;
         if (op.kind == OP_SYSCTL_SET)
-            set_sysctl(planner, op.sysctl.name, op.sysctl.value, now ? now : op.sysctl.value);
+            put_sysctl_back(planner, &op);
         else
             put_firewall_back(planner, &op);
         rest += length + (rest[length] == '\n');

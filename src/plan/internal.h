@@ -31,7 +31,9 @@ void check_network(struct planner *planner, const struct passage *passage);
 void want_record(struct planner *planner, struct passage *passage);
 /* host_steps.c: what all nat networks share; up when one stays or comes. */
 void host_steps_up(struct planner *planner);
-int host_steps_down(struct planner *planner, struct err *err);
+/* And what those share that have IPv6. */
+int host_steps6_up(struct planner *planner, struct err *err);
+int host_steps_down(struct planner *planner, bool ipv6, struct err *err);
 /* firewall.c: a network's rules that go or lose something, and those that come. */
 void firewall_steps_down(struct planner *planner, const struct passage *passage);
 void firewall_steps_up(struct planner *planner, const struct passage *passage);
@@ -108,6 +110,9 @@ static inline struct op op_for(const struct passage *passage, enum op_kind kind)
 void step_add(struct planner *planner, const struct op *op, const struct op *undo);
 /* Does this plan bring that network to what the file says, or take it away? */
 bool plan_selects(const struct planner *planner, const char *name);
+/* "net.ipv6.conf.re0.accept_ra": a dot in the name would part levels, and sysctl(8) writes '/' for it. */
+const char *interface_sysctl(const struct planner *planner, int version, const char *ifname,
+                             const char *entry);
 void plan_note(struct planner *planner, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -321,6 +321,13 @@ static void strip_bridge(struct planner *planner, const struct passage *passage)
     }
 }
 
+/* Where a bridge makes itself no link-local address unless it is told to, it is told for IPv6's sake alone.
+ */
+static unsigned lacking(const struct planner *planner, bool ipv6)
+{
+    return planner->observed->traits.no_link_fields & ~(unsigned)(ipv6 ? LINK_IPV6 : 0);
+}
+
 static void delete_bridge(struct planner *planner, const struct passage *passage)
 {
     const struct link *bridge = passage->bridge;
@@ -335,7 +342,7 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
     op.link = undo.link = *bridge;
     undo.link.fields =
         (LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6) &
-        ~planner->observed->traits.no_link_fields;
+        ~lacking(planner, bridge->ipv6);
     op.link.fields = 0;
     step_add(planner, &op, &undo);
 }
@@ -372,7 +379,7 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
         .kind = "bridge",
         .alias = owner_bridge_tag(planner->arena, passage->name, &network->ports),
         .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
-        .mac = nic_mac_derive("vmwire bridge", passage->name, 0),
+        .mac = network_bridge_mac(passage->name),
         .mtu = passage->mtu,
         .up = true,
         .ipv6 = true,
@@ -389,7 +396,7 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
     }
     if (network->mode == NETWORK_ISOLATED && network->host_absent)
         link.ipv6 = false;
-    link.fields &= ~planner->observed->traits.no_link_fields;
+    link.fields &= ~lacking(planner, network_has_subnet6(network));
     return link;
 }
 
@@ -417,6 +424,23 @@ static void make_bridge(struct planner *planner, const struct passage *passage)
         if (!op.link.fields)
             return;
     }
+    step_add(planner, &op, &undo);
+}
+
+/* The host takes no address and no route from a guest's router advertisements.  It goes with the bridge, and
+ * comes back where the bridge becomes that of a bridged network. */
+static void set_learning(struct planner *planner, const struct passage *passage)
+{
+    bool never = network_has_subnet6(passage->network), known = passage->bridge;
+    bool stays = passage->network->mode != NETWORK_BRIDGED || !mode_behind_host(passage->now.mode);
+    const char *want = never ? "0" : "1";
+    if (planner->observed->traits.ra_for_all || (!never && (stays || !known || passage->bridge->accept_ra)) ||
+        (never && known && passage->bridge->accept_ra == 0))
+        return;
+    struct op op = op_for(passage, OP_SYSCTL_SET), undo = op_for(passage, OP_SYSCTL_SET);
+    const char *name = interface_sysctl(planner, 6, passage->name, "accept_ra");
+    op.sysctl = (struct sysctl){.name = name, .value = want};
+    undo.sysctl = (struct sysctl){.name = name, .value = never ? "1" : "0"};
     step_add(planner, &op, &undo);
 }
 
@@ -576,6 +600,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     enter_zone(planner, passage);
     tap_mtus_first(planner, passage);
     make_bridge(planner, passage);
+    set_learning(planner, passage);
     if (bare_ports(planner))
         clear_uplink(planner, passage);
     else

@@ -98,6 +98,7 @@ static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.
                                                FIELD("way", F_TEXT, firewall.way),
                                                FIELD("isolate", F_BOOL, firewall.isolate),
                                                FIELD("subnet", F_PREFIX, firewall.subnet),
+                                               FIELD("subnet6", F_PREFIX, firewall.subnet6),
                                                FIELD("forwards", F_FORWARDS, firewall.forwards),
                                                END};
 

@@ -20,6 +20,7 @@ static const char *admission_words(const char *kind)
     case ADMISSION_INSIDE:
         return "bridged frames";
     case ADMISSION_DHCP:
+    case ADMISSION_DHCP6:
         return "DHCP requests";
     case ADMISSION_DNS_UDP:
     case ADMISSION_DNS_TCP:

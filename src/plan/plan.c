@@ -25,6 +25,15 @@ void plan_note(struct planner *planner, const char *format, ...)
     va_end(args);
 }
 
+const char *interface_sysctl(const struct planner *planner, int version, const char *ifname,
+                             const char *entry)
+{
+    char *text = arena_strdup(planner->arena, ifname);
+    for (char *c = text; *c; c++)
+        *c = *c == '.' ? '/' : *c;
+    return arena_printf(planner->arena, "net.ipv%d.conf.%s.%s", version, text, entry);
+}
+
 const char *plan_default_uplink(const struct observed *observed)
 {
     const struct route *best = NULL;
@@ -126,9 +135,29 @@ static const struct network *desired(const struct planner *planner, const char *
     return planner->request->model ? network_find(planner->request->model, name) : NULL;
 }
 
+/* What networks that stay or come ask of the host. */
+struct shared_needs {
+    bool forward, forward6;
+};
+
+static bool has_ipv6(const struct record *record)
+{
+    vec_foreach (&record->made, op) {
+        if (op->kind == OP_ADDRESS_ADD && op->address.prefix.ip.family == AF_INET6)
+            return true;
+    }
+    return false;
+}
+
+static void needs_add(struct shared_needs *needs, const struct record *record)
+{
+    needs->forward |= mode_forwards(record->mode);
+    needs->forward6 |= mode_forwards(record->mode) && has_ipv6(record);
+}
+
 /* Networks that go away first, so that what they held (an uplink, a subnet) is free; then those of the file,
- * in its order.  `forward` is set when one that forwards stays or comes. */
-static int plan_networks(struct planner *planner, bool *forward, struct err *err)
+ * in its order. */
+static int plan_networks(struct planner *planner, struct shared_needs *needs, struct err *err)
 {
     struct names here = {0};
     networks_here(planner, &here);
@@ -144,7 +173,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
             note_cut(planner, &passage);
             network_steps(planner, &passage);
         } else {
-            *forward |= mode_forwards(passage.now.mode);
+            needs_add(needs, &passage.now);
         }
     }
     if (!planner->request->model)
@@ -162,7 +191,7 @@ static int plan_networks(struct planner *planner, bool *forward, struct err *err
         want_zone(planner, &passage);
         note_cut(planner, &passage);
         network_steps(planner, &passage);
-        *forward |= mode_forwards(passage.want.mode);
+        needs_add(needs, &passage.want);
     }
     return 0;
 }
@@ -176,14 +205,16 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
                               .observed = request->observed,
                               .problems = problems,
                               .plan = plan};
-    bool forward = false;
+    struct shared_needs needs = {0};
     firewall_ports_release(&planner);
-    int rc = plan_networks(&planner, &forward, err);
+    int rc = plan_networks(&planner, &needs, err);
+    if (rc == 0 && !needs.forward6)
+        rc = host_steps_down(&planner, true, err);
     if (rc < 0)
         return rc;
-    if (forward)
+    if (needs.forward)
         host_steps_up(&planner);
     else
-        rc = host_steps_down(&planner, err);
-    return rc;
+        rc = host_steps_down(&planner, false, err);
+    return rc == 0 && needs.forward6 ? host_steps6_up(&planner, err) : rc;
 }

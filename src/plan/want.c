@@ -158,6 +158,23 @@ static void make_keep(struct planner *planner, struct passage *passage)
     make_neighbours(planner, passage, NULL);
 }
 
+/* The link-local address is the one that the kernel would make; but it would make it when the first guest is
+ * there, and check for a second or two that nobody has it, while the guest asks for routers, and next in four
+ * seconds. */
+static void make_addresses6(struct planner *planner, struct passage *passage)
+{
+    const struct network *network = passage->network;
+    struct prefix host = network_host_address6(network), link_local;
+    struct mac mac = network_bridge_mac(network->name);
+    if (!network_has_subnet6(network))
+        return;
+    prefix_parse("fe80::/64", &link_local);
+    link_local.ip = slaac_address(&link_local, &mac);
+    if (!planner->observed->traits.stable_macs)
+        make_address(planner, passage, plain_address(&link_local));
+    make_address(planner, passage, plain_address(&host));
+}
+
 void want_record(struct planner *planner, struct passage *passage)
 {
     const struct network *network = passage->network;
@@ -168,6 +185,7 @@ void want_record(struct planner *planner, struct passage *passage)
     if (network_has_subnet(network)) {
         struct prefix host = network_host_address(network);
         make_address(planner, passage, plain_address(&host));
+        make_addresses6(planner, passage);
         return;
     }
     if (network->mode != NETWORK_BRIDGED || !network->uplink)

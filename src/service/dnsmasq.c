@@ -2,6 +2,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 #include "service/service.h"
@@ -35,9 +36,11 @@ static const char *hosts_text(struct arena *arena, const struct network *network
 {
     struct text out = {.arena = arena};
     vec_foreach (&network->nics, member) {
-        if (member->first && ip_is_set(&member->nic->address))
-            text_add(&out, "%s %s\n", IP_TEXT(&member->nic->address),
-                     dns_label(arena, member->machine->name));
+        const struct ip *const both[] = {&member->nic->address, &member->nic->address6};
+        for (int i = 0; i < 2; i++) {
+            if (member->first && ip_is_set(both[i]))
+                text_add(&out, "%s %s\n", IP_TEXT(both[i]), dns_label(arena, member->machine->name));
+        }
     }
     vec_foreach (&network->dns_hosts, host)
         text_add(&out, "%s %s\n", IP_TEXT(&host->ip), host->name);
@@ -51,10 +54,14 @@ static const char *dhcp_hosts_text(struct arena *arena, const struct network *ne
     vec_foreach (&network->nics, member) {
         const struct nic *nic = member->nic;
         const char *label = dns_label(arena, member->machine->name);
-        bool fixed = ip_is_set(&nic->address), named = member->first && !is_keyword(label);
-        if (fixed || named)
-            text_add(&out, "%s%s%s%s%s\n", MAC_TEXT(&nic->mac), fixed ? "," : "", IP_TEXT(&nic->address),
-                     named ? "," : "", named ? label : "");
+        bool fixed = ip_is_set(&nic->address), fixed6 = ip_is_set(&nic->address6),
+             named = member->first && !is_keyword(label);
+        if (!fixed && !fixed6 && !named)
+            continue;
+        text_add(&out, "%s%s%s", MAC_TEXT(&nic->mac), fixed ? "," : "", IP_TEXT(&nic->address));
+        if (fixed6)
+            text_add(&out, ",[%s]", IP_TEXT(&nic->address6));
+        text_add(&out, "%s%s\n", named ? "," : "", named ? label : "");
     }
     return text_get(&out);
 }
@@ -95,6 +102,11 @@ static void add_boot(struct text *out, const struct network *network)
         text_add(out, "enable-tftp=%s\ntftp-root=%s\n", network->name, boot->root);
 }
 
+static const char *lease_time(struct arena *arena, const struct network *network)
+{
+    return network->lease_s == UINT32_MAX ? "infinite" : arena_printf(arena, "%u", network->lease_s);
+}
+
 static void add_dhcp(struct text *out, const struct network *network, const struct service_options *options,
                      const struct dnsmasq *dnsmasq)
 {
@@ -103,8 +115,7 @@ static void add_dhcp(struct text *out, const struct network *network, const stru
     text_add(out, "# DHCP\ndhcp-leasefile=%s\ndhcp-hostsfile=%s\n", dnsmasq->leases.path,
              dnsmasq->dhcp_hosts.path);
     text_add(out, "dhcp-range=%s,%s,%s,%s\n", IP_TEXT(&network->dhcp_first), IP_TEXT(&network->dhcp_last),
-             IP_TEXT(&netmask.ip),
-             network->lease_s == UINT32_MAX ? "infinite" : arena_printf(arena, "%u", network->lease_s));
+             IP_TEXT(&netmask.ip), lease_time(arena, network));
     /* An isolated network leads nowhere: the option without a value keeps dnsmasq from telling a router. */
     bool isolated = network->mode == NETWORK_ISOLATED;
     if (!isolated)
@@ -124,6 +135,26 @@ static void add_dhcp(struct text *out, const struct network *network, const stru
         "# Nobody else serves this segment; an address is offered at once, without 3 s of pinging it.\n");
     text_add(out, "dhcp-authoritative\nno-ping\n");
     add_boot(out, network);
+}
+
+/* Router advertisements, which is where a default route comes from, with or without DHCP.  Guests make
+ * themselves addresses; with DHCP they are offered one, too.  dnsmasq announces the bridge's MTU by itself.
+ */
+static void add_ipv6(struct text *out, const struct network *network)
+{
+    struct prefix host = network_host_address6(network);
+    struct ip first = ip_add(&network->subnet6.ip, 0x1000), last = ip_add(&network->subnet6.ip, 0xffff);
+    text_add(out, "# IPv6\nenable-ra\n");
+    if (network->dhcp)
+        text_add(out, "dhcp-range=%s,%s,slaac,ra-names,%u,%s\n", IP_TEXT(&first), IP_TEXT(&last),
+                 network->subnet6.length, lease_time(out->arena, network));
+    else
+        text_add(out, "dhcp-range=%s,slaac,%u\n", IP_TEXT(&network->subnet6.ip), network->subnet6.length);
+    if (network->mode == NETWORK_ISOLATED) /* every 600 s, as by default; no router */
+        text_add(out, "ra-param=%s,600,0\n", network->name);
+    if (network->dns)
+        text_add(out, "dhcp-option=option6:dns-server,[%s]\n", IP_TEXT(&host.ip));
+    text_add(out, "dhcp-option=option6:domain-search,%s\n", network->domain);
 }
 
 /* Names of guests that are reached from here are asked of their own network's server. */
@@ -172,6 +203,8 @@ static const char *config_text(struct arena *arena, const struct network *networ
     text_add(&out, "domain=%s\nexpand-hosts\n", domain);
     if (network->dhcp)
         add_dhcp(&out, network, options, dnsmasq);
+    if (network_has_subnet6(network))
+        add_ipv6(&out, network);
     return text_get(&out);
 }
 
@@ -199,7 +232,7 @@ bool dnsmasq_service(struct arena *arena, const struct network *network,
     const char *run_dir = options->run_dir, *name = network->name;
     const char *path = path_of(arena, run_dir, name, "dnsmasq.conf");
     *dnsmasq = (struct dnsmasq){0};
-    if (!network->dhcp && !network->dns)
+    if (!network->dhcp && !network->dns && !network_has_subnet6(network))
         return false;
     dnsmasq->service = (struct service){
         .network = name,
@@ -238,12 +271,25 @@ static bool has_control(const char *text)
     return false;
 }
 
+/* "00:01:00:01:TIME:MAC" or "00:03:00:01:MAC". */
+static void duid_mac(const char *duid, struct mac *mac)
+{
+    size_t length = duid ? strlen(duid) : 0;
+    bool timed = duid && strncmp(duid, "00:01:00:01:", 12) == 0 && length == 14 * 3 - 1;
+    if (timed || (duid && strncmp(duid, "00:03:00:01:", 12) == 0 && length == 10 * 3 - 1))
+        mac_parse(duid + length - (MAC_TEXT_SIZE - 1), mac);
+}
+
 static void lease_parse(struct arena *arena, char *line, struct leases *leases)
 {
     struct lease lease = {0};
     char *expires = next_word(&line), *mac = next_word(&line), *ip = next_word(&line),
          *name = next_word(&line), *end;
-    if (!name || mac_parse(mac, &lease.mac) < 0 || ip_parse(ip, &lease.ip) < 0)
+    if (!name || ip_parse(ip, &lease.ip) < 0)
+        return;
+    if (lease.ip.family == AF_INET6)
+        duid_mac(next_word(&line), &lease.mac);
+    else if (mac_parse(mac, &lease.mac) < 0)
         return;
     lease.expires = strtoll(expires, &end, 10);
     if (*end || lease.expires < 0)

@@ -37,7 +37,7 @@ bool dnsmasq_service(struct arena *arena, const struct network *network,
 /* One DHCP lease of dnsmasq's file. */
 struct lease {
     int64_t expires; /* seconds since 1970, 0: never */
-    struct mac mac;
+    struct mac mac;  /* of IPv6, all zero when the client's identifier (DUID) is not made from one */
     struct ip ip;
     const char *hostname; /* "" when the guest gave none */
 };
@@ -46,8 +46,9 @@ struct leases {
     VEC(struct lease) list;
 };
 
-/* Read dnsmasq's lease file (lines "EXPIRY MAC ADDRESS NAME CLIENT-ID"); lines that do not parse, DHCPv6's
- * among them, are passed over. */
+/* Read dnsmasq's lease file: lines "EXPIRY MAC ADDRESS NAME CLIENT-ID"; of DHCPv6 "EXPIRY IAID ADDRESS NAME
+ * DUID", whose DUID has the MAC in two of its forms (RFC 8415, 11.2 and 11.4).  Lines that do not parse are
+ * passed over. */
 void dnsmasq_leases_parse(struct arena *arena, const char *text, struct leases *leases);
 
 /* The DHCP client for `address: dhcp` on a bridge: busybox udhcpc, which calls vmwire for its events, or

@@ -1,5 +1,5 @@
-"""A server that says who asked: `answer.py NAME tcp:22 udp:5353 …` answers each with "NAME CLIENT PORT"; `answer.py
-ask tcp|udp ADDRESS PORT` asks one and prints the answer, nothing when none comes within a second."""
+"""A server that says who asked: `answer.py NAME tcp:22 udp:5353 …` answers each with "NAME CLIENT PORT" (tcp6 and
+udp6: of IPv6 alone); `answer.py ask tcp|udp ADDRESS PORT` asks one and prints the answer, nothing when none comes within a second."""
 import select
 import socket
 import sys
@@ -12,9 +12,12 @@ def serve(name, ports):
     for word in ports:
         kind, port = word.rsplit(":", 1)
         kind, _, address = kind.partition("@")
-        one = socket.socket(socket.AF_INET, KINDS[kind])
+        kind, six = kind.removesuffix("6"), kind.endswith("6")
+        one = socket.socket(socket.AF_INET6 if six else socket.AF_INET, KINDS[kind])
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind((address or "0.0.0.0", int(port)))
+        if six:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((address or ("::" if six else "0.0.0.0"), int(port)))
         if kind == "tcp":
             one.listen(64)
         sockets.append(one)
@@ -32,7 +35,7 @@ def serve(name, ports):
 
 
 def ask(kind, address, port):
-    one = socket.socket(socket.AF_INET, KINDS[kind])
+    one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, KINDS[kind])
     one.settimeout(1)
     try:
         one.connect((address, int(port)))

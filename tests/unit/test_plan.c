@@ -313,7 +313,7 @@ static void forwarding_comes_last_and_is_recorded(void **state)
     struct world *world = *state;
     add_home(world);
     *vec_push(&world->arena, &world->observed.forwarding) =
-        (struct forwarding_sysctl){"net.ipv4.ip_forward", "0", "1"};
+        (struct forwarding_sysctl){.name = "net.ipv4.ip_forward", .now = "0", .wanted = "1"};
     add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
     assert_string_equal(plan_text(world, false), "file-write\n"
                                                  "link-create creating bridge 'brnat'\n"

@@ -72,6 +72,9 @@ static void link_commands(const struct builder *builder, const struct op *op)
         ADD(builder, "ifconfig", link->name, "-description");
     if (link->fields & LINK_MAC)
         ADD(builder, "ifconfig", link->name, "ether", arena_strdup(builder->arena, MAC_TEXT(&link->mac)));
+    if (link->fields & LINK_IPV6) /* a bridge's is off, if_bridge(4) */
+        ADD(builder, "ifconfig", link->name, "inet6", "-ifdisabled",
+            link->ipv6 ? "auto_linklocal" : "-auto_linklocal");
     /* A new bridge has 1500, and its first port's from then on. */
     if ((link->fields & LINK_MTU) && (op->kind == OP_LINK_SET || link->mtu != MTU_DEFAULT))
         ADD(builder, "ifconfig", link->name, "mtu", arena_printf(builder->arena, "%u", link->mtu));

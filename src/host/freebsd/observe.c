@@ -71,19 +71,32 @@ static int neighbours_observe(struct arena *arena, struct observed *observed, st
     return rc < 0 ? err_wrap(err, "reading the neighbours") : 0;
 }
 
+/* rfc6204w3 has a host that forwards keep the default route of router advertisements (inet6(4)); which
+ * interfaces take them at all is ifconfig(8)'s accept_rtadv, and stays. */
 static int forwarding_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
-    static const char name[] = "net.inet.ip.forwarding";
-    struct freebsd_answer answer;
-    int rc = FREEBSD_ASK(arena, &answer, err, "sysctl", name);
-    const char *now = rc == 0 ? freebsd_sysctl_parse(arena, answer.output, name) : NULL;
-    if (rc == 0 && !now)
-        rc = err_set(err, EIO, "sysctl said nothing about %s", name);
-    if (rc < 0)
-        return err_wrap(err, "reading whether this host forwards");
+    static const struct forwarding_sysctl all[] = {
+        {.name = "net.inet.ip.forwarding"},
+        {.name = "net.inet6.ip6.rfc6204w3", .ipv6 = true, .own_ra = true},
+        {.name = "net.inet6.ip6.forwarding", .ipv6 = true}};
     observed->forwarding.count = 0;
-    *vec_push(arena, &observed->forwarding) =
-        (struct forwarding_sysctl){.name = name, .now = now, .wanted = "1"};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct freebsd_answer answer;
+        int rc = FREEBSD_ASK(arena, &answer, err, "sysctl", all[i].name);
+        const char *now = rc == 0 ? freebsd_sysctl_parse(arena, answer.output, all[i].name) : NULL;
+        if (!now && all[i].ipv6) { /* a kernel without INET6 has none of them */
+            observed->ipv6_refusal = "this kernel has no IPv6 (options INET6)";
+            return 0;
+        }
+        if (rc == 0 && !now)
+            rc = err_set(err, EIO, "sysctl said nothing about %s", all[i].name);
+        if (rc < 0)
+            return err_wrap(err, "reading whether this host forwards");
+        struct forwarding_sysctl *sysctl = vec_push(arena, &observed->forwarding);
+        *sysctl = all[i];
+        sysctl->now = now;
+        sysctl->wanted = "1";
+    }
     return 0;
 }
 

@@ -136,6 +136,8 @@ static void detail_parse(struct arena *arena, const char *line, struct link *lin
     const char *rest;
     if ((rest = after(line, "description:")))
         link->alias = arena_strdup(arena, rest);
+    else if ((rest = after(line, "nd6")))
+        link->ipv6 = strstr(rest, "AUTO_LINKLOCAL") != NULL;
     else if ((rest = after(line, "ether")))
         mac_parse(arena_strndup(arena, rest, strcspn(rest, " ")), &link->mac);
     else if ((rest = after(line, "groups:")))

@@ -10,6 +10,10 @@
  * is translated to the host's address, else the guest would answer past the host.  A connection of the host
  * itself passes no rdr rule: pf has it for packets that come in.
  *
+ * IPv6 has the same rules again; what goes from and to link-local addresses is never forwarded, and passes:
+ * neighbours, router advertisements and DHCPv6 use it.  (re0:0) is the first address that is none of these,
+ * where (re0) would take turns with one.
+ *
  * A network's rules, as for Linux (nft_text.c): guests leave by the uplink alone, under the host's address;
  * nobody outside opens a connection to them; networks are closed to each other.  What admits is not `quick`,
  * so that a rule of the administrator's behind the anchor can still refuse; what refuses is. */
@@ -43,7 +47,8 @@ static void rdr_rules(struct text *out, const struct firewall *firewall)
 {
     vec_foreach (&firewall->forwards.list, forward) {
         bool range = forward->last > forward->first;
-        text_add(out, "rdr inet proto %s from any to %s port %s%u", forward_protocol_name(forward),
+        text_add(out, "rdr inet%s proto %s from any to %s port %s%u", forward->family == AF_INET6 ? "6" : "",
+                 forward_protocol_name(forward),
                  ip_is_set(&forward->listen) ? IP_TEXT(&forward->listen) : "(self)", range ? "" : "= ",
                  forward->first);
         if (range)
@@ -53,17 +58,63 @@ static void rdr_rules(struct text *out, const struct firewall *firewall)
     }
 }
 
+static bool forwards_of(const struct firewall *firewall, uint8_t family)
+{
+    vec_foreach (&firewall->forwards.list, forward) {
+        if (forward->family == family)
+            return true;
+    }
+    return false;
+}
+
+static void nat6_rules(struct text *out, const struct firewall *firewall)
+{
+    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    const char *subnet = arena_strdup(out->arena, PREFIX_TEXT(&firewall->subnet6));
+    if (!*subnet)
+        return;
+    text_add(out, "nat on %s inet6 from %s to any -> (%s:0)\n", uplink, subnet, uplink);
+    if (forwards_of(firewall, AF_INET6))
+        text_add(out, "nat on %s inet6 from %s to %s tagged vmwire_in -> (%s:0)\n", bridge, subnet, subnet,
+                 bridge);
+}
+
+static void filter6_rules(struct text *out, const struct firewall *firewall)
+{
+    const char *bridge = firewall->bridge, *uplink = firewall->uplink;
+    const char *subnet = arena_strdup(out->arena, PREFIX_TEXT(&firewall->subnet6));
+    bool forwards = forwards_of(firewall, AF_INET6);
+    if (!*subnet)
+        return;
+    text_add(out, "pass in on %s inet6 from %s to any%s tag vmwire\n", bridge, subnet,
+             forwards ? " ! tagged vmwire_in" : "");
+    text_add(out, "pass in on %s inet6 from fe80::/10 to any\n", bridge);
+    text_add(out, "pass in on %s inet6 from :: to ff02::/16\n", bridge);
+    text_add(out, "pass out on %s inet6 all tagged vmwire\n", uplink);
+    if (forwards) {
+        text_add(out, "pass in inet6 all tagged vmwire_in\n");
+        text_add(out, "pass out quick on %s inet6 all tagged vmwire_in\n", bridge);
+    }
+    text_add(out, "pass out quick on %s inet6 from fe80::/10 to any\n", bridge);
+    text_add(out, "pass out quick on %s inet6 from %s to %s\n", bridge, subnet, subnet);
+    text_add(out, "pass out quick inet6 from %s to fe80::/10\n", subnet);
+    text_add(out, "pass out quick inet6 from %s to ff00::/8\n", subnet);
+    text_add(out, "block drop out quick on %s inet6 from any to %s\n", bridge, subnet);
+    text_add(out, "block drop out quick on ! %s inet6 from %s to ! %s\n", uplink, subnet, subnet);
+}
+
 /* The tag tells, behind the translation, whose packet it is. */
 const char *freebsd_anchor_text(struct arena *arena, const struct firewall *firewall)
 {
     const char *bridge = firewall->bridge, *uplink = firewall->uplink;
     const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
     struct text out = {.arena = arena};
-    bool forwards = firewall->forwards.list.count > 0;
+    bool forwards = forwards_of(firewall, AF_INET);
     text_add(&out, "nat on %s inet from %s to any -> (%s)\n", uplink, subnet, uplink);
     if (forwards)
         text_add(&out, "nat on %s inet from %s to %s tagged vmwire_in -> (%s)\n", bridge, subnet, subnet,
                  bridge);
+    nat6_rules(&out, firewall);
     rdr_rules(&out, firewall);
     text_add(&out, "pass in on %s inet from %s to any%s tag vmwire\n", bridge, subnet,
              forwards ? " ! tagged vmwire_in" : ""); /* a later tag would replace it */
@@ -78,6 +129,7 @@ const char *freebsd_anchor_text(struct arena *arena, const struct firewall *fire
     text_add(&out, "pass out quick inet from %s to 224.0.0.0/3\n", subnet);
     text_add(&out, "block drop out quick on %s inet from any to %s\n", bridge, subnet);
     text_add(&out, "block drop out quick on ! %s inet from %s to ! %s\n", uplink, subnet, subnet);
+    filter6_rules(&out, firewall);
     return text_get(&out);
 }
 
@@ -97,12 +149,17 @@ void freebsd_anchors_parse(struct arena *arena, const char *text, struct freebsd
     }
 }
 
-/* How much of a rule pfctl prints as it was loaded, on every release: behind " inet" it adds flags and states
- * and names ports; behind the address of a translation, the way that it chooses. */
+/* How much of a rule pfctl prints as it was loaded, on every release: behind the family it adds flags and
+ * states and names ports; behind the address of a translation, the way that it chooses. */
 static size_t sure_length(const char *rule, size_t length)
 {
-    const char *end = strncmp(rule, "nat ", 4) == 0 ? NULL : strstr(rule, " inet ");
-    return end && end < rule + length ? (size_t)(end - rule) + strlen(" inet") : length;
+    static const char *const families[] = {" inet ", " inet6 "};
+    for (size_t i = 0; i < 2 && strncmp(rule, "nat ", 4) != 0; i++) {
+        const char *end = strstr(rule, families[i]);
+        if (end && end < rule + length)
+            return (size_t)(end - rule) + strlen(families[i]) - 1;
+    }
+    return length;
 }
 
 /* Do the lines of `shown` begin as those of `wanted` do, one by one? */
@@ -134,14 +191,15 @@ static bool port_read(const char *text, const char *protocol, uint16_t *port)
  * tag vmwire_in -> 10.0.0.5 port 8000:8010". */
 static bool rdr_parse(const char *line, struct forward *forward)
 {
-    char protocol[8], to[64], from[32], target[64], target_port[32], last[32] = "";
+    char family[8], protocol[8], to[64], from[32], target[64], target_port[32], last[32] = "";
     *forward = (struct forward){0};
-    if (sscanf(line, "rdr inet proto %7s from any to %63s port = %31s tag vmwire_in -> %63s port %31[^: \n]",
-               protocol, to, from, target, target_port) != 5 &&
+    if (sscanf(line, "rdr %7s proto %7s from any to %63s port = %31s tag vmwire_in -> %63s port %31[^: \n]",
+               family, protocol, to, from, target, target_port) != 6 &&
         sscanf(line,
-               "rdr inet proto %7s from any to %63s port %31[^:]:%31s tag vmwire_in -> %63s port %31[^: \n]",
-               protocol, to, from, last, target, target_port) != 6)
+               "rdr %7s proto %7s from any to %63s port %31[^:]:%31s tag vmwire_in -> %63s port %31[^: \n]",
+               family, protocol, to, from, last, target, target_port) != 7)
         return false;
+    forward->family = strcmp(family, "inet6") == 0 ? AF_INET6 : AF_INET;
     forward->protocol = strcmp(protocol, "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP;
     bool ok = port_read(from, protocol, &forward->first) &&
               port_read(*last ? last : from, protocol, &forward->last) &&
@@ -161,6 +219,16 @@ static bool rdrs_parse(struct arena *arena, const char *nat, struct forwards *fo
     return true; /* their order is the canonical one already, being vmwire's */
 }
 
+/* The rule of the IPv6 subnet's way out, where there is one. */
+static void subnet6_parse(struct arena *arena, const char *nat, struct firewall *firewall)
+{
+    const char *head = arena_printf(arena, "nat on %s inet6 from ", firewall->uplink);
+    const char *line = strstr(nat, head);
+    if (line)
+        prefix_parse(arena_strndup(arena, line + strlen(head), strcspn(line + strlen(head), " \n")),
+                     &firewall->subnet6);
+}
+
 bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *nat, const char *rules,
                           struct firewall *firewall)
 {
@@ -176,6 +244,7 @@ bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *
     subnet += strlen(from);
     if (prefix_parse(arena_strndup(arena, subnet, (size_t)(end - subnet)), &firewall->subnet) < 0)
         return false;
+    subnet6_parse(arena, nat, firewall);
     if (!rdrs_parse(arena, nat, &firewall->forwards))
         return false;
     return same_rules(freebsd_anchor_text(arena, firewall), arena_printf(arena, "%s%s", nat, rules));

@@ -16,6 +16,8 @@ static const char *match_text(struct arena *arena, const struct admission *admis
         return arena_printf(arena, "iifname \"%s\" oifname \"%s\"", bridge, bridge);
     case ADMISSION_DHCP:
         return arena_printf(arena, "iifname \"%s\" udp dport 67", bridge);
+    case ADMISSION_DHCP6:
+        return arena_printf(arena, "iifname \"%s\" udp dport 547", bridge);
     case ADMISSION_DNS_UDP:
         return arena_printf(arena, "iifname \"%s\" udp dport 53", bridge);
     case ADMISSION_DNS_TCP:

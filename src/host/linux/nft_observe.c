@@ -35,22 +35,27 @@ enum map {
     NAT_PAIR,
     NAT_FROM,
     NAT_HAIRPIN,
+    NAT_HAIRPIN6,
     LOOPBACK,
     HOSTS,
+    HOSTS6,
     FORWARD_AT,
     FORWARD_ANY,
+    FORWARD6_AT,
+    FORWARD6_ANY,
     MAP_COUNT
 };
-static const char *const map_names[MAP_COUNT] = {"forward_pair", "forward_to", "forward_from", "forward_back",
-                                                 "nat_pair",     "nat_from",   "nat_hairpin",  "loopback",
-                                                 "hosts",        "forward_at", "forward_any"};
+static const char *const map_names[MAP_COUNT] = {
+    "forward_pair", "forward_to",  "forward_from", "forward_back", "nat_pair",
+    "nat_from",     "nat_hairpin", "nat_hairpin6", "loopback",     "hosts",
+    "hosts6",       "forward_at",  "forward_any",  "forward6_at",  "forward6_any"};
 enum { CHAIN_COUNT = 9 };
 
 struct reader {
     struct arena *arena;
     size_t rules;     /* seen so far */
     size_t last;      /* the place in nft_rules of the last one, for the order inside a chain */
-    uint32_t present; /* which of nft_rules, a bit each */
+    uint64_t present; /* which of nft_rules, a bit each */
     bool strange;     /* a rule, chain or map that is not ours, or out of place */
     size_t chains, maps;
     struct elements elements[MAP_COUNT];
@@ -103,7 +108,7 @@ static int rule_each(const struct nlmsghdr *header, void *data)
             if (same_chain && i <= reader->last)
                 reader->strange = true;
             reader->last = i;
-            reader->present |= 1u << i;
+            reader->present |= UINT64_C(1) << i;
             reader->rules++;
             return 0;
         }
@@ -154,27 +159,29 @@ static const char *verdict_of(struct arena *arena, const struct nlattr *data)
     return ntohl(netlink_u32(verdict[NFTA_VERDICT_CODE])) == NF_ACCEPT ? "accept" : "";
 }
 
-static struct ip ip_read(const uint8_t *bytes)
+static struct ip ip_read(const uint8_t *bytes, bool six)
 {
-    struct ip ip = {.family = AF_INET};
-    memcpy(ip.bytes, bytes, 4);
+    struct ip ip = {.family = six ? AF_INET6 : AF_INET};
+    memcpy(ip.bytes, bytes, ip_size(&ip));
     return ip;
 }
 
 /* Parts of a key or value that is a concatenation are filled up to 4 bytes each. */
-static void forward_read(const uint8_t *key, size_t length, const struct nlattr *value,
+static void forward_read(const uint8_t *key, size_t length, const struct nlattr *value, bool six,
                          struct forward *forward)
 {
     const uint8_t *to = value ? mnl_attr_get_payload(value) : NULL;
-    if ((length != 8 && length != 12) || !to || mnl_attr_get_payload_len(value) < 6)
+    size_t size = six ? 16 : 4;
+    if ((length != 8 && length != 8 + size) || !to || mnl_attr_get_payload_len(value) < size + 2)
         return;
-    if (length == 12)
-        forward->listen = ip_read(key);
+    forward->family = six ? AF_INET6 : AF_INET;
+    if (length > 8)
+        forward->listen = ip_read(key, six);
     key += length - 8;
     forward->protocol = key[0];
     forward->first = forward->last = (uint16_t)(key[4] << 8 | key[5]);
-    forward->target = ip_read(to);
-    forward->target_first = (uint16_t)(to[4] << 8 | to[5]);
+    forward->target = ip_read(to, six);
+    forward->target_first = (uint16_t)(to[size] << 8 | to[size + 1]);
 }
 
 static void element_read(struct reader *reader, const struct nlattr *nest)
@@ -197,16 +204,18 @@ static void element_read(struct reader *reader, const struct nlattr *nest)
             reader->elements[reader->map].list.count--;
             return;
         }
-        if (reader->map == HOSTS && length >= 4)
-            element->host = ip_read((const uint8_t *)key);
-        else
-            forward_read((const uint8_t *)key, length, data[NFTA_DATA_VALUE], &element->forward);
+        bool six = reader->map == HOSTS6 || reader->map >= FORWARD6_AT;
+        if (reader->map <= HOSTS6 && length >= (six ? 16u : 4u))
+            element->host = ip_read((const uint8_t *)key, six);
+        else if (reader->map > HOSTS6)
+            forward_read((const uint8_t *)key, length, data[NFTA_DATA_VALUE], six, &element->forward);
         return;
     }
-    if (reader->map == NAT_HAIRPIN && length >= 4 + KEY_SIZE) {
-        element->host = ip_read((const uint8_t *)key);
-        key += 4;
-        length -= 4;
+    size_t address = reader->map == NAT_HAIRPIN ? 4 : reader->map == NAT_HAIRPIN6 ? 16 : 0;
+    if (address && length >= address + KEY_SIZE) {
+        element->host = ip_read((const uint8_t *)key, address == 16);
+        key += address;
+        length -= address;
     }
     element->bridge = arena_strndup(reader->arena, key, strnlen(key, length < KEY_SIZE ? length : KEY_SIZE));
     if (length >= 2 * KEY_SIZE)
@@ -325,18 +334,36 @@ static bool whole_way(const struct reader *reader, const struct firewall *firewa
                    : is(to, "inward") && is(find(reader, NAT_FROM, bridge, NULL), "translate") && !from;
 }
 
+/* What there is by the addresses of one family. */
+static bool whole_family(const struct reader *reader, const struct firewall *firewall, bool six)
+{
+    const struct ip *subnet = six ? &firewall->subnet6.ip : &firewall->subnet.ip;
+    struct ip address = ip_add(subnet, 1);
+    const struct element *host = find(reader, six ? HOSTS6 : HOSTS, firewall->bridge, NULL),
+                         *hairpin = find(reader, six ? NAT_HAIRPIN6 : NAT_HAIRPIN, firewall->bridge, NULL);
+    if (!ip_is_set(subnet))
+        return six && !host && !hairpin;
+    return host && ip_equal(&host->host, &address) &&
+           is(hairpin, "translate") == (firewall->forwards.list.count > 0) &&
+           (!hairpin || ip_equal(&hairpin->host, subnet));
+}
+
 static bool whole(const struct reader *reader, const struct firewall *firewall)
 {
     const char *bridge = firewall->bridge;
-    struct ip address = ip_add(&firewall->subnet.ip, 1);
-    const struct element *host = find(reader, HOSTS, bridge, NULL),
-                         *hairpin = find(reader, NAT_HAIRPIN, bridge, NULL);
-    bool forwards = firewall->forwards.list.count > 0;
     return is(find(reader, FORWARD_PAIR, bridge, bridge), firewall->isolate ? "refuse" : "accept") &&
-           ip_is_set(&firewall->subnet.ip) && host && ip_equal(&host->host, &address) &&
-           (find(reader, LOOPBACK, bridge, NULL) != NULL) == forwards &&
-           is(hairpin, "translate") == forwards &&
-           (!hairpin || ip_equal(&hairpin->host, &firewall->subnet.ip)) && whole_way(reader, firewall);
+           whole_family(reader, firewall, false) && whole_family(reader, firewall, true) &&
+           (find(reader, LOOPBACK, bridge, NULL) != NULL) == (firewall->forwards.list.count > 0) &&
+           whole_way(reader, firewall);
+}
+
+/* "10.0.0.0/24", or "10.0.0.0/24 fd00::/64": the comment of a network's element of FORWARD_TO. */
+static void subnets_read(struct arena *arena, const char *comment, struct firewall *firewall)
+{
+    size_t length = strcspn(comment, " ");
+    prefix_parse(arena_strndup(arena, comment, length), &firewall->subnet);
+    if (comment[length])
+        prefix_parse(comment + length + 1, &firewall->subnet6);
 }
 
 /* Each network's forwards, in one pass over the elements whatever the number of networks. */
@@ -347,7 +374,7 @@ static int element_compare(const void *left, const void *right)
 
 static void sort_forwards(struct reader *reader)
 {
-    for (int map = FORWARD_AT; map <= FORWARD_ANY; map++) {
+    for (int map = FORWARD_AT; map < MAP_COUNT; map++) {
         if (reader->elements[map].list.count > 1)
             qsort(reader->elements[map].list.items, reader->elements[map].list.count, sizeof(struct element),
                   element_compare);
@@ -356,7 +383,7 @@ static void sort_forwards(struct reader *reader)
 
 static void forwards_of(const struct reader *reader, const char *bridge, struct forwards *forwards)
 {
-    for (int map = FORWARD_AT; map <= FORWARD_ANY; map++) {
+    for (int map = FORWARD_AT; map < MAP_COUNT; map++) {
         const struct element key = {.bridge = bridge}, *items = reader->elements[map].list.items;
         size_t count = reader->elements[map].list.count;
         const struct element *at =
@@ -375,7 +402,7 @@ static bool translates(const struct reader *reader, const char *bridge)
     for (size_t i = 0; nft_rules[i].chain; i++) {
         bool nat =
             strcmp(nft_rules[i].chain, "postrouting") == 0 || strcmp(nft_rules[i].chain, "translate") == 0;
-        if (nat && !(reader->present & 1u << i))
+        if (nat && !(reader->present & UINT64_C(1) << i))
             return false;
     }
     return is(find(reader, NAT_FROM, bridge, NULL), "translate") || *uplink_of(reader, bridge);
@@ -427,7 +454,7 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
         const struct element *to = find(&reader, FORWARD_TO, *bridge, NULL);
         firewall.isolate = is(find(&reader, FORWARD_PAIR, *bridge, *bridge), "refuse");
         if (to)
-            prefix_parse(to->comment, &firewall.subnet);
+            subnets_read(arena, to->comment, &firewall);
         forwards_of(&reader, *bridge, &firewall.forwards);
         if (whole(&reader, &firewall))
             *vec_push(arena, &observed->firewalls) = firewall;

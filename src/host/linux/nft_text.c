@@ -25,18 +25,27 @@
  *  2. nat_pair: bridge to itself: left alone; bridge to its named uplink: translated;
  *  3. nat_from: from a bridge without a named uplink, whatever way it leaves: translated.
  *
+ * IPv6 goes the same ways: the maps by interface are for both, those by address are there twice.  But for
+ * ::1: the answers to what it sends elsewhere never reach it, and nothing makes them (as route_localnet does
+ * for IPv4), so that its ports are not forwarded; nor does anybody else's ::1 come in.
+ *
  * martian: with a forward, its bridge routes loopback addresses (plan/firewall.c): guests may not use them.
  *
  * So networks are closed to each other and to the outside, and answers flow.  Each rule has a comment; the
  * comments are how nft_observe.c knows that the rules are all there.  The element of forward_to carries the
  * subnet as its comment. */
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 #include "host/linux/text.h"
 
 #define FORWARD_AT "fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @forward_at"
 #define FORWARD_ANY "fib daddr type local dnat ip to meta l4proto . th dport map @forward_any"
+#define FORWARD6_AT "fib daddr type local dnat ip6 to ip6 daddr . meta l4proto . th dport map @forward6_at"
+#define FORWARD6_ANY "fib daddr type local dnat ip6 to meta l4proto . th dport map @forward6_any"
+#define OWN_PORTS "ip daddr @hosts th dport { 53, 67, 69 } accept"
+#define OWN_PORTS6 "ip6 daddr @hosts6 th dport { 53, 69, 547 } accept"
 
 const struct nft_rule nft_rules[] = {
     {"forward", "inside a network, and to its uplink", "iifname . oifname vmap @forward_pair"},
@@ -51,16 +60,25 @@ const struct nft_rule nft_rules[] = {
     {"shut", "no way out", "counter reject with icmpx admin-prohibited"},
     {"postrouting", "forwarded from the loopback", "ip saddr 127.0.0.0/8 oifname @loopback goto translate"},
     {"postrouting", "forwarded back into the network", "ct status dnat ip saddr . oifname vmap @nat_hairpin"},
+    {"postrouting", "forwarded back into the IPv6 network",
+     "ct status dnat ip6 saddr . oifname vmap @nat_hairpin6"},
     {"postrouting", "inside a network, and its uplink", "iifname . oifname vmap @nat_pair"},
     {"postrouting", "any way out", "iifname vmap @nat_from"},
     {"translate", "under the host's address", "masquerade"},
     {"prerouting", "the loopback is the host's own", "ip daddr 127.0.0.0/8 accept"},
-    {"prerouting", "DHCP, DNS and TFTP of the networks", "ip daddr @hosts th dport { 53, 67, 69 } accept"},
+    {"prerouting", "DHCP, DNS and TFTP of the networks", OWN_PORTS},
+    {"prerouting", "DHCPv6, DNS and TFTP of the networks", OWN_PORTS6},
     {"prerouting", "forwards of one address", FORWARD_AT},
     {"prerouting", "forwards of every address", FORWARD_ANY},
-    {"output", "DHCP, DNS and TFTP of the networks", "ip daddr @hosts th dport { 53, 67, 69 } accept"},
+    {"prerouting", "IPv6 forwards of one address", FORWARD6_AT},
+    {"prerouting", "IPv6 forwards of every address", FORWARD6_ANY},
+    {"output", "::1 is the host's own", "ip6 daddr ::1 accept"},
+    {"output", "DHCP, DNS and TFTP of the networks", OWN_PORTS},
+    {"output", "DHCPv6, DNS and TFTP of the networks", OWN_PORTS6},
     {"output", "forwards of one address", FORWARD_AT},
     {"output", "forwards of every address", FORWARD_ANY},
+    {"output", "IPv6 forwards of one address", FORWARD6_AT},
+    {"output", "IPv6 forwards of every address", FORWARD6_ANY},
     {"martian", "guests do not reach the loopback", "ip daddr 127.0.0.0/8 iifname @loopback counter drop"},
     {"martian", "guests are not the loopback", "ip saddr 127.0.0.0/8 iifname @loopback counter drop"},
     {NULL, NULL, NULL},
@@ -86,7 +104,12 @@ const char *nft_base_text(struct arena *arena)
         "add map inet vmwire forward_at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . "
         "inet_service; }\n"
         "add map inet vmwire forward_any { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+        "add map inet vmwire nat_hairpin6 { type ipv6_addr . ifname : verdict; flags interval; }\n"
+        "add map inet vmwire forward6_at { type ipv6_addr . inet_proto . inet_service : ipv6_addr . "
+        "inet_service; }\n"
+        "add map inet vmwire forward6_any { type inet_proto . inet_service : ipv6_addr . inet_service; }\n"
         "add set inet vmwire hosts { type ipv4_addr; }\n"
+        "add set inet vmwire hosts6 { type ipv6_addr; }\n"
         "add set inet vmwire loopback { type ifname; }\n"
         "add chain inet vmwire martian { type filter hook prerouting priority raw; policy accept; }\n"
         "add chain inet vmwire prerouting { type nat hook prerouting priority dstnat; policy accept; }\n"
@@ -101,15 +124,17 @@ const char *nft_base_text(struct arena *arena)
 /* The forwards' elements, one a port, in one command a map: `value` false for deleting them. */
 static void forward_elements(struct text *out, const struct firewall *firewall, const char *verb, bool value)
 {
-    for (int any = 0; any < 2; any++) {
+    for (int map = 0; map < 4; map++) {
         const char *separator = "";
+        bool any = map & 1, six = map & 2;
         vec_foreach (&firewall->forwards.list, forward) {
-            if (ip_is_set(&forward->listen) == any)
+            if (ip_is_set(&forward->listen) == any || (forward->family == AF_INET6) != six)
                 continue;
             for (unsigned port = forward->first; port <= forward->last; port++) {
                 text_add(out, "%s", separator);
                 if (!*separator)
-                    text_add(out, "%s element inet vmwire %s { ", verb, any ? "forward_any" : "forward_at");
+                    text_add(out, "%s element inet vmwire forward%s_%s { ", verb, six ? "6" : "",
+                             any ? "any" : "at");
                 separator = ", ";
                 if (!any)
                     text_add(out, "%s . ", IP_TEXT(&forward->listen));
@@ -122,11 +147,6 @@ static void forward_elements(struct text *out, const struct firewall *firewall, 
         if (*separator)
             text_add(out, " }\n");
     }
-}
-
-static struct ip host_address(const struct firewall *firewall)
-{
-    return ip_add(&firewall->subnet.ip, 1);
 }
 
 enum { WAY_TRANSLATED, WAY_ROUTED, WAY_ISOLATED };
@@ -154,6 +174,19 @@ static void element(struct arena *arena, struct element_texts *all, const char *
     *vec_push(arena, &all->list) = (struct element_text){map, key, comment, verdict};
 }
 
+/* The host's own addresses on the bridge.  One that is unset was never whole, and it is not known what there
+ * is. */
+static void hosts_of(struct arena *arena, const struct firewall *firewall, struct element_texts *all)
+{
+    const struct prefix *subnets[] = {&firewall->subnet, &firewall->subnet6};
+    for (int six = 0; six < 2; six++) {
+        struct ip host = ip_add(&subnets[six]->ip, 1);
+        if (ip_is_set(&host))
+            element(arena, all, six ? "hosts6" : "hosts", arena_strdup(arena, IP_TEXT(&host)),
+                    firewall->bridge, "");
+    }
+}
+
 /* A network's elements, but for its port forwards'. */
 static void elements_of(struct arena *arena, const struct firewall *firewall, struct element_texts *all)
 {
@@ -161,12 +194,12 @@ static void elements_of(struct arena *arena, const struct firewall *firewall, st
     const char *bridge = arena_printf(arena, "\"%s\"", firewall->bridge);
     const char *inside = arena_printf(arena, "%s . %s", bridge, bridge);
     const char *out = *firewall->uplink ? arena_printf(arena, "%s . \"%s\"", bridge, firewall->uplink) : NULL;
-    const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
-    struct ip host = host_address(firewall);
+    const char *subnets[] = {arena_strdup(arena, PREFIX_TEXT(&firewall->subnet)),
+                             arena_strdup(arena, PREFIX_TEXT(&firewall->subnet6))};
+    const char *both = *subnets[1] ? arena_printf(arena, "%s %s", subnets[0], subnets[1]) : subnets[0];
     element(arena, all, "forward_pair", inside, "", firewall->isolate ? "goto refuse" : "accept");
-    element(arena, all, "forward_to", bridge, subnet, way == WAY_ROUTED && !out ? "accept" : "goto inward");
-    if (ip_is_set(&host)) /* else it was never whole, and it is not known what there is */
-        element(arena, all, "hosts", arena_strdup(arena, IP_TEXT(&host)), firewall->bridge, "");
+    element(arena, all, "forward_to", bridge, both, way == WAY_ROUTED && !out ? "accept" : "goto inward");
+    hosts_of(arena, firewall, all);
     if (way == WAY_TRANSLATED)
         element(arena, all, "nat_pair", inside, "", "accept");
     if (out) {
@@ -181,8 +214,11 @@ static void elements_of(struct arena *arena, const struct firewall *firewall, st
     }
     if (firewall->forwards.list.count) {
         element(arena, all, "loopback", bridge, "", "");
-        element(arena, all, "nat_hairpin", arena_printf(arena, "%s . %s", subnet, bridge), "",
-                "goto translate");
+        for (int six = 0; six < 2; six++) {
+            if (*subnets[six])
+                element(arena, all, six ? "nat_hairpin6" : "nat_hairpin",
+                        arena_printf(arena, "%s . %s", subnets[six], bridge), "", "goto translate");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
@@ -98,22 +99,22 @@ static bool makes_link_local(const struct nlattr *af_spec)
     return netlink_u8(inet6[IFLA_INET6_ADDR_GEN_MODE]) != IN6_ADDR_GEN_MODE_NONE;
 }
 
-/* IFLA_INET_CONF is an array of every IPv4 setting, the first one's number being 1 (<linux/ip.h>). */
-static bool routes_loopback(const struct nlattr *af_spec)
+/* One of an interface's settings of a family; 0 when it has none.  They are an array, IFLA_INET_CONF from
+ * number 1 on (<linux/ip.h>), IFLA_INET6_CONF from 0 on (<linux/ipv6.h>). */
+static uint32_t setting(const struct nlattr *af_spec, int family, uint16_t array, size_t place)
 {
-    const struct nlattr *families[AF_INET6 + 1], *inet[IFLA_INET_MAX + 1];
-    if (!af_spec)
-        return false;
-    netlink_nested(af_spec, families, AF_INET6 + 1);
-    if (!families[AF_INET])
-        return false;
-    netlink_nested(families[AF_INET], inet, IFLA_INET_MAX + 1);
-    const struct nlattr *values = inet[IFLA_INET_CONF];
-    size_t at = (IPV4_DEVCONF_ROUTE_LOCALNET - 1) * sizeof(uint32_t);
+    const struct nlattr *families[AF_INET6 + 1], *parts[IFLA_INET6_MAX + 1];
     uint32_t value = 0;
-    if (values && mnl_attr_get_payload_len(values) >= at + sizeof(value))
-        memcpy(&value, (const char *)mnl_attr_get_payload(values) + at, sizeof(value));
-    return value != 0;
+    if (!af_spec)
+        return 0;
+    netlink_nested(af_spec, families, AF_INET6 + 1);
+    if (!families[family])
+        return 0;
+    netlink_nested(families[family], parts, IFLA_INET6_MAX + 1);
+    if (parts[array] && mnl_attr_get_payload_len(parts[array]) >= (place + 1) * sizeof(value))
+        memcpy(&value, (const char *)mnl_attr_get_payload(parts[array]) + place * sizeof(value),
+               sizeof(value));
+    return value;
 }
 
 /* Of interfaces whose names are not known until every link was read; 0 none. */
@@ -144,7 +145,9 @@ static void link_read(const struct nlmsghdr *header, struct arena *arena, struct
         memcpy(link->mac.bytes, mnl_attr_get_payload(table[IFLA_ADDRESS]), sizeof(link->mac.bytes));
     read_info(table[IFLA_LINKINFO], arena, link);
     link->ipv6 = makes_link_local(table[IFLA_AF_SPEC]);
-    link->localnet = routes_loopback(table[IFLA_AF_SPEC]);
+    link->localnet =
+        setting(table[IFLA_AF_SPEC], AF_INET, IFLA_INET_CONF, IPV4_DEVCONF_ROUTE_LOCALNET - 1) != 0;
+    link->accept_ra = (int)setting(table[IFLA_AF_SPEC], AF_INET6, IFLA_INET6_CONF, DEVCONF_ACCEPT_RA);
     *relatives = (struct relatives){.master = netlink_u32(table[IFLA_MASTER])};
     if (!table[IFLA_LINK_NETNSID]) /* else it is in another namespace */
         relatives->lower = netlink_u32(table[IFLA_LINK]);

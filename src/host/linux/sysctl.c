@@ -124,26 +124,24 @@ void interface_sysctls_observe(struct arena *arena, struct device *device)
     }
 }
 
-static void add(struct arena *arena, struct observed *observed, const char *name, const char *now,
-                const char *wanted)
+static void add(struct arena *arena, struct observed *observed, const struct forwarding_sysctl *sysctl)
 {
-    struct forwarding_sysctl *sysctl = vec_push(arena, &observed->forwarding);
-    *sysctl = (struct forwarding_sysctl){.name = name, .now = now, .wanted = wanted};
+    *vec_push(arena, &observed->forwarding) = *sysctl;
 }
 
-static const char *interface_setting(struct arena *arena, const char *ifname)
+static const char *interface_setting(struct arena *arena, bool ipv6, const char *ifname, const char *entry)
 {
-    char *name = arena_printf(arena, "net.ipv4.conf.%s.forwarding", ifname);
-    char *start = name + strlen("net.ipv4.conf.");
-    for (char *c = start; c < start + strlen(ifname); c++)
+    char *text = arena_strdup(arena, ifname);
+    for (char *c = text; *c; c++)
         *c = *c == '.' ? '/' : *c;
-    return name;
+    return arena_printf(arena, "net.ipv%d.conf.%s.%s", ipv6 ? 6 : 4, text, entry);
 }
 
 struct forwarding_watcher {
     struct arena *arena;
     struct observed *observed;
     size_t first; /* how many entries stand before those of the dump */
+    bool ipv6;
 };
 
 /* One interface's, or the default's, where it is not what switching off leaves. */
@@ -158,9 +156,13 @@ static int netconf_each(const struct nlmsghdr *header, void *data)
     if (index == NETCONFA_IFINDEX_ALL || netlink_u32(table[NETCONFA_FORWARDING]) == 0)
         return 0;
     const struct link *link = link_by_index(watcher->observed, index);
+    const char *name = link ? link->name : "default";
     if (link || index == NETCONFA_IFINDEX_DEFAULT)
         add(watcher->arena, watcher->observed,
-            interface_setting(watcher->arena, link ? link->name : "default"), "1", NULL);
+            &(struct forwarding_sysctl){
+                .name = interface_setting(watcher->arena, watcher->ipv6, name, "forwarding"),
+                .now = "1",
+                .ipv6 = watcher->ipv6});
     return 0;
 }
 
@@ -170,26 +172,97 @@ static void netconf_reset(void *data)
     watcher->observed->forwarding.count = watcher->first;
 }
 
+/* The interfaces whose forwarding would come back otherwise than it is now. */
+static int disturbed_observe(struct linux_host *host, struct arena *arena, bool ipv6,
+                             struct observed *observed, struct err *err)
+{
+    struct forwarding_watcher watcher = {
+        .arena = arena, .observed = observed, .first = observed->forwarding.count, .ipv6 = ipv6};
+    struct netlink_message message;
+    struct netconfmsg *info = netlink_start(&message, RTM_GETNETCONF, 0, sizeof(*info));
+    info->ncm_family = ipv6 ? AF_INET6 : AF_INET;
+    int rc = netlink_dump(&host->route, &message, netconf_each, netconf_reset, &watcher, err);
+    return rc < 0 ? err_wrap(err, "reading which interfaces forward") : 0;
+}
+
 /* Writing ip_forward rewrites the forwarding of every interface and accept_redirects (inet_forward_change,
  * net/ipv4/devinet.c): to 0 and 1 when it is switched off.  What would come back otherwise than it is now is
  * listed too. */
-int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
-                       struct err *err)
+static int forwarding4_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                               struct err *err)
 {
     const char *forward = sysctl_read(arena, "net.ipv4.ip_forward");
     if (!forward)
         return err_set(err, ENOENT, "'/proc/sys/net/ipv4/ip_forward' cannot be read (is /proc mounted?)");
-    add(arena, observed, "net.ipv4.ip_forward", forward, "1");
-    if (strcmp(forward, "0") != 0)
+    if (strcmp(forward, "0") == 0) {
+        const char *redirects = sysctl_read(arena, "net.ipv4.conf.all.accept_redirects");
+        if (redirects && strcmp(redirects, "1") != 0)
+            add(arena, observed,
+                &(struct forwarding_sysctl){.name = "net.ipv4.conf.all.accept_redirects", .now = redirects});
+        int rc = disturbed_observe(host, arena, false, observed, err);
+        if (rc < 0)
+            return rc;
+    }
+    add(arena, observed,
+        &(struct forwarding_sysctl){.name = "net.ipv4.ip_forward", .now = forward, .wanted = "1"});
+    return 0;
+}
+
+enum { ROUTE_RA = 9, TABLE_MAIN = 254 };
+
+/* Does the host configure this interface from router advertisements, or may it be about to (its router may
+ * speak later than `up` at boot)? */
+static bool learns(const struct observed *observed, const struct link *link)
+{
+    vec_foreach (&observed->routes, route) {
+        if (route->ifname && strcmp(route->ifname, link->name) == 0 &&
+            ((route->to.ip.family == AF_INET6 && route->protocol == ROUTE_RA) ||
+             (route->to.length == 0 && route->table == TABLE_MAIN)))
+            return true;
+    }
+    vec_foreach (&observed->addresses, address) {
+        if (strcmp(address->ifname, link->name) == 0 && address->prefix.ip.family == AF_INET6 &&
+            address->kernel && !ip_is_link_local(&address->prefix.ip))
+            return true;
+    }
+    return false;
+}
+
+/* An interface that forwards takes no router advertisements with accept_ra=1, and at the moment of switching
+ * on its default route goes (rt6_purge_dflt_routers, net/ipv6/route.c), unless accept_ra is 2 by then. */
+static int forwarding6_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                               struct err *err)
+{
+    const char *forward = sysctl_read(arena, "net.ipv6.conf.all.forwarding");
+    const char *off = sysctl_read(arena, "net.ipv6.conf.default.disable_ipv6");
+    if (!forward)
+        observed->ipv6_refusal =
+            "this kernel has no IPv6 (CONFIG_IPV6, or it was booted with ipv6.disable=1)";
+    else if (off && strcmp(off, "0") != 0)
+        observed->ipv6_refusal = "IPv6 is switched off for new interfaces; switch it on: "
+                                 "sysctl -w net.ipv6.conf.default.disable_ipv6=0";
+    if (!forward)
         return 0;
-    const char *redirects = sysctl_read(arena, "net.ipv4.conf.all.accept_redirects");
-    if (redirects && strcmp(redirects, "1") != 0)
-        add(arena, observed, "net.ipv4.conf.all.accept_redirects", redirects, NULL);
-    struct forwarding_watcher watcher = {
-        .arena = arena, .observed = observed, .first = observed->forwarding.count};
-    struct netlink_message message;
-    struct netconfmsg *info = netlink_start(&message, RTM_GETNETCONF, 0, sizeof(*info));
-    info->ncm_family = AF_INET;
-    int rc = netlink_dump(&host->route, &message, netconf_each, netconf_reset, &watcher, err);
-    return rc < 0 ? err_wrap(err, "reading which interfaces forward") : 0;
+    vec_foreach (&observed->links, link) {
+        if (link->accept_ra == 1 && link->up && !link->loopback && !*link->master &&
+            !owner_network(arena, link->alias) && learns(observed, link))
+            add(arena, observed,
+                &(struct forwarding_sysctl){.name = interface_setting(arena, true, link->name, "accept_ra"),
+                                            .now = "1",
+                                            .wanted = "2",
+                                            .ipv6 = true,
+                                            .own_ra = true});
+    }
+    int rc = strcmp(forward, "0") == 0 ? disturbed_observe(host, arena, true, observed, err) : 0;
+    add(arena, observed,
+        &(struct forwarding_sysctl){
+            .name = "net.ipv6.conf.all.forwarding", .now = forward, .wanted = "1", .ipv6 = true});
+    return rc;
+}
+
+int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       struct err *err)
+{
+    int rc = forwarding4_observe(host, arena, observed, err);
+    return rc < 0 ? rc : forwarding6_observe(host, arena, observed, err);
 }

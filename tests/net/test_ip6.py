@@ -1,0 +1,379 @@
+"""IPv6 behind the host: addresses, names, the way out and in, and the host's own IPv6, which it keeps while it forwards."""
+import json
+import pathlib
+import subprocess
+import threading
+import time
+
+import pytest
+from guests import Guest
+from test_forward import ask, server
+from test_probe import serve_names
+
+MAC = "00:a0:98:00:00:05"
+SLAAC = "fd00:1:2:3:2a0:98ff:fe00:5"
+WORLD = "2001:4860:4860::8888"
+HEAD = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n    subnet6: fd00:1:2:3::/64\n"
+VM0 = f'machines:\n  vm0:\n    nics: [{{network: brnat, mac: "{MAC}"}}]\n'
+DHCP6 = """
+import socket, struct, sys
+mac, duid = bytes.fromhex(sys.argv[1].replace(":", "")), bytes.fromhex(sys.argv[2].replace(":", "")) if sys.argv[2:] else b""
+duid = duid or bytes.fromhex("00030001") + mac
+one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+one.bind(("::", 546))
+one.settimeout(3)
+def option(code, content): return struct.pack("!HH", code, len(content)) + content
+def options(data):
+    while data:
+        code, size = struct.unpack("!HH", data[:4])
+        yield code, data[4:4 + size]
+        data = data[4 + size:]
+ia = option(3, struct.pack("!III", 1, 0, 0))
+def ask(kind, more):
+    one.sendto(bytes([kind, 1, 2, 3]) + option(1, duid) + option(8, b"\\0\\0") + option(6, struct.pack("!HH", 23, 24)) + more,
+               ("ff02::1:2", 547, 0, socket.if_nametoindex("eth0")))
+    return dict(options(one.recv(2000)[4:]))
+offer = ask(1, ia)
+got = ask(3, option(2, offer[2]) + option(3, offer[3]))
+address = next(content[:16] for code, content in options(got[3][12:]) if code == 5)
+print(socket.inet_ntop(socket.AF_INET6, address), socket.inet_ntop(socket.AF_INET6, got[23][:16]))
+"""
+
+
+def has(space, address, dev="eth0"):
+    return f" {address}/" in space.sh(f"ip -6 addr show dev {dev} -tentative 2>/dev/null || true")
+
+
+def own6(host, dev="re0"):
+    return json.loads(host.sh(f"ip -j -6 addr show dev {dev} scope global"))[0]["addr_info"][0]["local"]
+
+
+def default6(space):
+    return space.sh("ip -6 route show default proto ra")
+
+
+@pytest.fixture
+def fixed6(host):
+    """A host whose IPv6 somebody set."""
+    host.outside = host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.outside.sh("sysctl -qw net.ipv6.conf.all.forwarding=1; ip -6 addr add 2001:db8:1::1/64 dev far nodad; "
+                    f"ip -6 addr add {WORLD}/128 dev lo; ip addr add 8.8.8.8/32 dev lo")
+    host.sh("ip -6 addr add 2001:db8:1::44/64 dev re0 nodad; ip -6 route add default via 2001:db8:1::1")
+    return host
+
+
+@pytest.fixture
+def host6(fixed6):
+    """A host that learns from a router on its uplink, which speaks every few seconds."""
+    host = fixed6
+    host.sh("ip -6 route del default; ip -6 addr del 2001:db8:1::44/64 dev re0")
+    (host.directory / "radvd.conf").write_text(
+        "interface far { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 7;\n"
+        "prefix 2001:db8:1::/64 { AdvValidLifetime 60; AdvPreferredLifetime 60; }; };\n")
+    host.radvd = host.outside.popen("radvd", "-n", "-C", host.directory / "radvd.conf", "-p", "/run/radvd.pid",
+                                    stderr=subprocess.DEVNULL)
+    host.wait_for(lambda: default6(host) and "2001:db8:1:" in host.sh("ip -6 addr show dev re0 -tentative"), seconds=15)
+    return host
+
+
+def up(host, text):
+    host.config(text)
+    return host.vmwire("up").stdout
+
+
+def guest6(host, mac=MAC, name="vm0", network="brnat"):
+    guest = Guest(host, network, name, mac=mac)
+    host.wait_for(lambda: default6(guest.space) and "fd00:" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
+    return guest
+
+
+def routes6(host):
+    """Of the snapshot's, without lifetimes, which run."""
+    return [{k: v for k, v in row.items() if k != "expires"} for row in host.snapshot()["routes6"]]
+
+
+def test_slaac_the_way_out_and_nothing_in(host6):
+    before, learned = host6.snapshot(), routes6(host6)
+    up(host6, HEAD + VM0)
+    assert "nothing to do" in host6.vmwire("up").stdout
+    guest = guest6(host6)
+    assert has(guest.space, SLAAC)
+    watch = host6.outside.popen("tcpdump", "-lnni", "far", "-c", "1", "icmp6[0] = 128", stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+    watch.stderr.readline(), watch.stderr.readline()
+    guest.ping(WORLD, check=True)
+    assert f"{own6(host6)} > {WORLD}" in watch.communicate(timeout=10)[0]
+    assert guest.ping("fd00:1:2:3::1").returncode == 0
+    host6.outside.sh(f"ip route add fd00:1:2:3::/64 via {own6(host6)}")
+    assert host6.outside.run("ping", "-c1", "-W1", SLAAC, check=False).returncode != 0
+    guest.close()
+    host6.vmwire("down")
+    after = host6.snapshot()
+    assert routes6(host6) == learned
+    assert {k: v for k, v in after.items() if k != "routes6"} == {k: v for k, v in before.items() if k != "routes6"}
+
+
+def test_the_host_keeps_its_router_while_it_forwards_and_after(host6):
+    """The router's lifetime is seven seconds: only a host that goes on listening has it after eight."""
+    lost = []
+    stop = threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            if not default6(host6):
+                lost.append(time.monotonic())
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        up(host6, HEAD)
+        assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["2", "1"]
+        time.sleep(8)
+        host6.vmwire("down")
+        assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "0"]
+        time.sleep(2)
+    finally:
+        stop.set()
+        watcher.join()
+    assert lost == []
+
+
+def test_what_somebody_sets_back_is_drift_and_mended(host6):
+    up(host6, HEAD)
+    host6.sh("sysctl -qw net.ipv6.conf.re0.accept_ra=1; ip -6 route flush proto ra")
+    assert "accept_ra" in host6.vmwire("status", check=False).stdout
+    found = json.loads(host6.vmwire("doctor", "--json", check=False).stdout)["findings"]
+    assert "ra-ignored" in [row["code"] for row in found]
+    up(host6, HEAD)
+    host6.wait_for(lambda: default6(host6))
+    host6.sh("sysctl -qw net.ipv6.conf.all.forwarding=0")
+    found = json.loads(host6.vmwire("doctor", "--json", check=False).stdout)["findings"]
+    assert ("forwarding-off", "net.ipv6.conf.all.forwarding is 0") in [(r["code"], r["evidence"]) for r in found]
+    up(host6, HEAD)
+    host6.vmwire("down")
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "0"]
+
+
+def test_a_failed_up_leaves_the_router(host6):
+    before = host6.run_files()
+    host6.sh("mount --bind /bin/false $(command -v dnsmasq)")
+    host6.config(HEAD)
+    assert "rolled back" in host6.vmwire("up", check=False).stderr
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "0"]
+    assert default6(host6) and host6.run_files() == before
+
+
+def test_a_host_that_forwards_already_is_left_alone(host6):
+    host6.sh("sysctl -qw net.ipv6.conf.re0.accept_ra=1 net.ipv6.conf.all.forwarding=1")
+    up(host6, HEAD)
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra").strip() == "1"
+    host6.vmwire("down")
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "1"]
+
+
+def test_ipv6_forwarding_goes_with_the_last_network_that_has_it(host6):
+    up(host6, HEAD + "  brtwo:\n    mode: nat\n    subnet: 10.0.2.0/24\n")
+    host6.vmwire("down", "brnat")
+    assert host6.sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding").split() == ["1", "0"]
+    assert default6(host6)
+
+
+def test_a_bridge_learns_in_its_uplinks_place(host6):
+    bridged = "  brext:\n    mode: bridged\n    uplink: re0\n    address: keep\n"
+    up(host6, HEAD + bridged)
+    host6.wait_for(lambda: "dev brext" in default6(host6), seconds=15)
+    guest6(host6).ping(WORLD, wait=2, check=True)
+    assert "nothing to do" in host6.vmwire("up").stdout
+    # The other order: the bridge is there first.
+    host6.vmwire("down", "brnat")
+    host6.sh("sysctl -qw net.ipv6.conf.brext.accept_ra=1")
+    assert default6(host6)
+    host6.vmwire("up", "brnat")
+    assert host6.sh("sysctl -n net.ipv6.conf.brext.accept_ra").strip() == "2" and "dev brext" in default6(host6)
+    host6.vmwire("down")
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra").strip() == "1"
+    host6.wait_for(lambda: "dev re0" in default6(host6), seconds=15)
+
+
+def test_a_guest_that_advertises_itself_is_no_router_of_the_hosts(fixed6):
+    up(fixed6, "networks:\n  brin:\n    mode: isolated\n    subnet: 10.0.5.0/24\n    subnet6: fd00:5::/64\n")
+    guest = guest6_isolated(fixed6)
+    assert not default6(guest.space)  # nor is the host the guest's: nothing leads out
+    assert guest.ping("fd00:5::1").returncode == 0
+    (fixed6.directory / "evil.conf").write_text(
+        "interface eth0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix fd66::/64 {}; };\n")
+    guest.space.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
+    guest.space.popen("radvd", "-n", "-C", fixed6.directory / "evil.conf", "-p", "/run/r.pid", stderr=subprocess.DEVNULL)
+    watch = fixed6.popen("timeout", "15", "tcpdump", "-lnni", "brin", "-c", "1", "icmp6[0] = 134 and ether src " + MAC,
+                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert "fe80" in watch.communicate()[0]
+    time.sleep(0.3)
+    assert "fd66" not in fixed6.sh("ip -6 addr") and "brin" not in default6(fixed6)
+
+
+def guest6_isolated(host):
+    guest = Guest(host, "brin", "vm0", mac=MAC)
+    host.wait_for(lambda: "fd00:5:" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
+    return guest
+
+
+def test_a_routed_prefix_is_not_translated(fixed6):
+    up(fixed6, "networks:\n  brout:\n    mode: routed\n    subnet: 10.0.9.0/24\n    subnet6: fd00:9::/64\n")
+    guest = guest6(fixed6, network="brout")
+    fixed6.outside.sh(f"ip route add fd00:9::/64 via {own6(fixed6)}")
+    guest.ping(WORLD, check=True)
+    fixed6.outside.sh("ping -c1 -W2 fd00:9::2a0:98ff:fe00:5")
+    fixed6.outside.sh("ip route del fd00:9::/64")
+    assert guest.ping(WORLD).returncode != 0
+
+
+def test_dhcp6_static_addresses_names_and_leases(fixed6):
+    up(fixed6, HEAD + f'machines:\n  vm0:\n    nics: [{{network: brnat, mac: "{MAC}", address6: "fd00:1:2:3::77"}}]\n')
+    guest = guest6(fixed6)
+    assert guest.space.sh(f"python3 -c '{DHCP6}' {MAC}").split() == ["fd00:1:2:3::77", "fd00:1:2:3::1"]
+    # Whatever the client calls itself: it is known by its MAC.
+    other = guest6(fixed6, mac="00:a0:98:00:00:06", name="vm1")
+    pool = other.space.sh(f"python3 -c '{DHCP6}' 00:a0:98:00:00:06 00:04:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff:00")
+    assert pool.startswith("fd00:1:2:3::")
+    rows = json.loads(fixed6.vmwire("leases", "--json").stdout)["networks"][0]["leases"]
+    assert ("fd00:1:2:3::77", MAC, "vm0") in [(row["address"], row["mac"], row["hostname"]) for row in rows]
+    assert (pool.split()[0], None) in [(row["address"], row["mac"]) for row in rows]
+    assert "fd00:1:2:3::77" in fixed6.vmwire("status").stdout
+    assert "fd00:1:2:3::77" in fixed6.vmwire("map").stdout
+    for space in (guest.space, fixed6):
+        assert "fd00:1:2:3::77" in space.sh("busybox nslookup vm0.brnat fd00:1:2:3::1")
+
+
+def test_a_guest_with_an_ipv4_lease_has_its_slaac_address_in_the_dns(fixed6):
+    up(fixed6, HEAD + VM0)
+    guest = guest6(fixed6)
+    guest.lease()
+    fixed6.wait_for(lambda: SLAAC in fixed6.sh("busybox nslookup vm0.brnat 10.0.0.1"), seconds=20)
+
+
+@pytest.mark.parametrize("more, ports", [("    dhcp: off\n", ["53"]), ("    dns: off\n", ["547", "67"]),
+                                         ("    dhcp: off\n    dns: off\n", [])])
+def test_router_advertisements_are_there_without_dhcp_and_dns(fixed6, more, ports):
+    up(fixed6, HEAD + more)
+    guest6(fixed6).ping(WORLD, check=True)
+    listeners = {line.split()[3].rsplit(":", 1)[1] for line in fixed6.sh("ss -Hlnup").splitlines() if "dnsmasq" in line}
+    assert sorted(listeners) == ports
+    assert "nothing to do" in fixed6.vmwire("up").stdout
+
+
+def test_forwards(fixed6):
+    up(fixed6, HEAD + "    forward:\n      - tcp 2222 -> vm0:22\n      - tcp [::]:3333 -> vm0:22\n"
+       "      - udp 5353 -> [fd00:1:2:3::77]:53\n      - tcp 0.0.0.0:4444 -> vm0:22\n" + VM0)
+    fixed6.sh("sysctl -qw net.bridge.bridge-nf-call-ip6tables=0")
+    guest = guest6(fixed6)
+    guest.space.sh("ip -6 addr add fd00:1:2:3::77/64 dev eth0 nodad")
+    address = guest.lease()
+    server(guest.space, "vm0", "tcp:22", "tcp6:22", "udp6:53")
+    own = own6(fixed6)
+    assert ask(fixed6.outside, "tcp", own, 2222) == "vm0 2001:db8:1::1 22"
+    assert ask(fixed6.outside, "tcp", "192.168.87.44", 2222) == "vm0 192.168.87.1 22"
+    assert ask(fixed6.outside, "tcp", own, 3333) == "vm0 2001:db8:1::1 22"
+    assert ask(fixed6.outside, "udp", own, 5353) == "vm0 2001:db8:1::1 53"
+    assert ask(fixed6.outside, "tcp", "192.168.87.44", 3333) == ask(fixed6.outside, "tcp", own, 4444) == ""
+    assert ask(fixed6, "tcp", own, 2222) == f"vm0 {own} 22" and ask(fixed6, "tcp", "fd00:1:2:3::1", 2222).startswith("vm0")
+    neighbour = guest6(fixed6, mac="00:a0:98:00:00:06", name="vm1")
+    for space in (guest.space, neighbour.space):
+        assert ask(space, "tcp", own, 2222) == "vm0 fd00:1:2:3::1 22"
+    # ::1 keeps its ports, and says at once that nobody is there.
+    start = time.monotonic()
+    assert ask(fixed6, "tcp", "::1", 2222) == "" and time.monotonic() - start < 0.9
+    assert "nothing to do" in fixed6.vmwire("up").stdout
+    rows = json.loads(fixed6.vmwire("status", "--json", check=False).stdout)["networks"][0]["forwards"]
+    assert [row["target"] for row in rows if row["first"] == 2222] == [address, SLAAC]
+    assert {row["machine"] for row in rows if row["first"] == 2222} == {"vm0"}
+    # Live: one goes, the others stay.
+    up(fixed6, HEAD + "    forward: tcp 2222 -> vm0:22\n" + VM0)
+    assert ask(fixed6.outside, "tcp", own, 2222) and not ask(fixed6.outside, "tcp", own, 3333)
+
+
+def test_a_port_that_somebody_has_by_ipv6_is_refused(fixed6):
+    taken = fixed6.popen("python3", pathlib.Path(__file__).parent / "answer.py", "x", "tcp6:8080", stdout=subprocess.PIPE, text=True)
+    assert taken.stdout.readline() == "ready\n"
+    fixed6.config(HEAD + "    forward: tcp [::]:8080 -> vm0:80\n" + VM0)
+    done = fixed6.vmwire("up", check=False)
+    assert done.returncode == 2 and "python3" in done.stderr and ":6:14:" in done.stderr
+
+
+def test_a_subnet_that_the_host_routes_is_refused(fixed6):
+    fixed6.sh("ip -6 addr add fd00:1:2:3::9/48 dev re0 nodad")
+    fixed6.config(HEAD)
+    done = fixed6.vmwire("up", check=False)
+    assert done.returncode == 2 and "fd00:1:2::/48" in done.stderr and ":5:14:" in done.stderr
+
+
+def test_a_host_without_ipv6_says_so(host):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
+    host.config(HEAD)
+    done = host.vmwire("up", check=False)
+    assert done.returncode == 2 and "IPv6 is switched off" in done.stderr and not host.run_files()[2:]
+
+
+def test_auto_is_stable_and_each_networks_own(fixed6):
+    text = "networks:\n" + "".join(f"  n{i}:\n    mode: nat\n    subnet: 10.0.{i}.0/24\n    subnet6: auto\n" for i in range(9))
+    up(fixed6, text)
+    def prefixes():
+        return [[a for a in row["addresses"] if a.startswith("fd")]
+                for row in json.loads(fixed6.vmwire("status", "--json").stdout)["networks"]]
+    first = prefixes()
+    assert all(len(row) == 1 and row[0].endswith("::1/64") for row in first) and len({row[0] for row in first}) == 9
+    fixed6.vmwire("down")
+    up(fixed6, text)
+    assert prefixes() == first
+
+
+def test_the_plan_run_by_a_shell_leaves_the_same(host6):
+    host6.config(HEAD + "    forward: tcp 2222 -> vm0:22\n" + VM0)
+    (host6.directory / "plan.sh").write_text(host6.vmwire("plan").stdout)
+    host6.sh(f"sh -e {host6.directory}/plan.sh")
+    assert "nothing to do" in host6.vmwire("up").stdout and default6(host6)
+    host6.vmwire("down")
+    assert default6(host6)
+
+
+def probe(host, *args):
+    told = json.loads(host.vmwire("probe", "brnat", *args, "--json", check=False).stdout)
+    return told, {step["step"]: (step["outcome"], step["what"]) for step in told["steps"]}
+
+
+def test_probe(fixed6):
+    serve_names(fixed6.outside, "8.8.8.8")
+    up(fixed6, HEAD + "    dns: {upstream: 8.8.8.8}\n")
+    told, steps = probe(fixed6)
+    assert [steps[name][0] for name in ("router6", "ping6", "lease6")] == ["passed"] * 3, told
+    assert steps["router6"][1].startswith("fd00:1:2:3:") and steps["ping6"][1].startswith(f"{WORLD} answers")
+    assert "offered by fe80:" in steps["lease6"][1] and told["target6"] == WORLD
+    assert "fd00:" not in fixed6.vmwire("leases").stdout  # nothing was taken
+    fixed6.sh("nft add table inet other; nft 'add chain inet other in { type filter hook input priority 0; }'; "
+             "nft add rule inet other in udp dport 547 drop")
+    told, steps = probe(fixed6)
+    assert steps["lease6"][0] == "failed" and "dhcp6-silent" in [row["code"] for row in told["findings"]]
+
+
+def test_ufws_and_dockers_ipv6_let_guests_pass(fixed6):
+    """Their chains alone, closed: what they have of rules is in test_firewalls.py."""
+    fixed6.sh("nft -f - <<'EOF'\n"
+             "add table ip6 filter\n"
+             "add chain ip6 filter INPUT { type filter hook input priority 0; policy drop; }\n"
+             "add chain ip6 filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
+             "add chain ip6 filter ufw6-after-forward\nadd chain ip6 filter ufw6-after-input\n"
+             "add rule ip6 filter INPUT ct state established,related accept\n"
+             "add rule ip6 filter INPUT meta l4proto ipv6-icmp accept\n"
+             "add rule ip6 filter FORWARD ct state established,related accept\n"
+             "add rule ip6 filter INPUT jump ufw6-after-input\nadd rule ip6 filter FORWARD jump ufw6-after-forward\nEOF")
+    before = fixed6.sh("nft -s list table ip6 filter")
+    up(fixed6, HEAD + VM0)
+    guest = guest6(fixed6)
+    guest.ping(WORLD, check=True)
+    assert guest.space.sh(f"python3 -c '{DHCP6}' {MAC}").startswith("fd00:1:2:3:")
+    guest.space.sh("busybox nslookup vm0.brnat fd00:1:2:3::1 || true")
+    assert "nothing to do" in fixed6.vmwire("up").stdout
+    guest.close()
+    fixed6.vmwire("down")
+    assert fixed6.sh("nft -s list table ip6 filter") == before
