@@ -114,6 +114,12 @@ class Namespace:
         self.holder.wait()
 
 
+def kernel_knows(words):
+    """Has this kernel such interfaces?  `words` are ip's, that it refuses for another reason where it has."""
+    done = subprocess.run(["unshare", "-n", "ip", "link", "add", *words.split()], capture_output=True, text=True)
+    return "Unknown device type" not in done.stderr
+
+
 class Host(Namespace):
     """A practice host with veth uplinks, each leading into a namespace of its own."""
 

@@ -47,8 +47,9 @@ static const char *uplink_text(struct arena *arena, const struct status_network 
         return "-";
     const struct link *link = network->uplink_link;
     const char *state = !link ? " (missing)" : !link->up ? " (down)" : !link->carrier ? " (no carrier)" : "";
-    return arena_printf(arena, "%s%s%s", network->uplink, network->uplink_default ? " (default route)" : "",
-                        state);
+    const char *vlan = network->vlan ? arena_printf(arena, " VLAN %u", network->vlan) : "";
+    return arena_printf(arena, "%s%s%s%s", network->uplink, vlan,
+                        network->uplink_default ? " (default route)" : "", state);
 }
 
 static const char *state_color(enum network_state state)
@@ -86,7 +87,9 @@ static void print_ports(struct cli *cli, const struct status *status)
             else if (*port->nic.machine)
                 machine = arena_printf(&cli->arena, "%s/%u", port->nic.machine, port->nic.index);
             const char *mac = *port->nic.machine ? arena_strdup(&cli->arena, MAC_TEXT(&port->nic.mac)) : "-";
-            table_row(&table, port->ifname, network->name, machine, mac, port->carrier ? "up" : "no carrier");
+            const char *name = port->vlan ? arena_printf(&cli->arena, "%s VLAN %u", network->name, port->vlan)
+                                          : network->name;
+            table_row(&table, port->ifname, name, machine, mac, port->carrier ? "up" : "no carrier");
             if (!port->carrier)
                 table_style(&table, 4, "31");
         }
@@ -353,6 +356,10 @@ static void json_port(struct json *json, const struct status_port *port)
         json_integer(json, "index", port->nic.index);
         json_string(json, "mac", MAC_TEXT(&port->nic.mac));
         json_rates(json, &port->rates);
+        if (port->vlan)
+            json_integer(json, "vlan", port->vlan);
+        else
+            json_null(json, "vlan");
     }
     json_object_close(json);
 }
@@ -366,6 +373,10 @@ static void json_uplink(struct json *json, const struct status_network *network)
     const struct link *link = network->uplink_link;
     json_object_open(json, "uplink");
     json_string(json, "ifname", network->uplink);
+    if (network->vlan)
+        json_integer(json, "vlan", network->vlan);
+    else
+        json_null(json, "vlan");
     json_bool(json, "default_route", network->uplink_default);
     json_bool(json, "exists", link != NULL);
     json_bool(json, "up", link && link->up);

@@ -48,8 +48,8 @@ const char *hop_kind_name(enum hop_kind kind); /* "nic", "bridge", "uplink", "ot
 int capture_hops(struct arena *arena, const struct observed *observed, const struct model *model,
                  const char *name, struct hops *hops, struct err *err);
 
-/* The uplink of a network: the file's, else the record's, else for nat the default route's; NULL when none.
- * `model` may be NULL. */
+/* The uplink of a network, or its VLAN there: the file's, else the record's, else for nat the default
+ * route's; NULL when none. `model` may be NULL. */
 const char *capture_uplink(struct arena *arena, const struct observed *observed, const struct model *model,
                            const char *network);
 

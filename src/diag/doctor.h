@@ -23,6 +23,8 @@ struct doctor_network {
     enum network_mode mode;
     bool up;                         /* something of it is on the host */
     const char *uplink;              /* the file's, the record's or the default route's; NULL: none */
+    const char *port;                /* the bridge's port to it: itself, or its VLAN */
+    unsigned vlan;                   /* 0: none */
     bool uplink_named;               /* by the file or the record */
     VEC(struct doctor_lease) leases; /* that are not over */
     VEC(const char *) drift;         /* what `up` would do */

@@ -23,6 +23,22 @@ static bool find_bridge(struct patient *patient)
     return link;
 }
 
+/* The VLAN that is the bridge's port; it goes down with its uplink, which was looked at. */
+static const struct link *check_vlan(struct patient *patient)
+{
+    const struct doctor_network *network = patient->network;
+    const struct link *uplink = patient->uplink, *vlan = link_find(patient->observed, network->port);
+    patient->out = network->port;
+    patient->uplink = vlan;
+    if (!vlan && patient->bridge)
+        PATIENT_FIND(patient, "vlan-missing", patient->subject,
+                     "there is no interface '%s' on '%s' for VLAN %u", network->port, uplink->name,
+                     network->vlan);
+    else if (vlan && !vlan->up && uplink->up)
+        PATIENT_FIND(patient, "vlan-down", patient->subject, "'%s' is down", vlan->name);
+    return vlan;
+}
+
 static void check_uplink(struct patient *patient)
 {
     const struct doctor_network *network = patient->network;
@@ -51,9 +67,11 @@ static void check_uplink(struct patient *patient)
     if (health && health->wireless)
         PATIENT_FIND(patient, "uplink-wireless", patient->subject,
                      "'%s' is wireless: its access point takes frames from its own MAC alone", name);
-    if (patient->bridge && strcmp(uplink->master, network->name) != 0)
+    if (network->vlan)
+        uplink = check_vlan(patient);
+    if (uplink && patient->bridge && strcmp(uplink->master, network->name) != 0)
         PATIENT_FIND(patient, "uplink-unplugged", patient->subject, "'%s' is %s%s%s, not a port of '%s'",
-                     name, *uplink->master ? "a port of '" : "no bridge's port", uplink->master,
+                     uplink->name, *uplink->master ? "a port of '" : "no bridge's port", uplink->master,
                      *uplink->master ? "'" : "", network->name);
 }
 
@@ -72,6 +90,32 @@ static void check_uplink_port(struct patient *patient)
     if (restriction)
         PATIENT_FIND(patient, "port-restricted", patient->subject, "the bridge's port '%s' %s", uplink->name,
                      restriction);
+}
+
+static bool carries(const struct link *port, uint32_t id)
+{
+    vec_foreach (&port->vlans, vlan) {
+        if (vlan->id == id)
+            return true;
+    }
+    return false;
+}
+
+/* A nic's VLAN that ends at the bridge. */
+static void check_port_vlans(struct patient *patient)
+{
+    const struct link *uplink = patient->uplink;
+    if (!patient->bridge->filters_vlans || !uplink || strcmp(uplink->master, patient->bridge->name) != 0)
+        return;
+    vec_foreach (&patient->observed->links, port) {
+        uint32_t id = port_vlan_own(port);
+        struct wired_nic nic;
+        if (strcmp(port->master, patient->bridge->name) == 0 && id && !carries(uplink, id) &&
+            owner_nic(patient->arena, port, &nic))
+            PATIENT_FIND(patient, "vlan-ends", patient->subject,
+                         "port '%s' is in VLAN %u, and port '%s' of the uplink is not", port->name, id,
+                         uplink->name);
+    }
 }
 
 static void check_mtu(struct patient *patient)
@@ -122,6 +166,7 @@ bool doctor_links(struct patient *patient)
     if (!there)
         return false;
     check_uplink_port(patient);
+    check_port_vlans(patient);
     check_mtu(patient);
     check_uplink_address(patient);
     check_programs(patient);

@@ -41,11 +41,11 @@ const char *capture_uplink(struct arena *arena, const struct observed *observed,
     const struct network *entry = model ? network_find(model, network) : NULL;
     struct record record = {0};
     if (entry && entry->uplink)
-        return entry->uplink;
+        return network_port(arena, entry);
     if (record_read(arena, observed, network, &record, NULL) < 0)
         record = (struct record){0};
     if (record.uplink)
-        return record.uplink;
+        return record.port;
     enum network_mode mode = entry ? entry->mode : record.mode;
     return mode_forwards(mode) ? plan_default_uplink(observed) : NULL;
 }

@@ -136,12 +136,14 @@ static size_t router_of(struct builder *builder, const char *uplink)
 
 static const char *lower_text(struct builder *builder, const struct link *link)
 {
+    if (link->vlan)
+        return arena_printf(builder->arena, "VLAN %u on %s", link->vlan, link->lower);
     if (link->lower && *link->lower && strcmp(link->kind, "veth") != 0)
         return arena_printf(builder->arena, "%s on %s", link->kind, link->lower);
     return *link->kind && strcmp(link->kind, "veth") != 0 ? link->kind : NULL;
 }
 
-static size_t uplink_of(struct builder *builder, struct map_part *part, const char *uplink)
+static size_t uplink_of(struct builder *builder, struct map_part *part, const char *uplink, bool vlan)
 {
     size_t node = node_find(builder->map, MAP_UPLINK, uplink);
     if (node != NONE) {
@@ -157,7 +159,7 @@ static size_t uplink_of(struct builder *builder, struct map_part *part, const ch
     if (mac_add(builder, node, link) && lower_text(builder, link))
         line_add(builder, node, lower_text(builder, link));
     if (!link)
-        shown(builder, node, "uplink-missing");
+        shown(builder, node, vlan ? "vlan-missing" : "uplink-missing");
     else if (!link->up)
         shown(builder, node, "uplink-down");
     else if (!link->carrier)
@@ -261,7 +263,7 @@ static void network_add(struct builder *builder, const char *network)
     enum network_mode mode = record.mode ? record.mode : entry ? entry->mode : NETWORK_BRIDGED;
     const char *uplink = capture_uplink(builder->arena, builder->observed, builder->request->model, network);
     if (uplink)
-        part.uplink = uplink_of(builder, &part, uplink);
+        part.uplink = uplink_of(builder, &part, uplink, entry ? entry->vlan : record.vlan);
     if (mode == NETWORK_NAT) {
         part.nat = nat_of(builder, network, uplink);
         edge_add(builder, part.uplink, part.nat, builder->map->nodes.items[part.nat].state == MAP_BROKEN);
@@ -378,6 +380,8 @@ static void nic_add(struct builder *builder, const struct link *link, const stru
     if (!leased)
         leased = neighbours_add(builder, tap, machine, &nic->mac);
     line_add(builder, tap, MAC_TEXT(&nic->mac));
+    if (port_vlan_own(link) > VLAN_UNTAGGED)
+        line_add(builder, tap, arena_printf(builder->arena, "VLAN %u", port_vlan_own(link)));
     if (!leased)
         line_add(builder, machine, MAC_TEXT(&nic->mac));
     bool plugged = bridge != NONE && strcmp(link->master, nic->network) == 0;

@@ -13,13 +13,21 @@ static const struct {
     const char *prefix;
     enum map_kind kind;
 } places[] = {
-    {"uplink-", MAP_UPLINK},    {"no-default-route", MAP_ROUTER},
-    {"router-", MAP_ROUTER},    {"target-", MAP_ROUTER},
-    {"switch-", MAP_ROUTER},    {"dns-upstream-", MAP_ROUTER},
-    {"tcp-", MAP_ROUTER},       {"mtu-black-hole", MAP_ROUTER},
-    {"ra-missing", MAP_ROUTER}, {"forward", MAP_NAT},
-    {"masquerade-", MAP_NAT},   {"conntrack-", MAP_NAT},
-    {"rp-filter", MAP_NAT},     {"route-", MAP_NAT},
+    {"uplink-", MAP_UPLINK},
+    {"no-default-route", MAP_ROUTER},
+    {"vlan-", MAP_UPLINK},
+    {"router-", MAP_ROUTER},
+    {"target-", MAP_ROUTER},
+    {"switch-", MAP_ROUTER},
+    {"dns-upstream-", MAP_ROUTER},
+    {"tcp-", MAP_ROUTER},
+    {"mtu-black-hole", MAP_ROUTER},
+    {"ra-missing", MAP_ROUTER},
+    {"forward", MAP_NAT},
+    {"masquerade-", MAP_NAT},
+    {"conntrack-", MAP_NAT},
+    {"rp-filter", MAP_NAT},
+    {"route-", MAP_NAT},
 };
 
 static enum map_kind place_of(const char *code)

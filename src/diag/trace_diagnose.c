@@ -52,10 +52,13 @@ static void check_uplink(struct tracer *tracer)
     const char *name =
         capture_uplink(tracer->arena, tracer->request->observed, tracer->request->model, tracer->network);
     const struct link *uplink = name ? link_find(tracer->request->observed, name) : NULL;
+    const struct network *entry =
+        tracer->request->model ? network_find(tracer->request->model, tracer->network) : NULL;
     if (!name && mode_forwards(tracer->mode))
         FIND("no-default-route", subject, "the routing table has no IPv4 default route");
     else if (name && !uplink)
-        FIND("uplink-missing", subject, "there is no interface '%s'", name);
+        FIND(entry && entry->vlan ? "vlan-missing" : "uplink-missing", subject, "there is no interface '%s'",
+             name);
     else if (uplink && !uplink->up)
         FIND("uplink-down", subject, "'%s' is down", name);
     else if (uplink && !uplink->carrier)

@@ -19,6 +19,8 @@ static void add_network(struct arena *arena, struct doctor_request *request,
     added->mode = network->mode;
     added->up = network->state != STATE_DOWN;
     added->uplink = network->uplink;
+    added->port = network->port;
+    added->vlan = network->vlan;
     added->uplink_named = network->uplink && !network->uplink_default;
     vec_foreach (&network->leases.list, lease) {
         if ((lease->expires && lease->expires < now) || lease->ip.family == AF_INET6)

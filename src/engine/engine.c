@@ -221,12 +221,13 @@ int engine_settle(struct engine *engine, struct err *err)
 /* --- observing and planning
  * ----------------------------------------------------------------------------------------- */
 
-/* A bridge that another vmwire has made and is about to tag: nobody else leaves one so. */
+/* A bridge, or a VLAN, that another vmwire has made and is about to tag: nobody else leaves one so. */
 static void hide_half_made(struct observed *observed)
 {
     size_t kept = 0;
     vec_foreach (&observed->links, link) {
-        if (strcmp(link->kind, "bridge") != 0 || *link->alias || link->up)
+        bool ours = strcmp(link->kind, "bridge") == 0 || strcmp(link->kind, "vlan") == 0;
+        if (!ours || *link->alias || link->up)
             observed->links.items[kept++] = *link;
     }
     observed->links.count = kept;
@@ -317,6 +318,20 @@ static int observe_rating(struct engine *engine, const struct model *model, stru
                   : 0;
 }
 
+/* The same of VLANs. */
+static int observe_tagging(struct engine *engine, const struct model *model, struct err *err)
+{
+    bool needed = false;
+    vec_foreach (&model->networks, network) {
+        needed |= network->vlan;
+        vec_foreach (&network->nics, member)
+            needed |= member->nic->vlan;
+    }
+    return needed ? engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_TAGGING,
+                                                   &engine->observed, err)
+                  : 0;
+}
+
 static int make_plan(struct engine *engine, struct plan_request *request, struct problems *problems,
                      struct plan *plan, struct err *err)
 {
@@ -326,6 +341,8 @@ static int make_plan(struct engine *engine, struct plan_request *request, struct
         rc = observe_sharing(engine, request->model, err);
     if (rc == 0 && request->model)
         rc = observe_rating(engine, request->model, err);
+    if (rc == 0 && request->model)
+        rc = observe_tagging(engine, request->model, err);
     if (rc == 0)
         rc = plan_make(engine->arena, request, problems, plan, err);
     if (rc < 0)

@@ -51,6 +51,7 @@ struct nic_spec nic_spec_make(const struct host *host, const struct nic *nic)
     return (struct nic_spec){.network = nic->network,
                              .mac = nic->mac,
                              .rates = nic->rates,
+                             .vlan = nic->vlan,
                              .queues = nic->queues && !bhyve ? nic->queues : 1,
                              .vnet_header = virtio || bhyve ? NIC_DEFAULT : NIC_OFF};
 }

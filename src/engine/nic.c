@@ -26,14 +26,15 @@ static int choice_parse(const char *key, const char *value, enum nic_choice *cho
     return 0;
 }
 
-static int queues_parse(const char *value, unsigned *queues, struct err *err)
+static int number_parse(const char *key, const char *value, unsigned min, unsigned max, unsigned *number,
+                        struct err *err)
 {
     char *end;
     errno = 0;
-    unsigned long number = strtoul(value, &end, 10);
-    if (!isdigit((unsigned char)value[0]) || *end || errno || number < 1 || number > NIC_QUEUES_MAX)
-        return err_set(err, EINVAL, "queues is a number from 1 to %d, not '%s'", NIC_QUEUES_MAX, value);
-    *queues = (unsigned)number;
+    unsigned long parsed = strtoul(value, &end, 10);
+    if (!isdigit((unsigned char)value[0]) || *end || errno || parsed < min || parsed > max)
+        return err_set(err, EINVAL, "%s is a number from %u to %u, not '%s'", key, min, max, value);
+    *number = (unsigned)parsed;
     return 0;
 }
 
@@ -69,15 +70,17 @@ static int burst_member_parse(const char *value, struct rates *rates, struct err
 
 static int member_parse(char *member, struct nic_spec *spec, struct err *err)
 {
-    static const char *const keys[] = {"mac",     "queues",   "vhost", "vnet_hdr",
-                                       "rate_in", "rate_out", "burst", NULL};
+    static const char *const keys[] = {"mac",     "vlan",     "queues", "vhost", "vnet_hdr",
+                                       "rate_in", "rate_out", "burst",  NULL};
     char *value = strchr(member, '=');
     if (value)
         *value++ = '\0';
     if (value && strcmp(member, "mac") == 0)
         return mac_check(value, &spec->mac, err);
+    if (value && strcmp(member, "vlan") == 0)
+        return number_parse("vlan", value, VLAN_UNTAGGED + 1, VLAN_ID_MAX, &spec->vlan, err);
     if (value && strcmp(member, "queues") == 0)
-        return queues_parse(value, &spec->queues, err);
+        return number_parse("queues", value, 1, NIC_QUEUES_MAX, &spec->queues, err);
     if (value && strcmp(member, "vhost") == 0)
         return choice_parse("vhost", value, &spec->vhost, err);
     if (value && strcmp(member, "vnet_hdr") == 0)
@@ -91,10 +94,11 @@ static int member_parse(char *member, struct nic_spec *spec, struct err *err)
     const char *near = text_nearest(member, keys);
     if (near)
         return err_set(err, EINVAL, "'%s' is not one of its options: did you mean '%s='?", member, near);
-    return err_set(err, EINVAL,
-                   "'%s' is not one of its options (mac=MAC, queues=N, vhost=on|off, vnet_hdr=on|off, "
-                   "rate_in=RATE, rate_out=RATE, burst=SIZE)",
-                   member);
+    return err_set(
+        err, EINVAL,
+        "'%s' is not one of its options (mac=MAC, vlan=N, queues=N, vhost=on|off, vnet_hdr=on|off, "
+        "rate_in=RATE, rate_out=RATE, burst=SIZE)",
+        member);
 }
 
 int nic_parse(struct arena *arena, const char *text, struct nic_spec *spec, struct err *err)
@@ -121,6 +125,8 @@ const char *nic_format(struct arena *arena, const struct nic_spec *spec)
     static const char *const words[] = {"", "on", "off"};
     struct text text = {.arena = arena};
     text_add(&text, "%s,mac=%s", spec->network, MAC_TEXT(&spec->mac));
+    if (spec->vlan)
+        text_add(&text, ",vlan=%u", spec->vlan);
     if (spec->queues > 1)
         text_add(&text, ",queues=%u", spec->queues);
     if (spec->vhost)
@@ -238,6 +244,12 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                        spec->network);
     if (rc < 0)
         return err_wrap(err, "network '%s'", spec->network);
+    if (spec->vlan && !bridge.filters_vlans)
+        return err_set(
+            err, ENOTSUP,
+            "network '%s': its bridge does not tell VLANs apart, and nic %zu is to be in VLAN %u: run "
+            "`vmwire up %s` with the nic in the file",
+            spec->network, index, spec->vlan, spec->network);
     bool chosen = mac_is_zero(&spec->mac);
     if (chosen)
         spec->mac = nic_mac_random();
@@ -250,6 +262,7 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                                   .index = nics->first + (unsigned)index,
                                   .mac = spec->mac,
                                   .mac_unknown = chosen && !mentions(argv, SLOT_MAC, index),
+                                  .vlan = spec->vlan,
                                   .queues = spec->queues,
                                   .vnet_header = spec->vnet_header != NIC_OFF,
                                   .vhost = vhost,

@@ -21,6 +21,7 @@ enum nic_choice { NIC_DEFAULT = 0, NIC_ON, NIC_OFF };
 struct nic_spec {
     const char *network;
     struct mac mac;              /* all zero: a random, locally administered one is made when it is opened */
+    unsigned vlan;               /* that its port is in alone; 0: that of untagged frames */
     unsigned queues;             /* 1 to NIC_QUEUES_MAX */
     enum nic_choice vhost;       /* default: when the command line has {vhostfdsN} */
     enum nic_choice vnet_header; /* IFF_VNET_HDR; default: on */

@@ -18,7 +18,7 @@ static void tell(struct engine *engine, const struct network *network)
 {
     bool nat = network_has_subnet(network);
     const char *uplink = network->mode == NETWORK_ISOLATED ? NULL
-                         : network->uplink                 ? network->uplink
+                         : network->uplink                 ? network_port(engine->arena, network)
                                                            : plan_default_uplink(&engine->observed);
     struct refusal_request request = {.mode = network->mode,
                                       .bridge = network->name,

@@ -65,10 +65,11 @@ static void add_ports(struct engine *engine, struct status *status)
             continue;
         struct status_port *port = vec_push(engine->arena, &network->ports);
         port->ifname = link->name;
-        port->uplink = text_equal(link->name, network->uplink);
+        port->uplink = text_equal(link->name, network->port);
         port->carrier = link->carrier;
         for (int way = 0; way < RATE_WAYS; way++)
             port->rates.way[way] = link->rates[way].rate;
+        port->vlan = port_vlan_own(link) == VLAN_UNTAGGED ? 0 : port_vlan_own(link);
         if (!owner_nic(engine->arena, link, &port->nic))
             port->nic = (struct wired_nic){.machine = ""};
     }
@@ -145,8 +146,10 @@ static int fill_network(struct engine *engine, struct status_network *network, s
         network->bridge = bridge;
     network->mode = network->entry ? network->entry->mode : record.mode;
     network->uplink = network->entry ? network->entry->uplink : record.uplink;
+    network->port = network->entry ? network_port(engine->arena, network->entry) : record.port;
+    network->vlan = network->entry ? network->entry->vlan : record.vlan;
     if (!network->uplink && mode_forwards(network->mode)) {
-        network->uplink = plan_default_uplink(observed);
+        network->uplink = network->port = plan_default_uplink(observed);
         network->uplink_default = network->uplink != NULL;
     }
     network->uplink_link = network->uplink ? link_find(observed, network->uplink) : NULL;

@@ -16,6 +16,7 @@ struct status_port {
     const char *ifname;
     bool uplink;
     bool carrier;
+    uint32_t vlan;        /* a nic's, as it is; 0 none */
     struct wired_nic nic; /* machine "" when it is not a nic of vmwire's */
     struct rates rates;   /* its own, in force */
 };
@@ -50,6 +51,8 @@ struct status_network {
     const struct link *bridge;      /* NULL: not there */
     const char *uplink;             /* the file's, the record's or the default route's; NULL: none */
     const struct link *uplink_link; /* NULL: not there */
+    const char *port;               /* the bridge's port to it: itself, or its VLAN */
+    unsigned vlan;                  /* 0: none */
     bool uplink_default;            /* it is the default route's at this moment */
     bool dhcp;                      /* dnsmasq runs for it, or its DHCP client */
     VEC(const struct address *) addresses;

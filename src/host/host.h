@@ -45,6 +45,7 @@ enum host_observe_flags {
     HOST_OBSERVE_HEALTH = 1 << 11,  /* counters, tables, sockets: model/health.h; needs links, services */
     HOST_OBSERVE_SHARING = 1 << 12, /* can this host do `mac: shared`? */
     HOST_OBSERVE_RATING = 1 << 13,  /* and `rate`? */
+    HOST_OBSERVE_TAGGING = 1 << 14, /* can it do `vlan`?  And all bridges' ports; needs links */
 };
 
 /* A nic to be opened: a tap that lives as long as its descriptors. */
@@ -60,6 +61,7 @@ struct nic_request {
     bool vhost;         /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
     bool guest;         /* for a guest without a hypervisor (host/guest.h); one queue, no virtio header */
     struct rates rates; /* its own; the network's are added */
+    unsigned vlan;      /* that it is in, of a bridge that filters VLANs; 0: that of untagged frames */
 };
 
 struct nic_open {

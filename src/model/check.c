@@ -215,13 +215,21 @@ struct use {
     struct pos pos;
 };
 
+static int use_rank(const struct network *network)
+{
+    return mode_forwards(network->mode) ? 2 : network->vlan ? 1 : 0;
+}
+
 static int use_compare(const void *left, const void *right)
 {
     const struct use *a = left, *b = right;
     int order = strcmp(a->name, b->name);
-    /* Those that take the interface for themselves stand before those that only send through it. */
+    /* Those that take the interface for themselves stand before those that take a VLAN of it, and these
+     * before those that only send through it. */
     if (order == 0)
-        order = (int)mode_forwards(a->network->mode) - (int)mode_forwards(b->network->mode);
+        order = use_rank(a->network) - use_rank(b->network);
+    if (order == 0)
+        order = (int)a->network->vlan - (int)b->network->vlan;
     return order ? order : pos_compare(a->pos, b->pos);
 }
 
@@ -253,11 +261,22 @@ static void use_report(struct check *check, const struct use *taker, const struc
         taker = other;
         other = swap;
     }
-    problem_add(check->problems, other->pos, "'%s' is already the %s of network '%s'%s; %s", name,
-                taker->network->mode == NETWORK_PASSTHROUGH ? "device" : "uplink", taker->network->name,
-                on_line(check, taker->pos),
+    const char *role = taker->network->mode == NETWORK_PASSTHROUGH ? "device" : "uplink";
+    bool tagged = !taken_whole && other->network->vlan;
+    problem_add(check->problems, other->pos, "%s'%s' is already the %s of network '%s'%s; %s",
+                tagged ? arena_printf(check->arena, "VLAN %u of ", other->network->vlan) : "", name, role,
+                taker->network->name, on_line(check, taker->pos),
                 taken_whole ? "a device that a guest owns is gone from the host"
+                : tagged    ? "put the machines on one network"
                             : "an interface can be a port of one bridge only");
+}
+
+/* May both have the interface? */
+static bool uses_share(const struct use *taker, const struct use *other)
+{
+    if (taker->network->mode == NETWORK_PASSTHROUGH || other->network->mode == NETWORK_PASSTHROUGH)
+        return false;
+    return other->network->vlan != taker->network->vlan;
 }
 
 /* An uplink that is a network of this file. */
@@ -297,11 +316,19 @@ static void interfaces_check(struct check *check)
     }
     if (uses.count > 1)
         qsort(uses.items, uses.count, sizeof(*uses.items), use_compare);
-    const struct use *taker = NULL;
+    /* The first of an interface, and the first of a VLAN of it. */
+    const struct use *taker = NULL, *tagged = NULL;
     vec_foreach (&uses, use) {
-        if (taker && strcmp(taker->name, use->name) == 0)
+        bool first = !taker || strcmp(taker->name, use->name) != 0;
+        if (first)
+            tagged = NULL;
+        if (!first && !uses_share(taker, use))
             use_report(check, taker, use);
-        else
+        else if (use->network->vlan && tagged && !uses_share(tagged, use))
+            use_report(check, tagged, use);
+        else if (use->network->vlan)
+            tagged = use;
+        if (first)
             taker = mode_forwards(use->network->mode) ? NULL : use;
     }
 }
@@ -508,5 +535,6 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     nic_addresses_check(&check);
     forwards_check(&check);
     devices_check(&check);
+    vlans_check(&check);
     vnc_check(&check);
 }

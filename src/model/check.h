@@ -24,6 +24,8 @@ struct network *network_lookup(struct check *check, const char *name);
 /* check_nic.c: each network's list of nics; the addresses that nics are given in the file. */
 void network_nics_fill(struct check *check);
 void nic_addresses_check(struct check *check);
+/* check_vlan.c: VLANs of networks and nics. */
+void vlans_check(struct check *check);
 /* check_forward.c: where port forwards lead, and which want the same port. */
 void forwards_check(struct check *check);
 

@@ -31,6 +31,19 @@ int model_guard_ms(const struct model *model)
     return model->guard_ms_pos.line ? (int)model->guard_ms : GUARD_DEFAULT_MS;
 }
 
+const char *vlan_name(struct arena *arena, const char *uplink, unsigned vlan)
+{
+    const char *name = arena_printf(arena, "%s.%u", uplink, vlan);
+    return strlen(name) <= NAME_MAX_LENGTH ? name
+                                           : arena_printf(arena, "v%08x.%u", owner_group(uplink), vlan);
+}
+
+const char *network_port(struct arena *arena, const struct network *network)
+{
+    return network->uplink && network->vlan ? vlan_name(arena, network->uplink, network->vlan)
+                                            : network->uplink;
+}
+
 bool network_reaches(const struct network *from, const struct network *to)
 {
     return from != to && to->mode == NETWORK_ROUTED && !to->uplink && mode_forwards(from->mode) &&

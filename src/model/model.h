@@ -60,7 +60,7 @@ enum device_kind {
     DEVICE_FUNCTION,  /* an SR-IOV function of the interface `text`: {parent: enp3s0, vf: auto} */
 };
 
-enum { FUNCTION_AUTO = -1, VLAN_ID_MAX = 4094 };
+enum { FUNCTION_AUTO = -1 };
 
 struct device_ref {
     enum device_kind kind;
@@ -123,6 +123,7 @@ struct network {
     enum address_mode address;
     struct prefix address_prefix; /* with ADDRESS_STATIC */
     bool mac_shared;              /* `mac: shared`: one MAC on the wire */
+    unsigned vlan;                /* 802.1Q on the uplink, 1 to VLAN_ID_MAX; 0: untagged */
 
     bool host_absent; /* isolated: `host: no` */
     struct port_rules ports;
@@ -159,7 +160,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos, mtu_pos, rate_pos;
+        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos, mtu_pos, rate_pos, vlan_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };
@@ -176,7 +177,8 @@ struct nic {
     unsigned queues; /* 1 to NIC_QUEUES_MAX; 0: not given */
     enum nic_model model;
     struct rates rates;
-    struct pos pos, network_pos, mac_pos, address_pos, address6_pos, rate_pos;
+    unsigned vlan; /* of a bridged network: tagged so on the uplink, 1 to VLAN_ID_MAX; 0: as the network */
+    struct pos pos, network_pos, mac_pos, address_pos, address6_pos, rate_pos, vlan_pos;
 };
 
 enum firmware_kind { FIRMWARE_DEFAULT = 0, FIRMWARE_UEFI, FIRMWARE_BIOS, FIRMWARE_PATH };
@@ -260,6 +262,11 @@ struct ip slaac_address(const struct prefix *subnet6, const struct mac *mac);
 
 /* `subnet6: auto`: fd00::/8 (RFC 4193) and 56 bits of hash over seed and network, a /64. */
 struct prefix network_subnet6_derive(const char *seed, const char *network);
+
+/* What is the bridge's port to the outside: the uplink, or its VLAN, "re1.10" or, where that is too long for
+ * a name, "v", a hash of the uplink's name, and ".10".  NULL without an uplink. */
+const char *network_port(struct arena *arena, const struct network *network);
+const char *vlan_name(struct arena *arena, const char *uplink, unsigned vlan);
 
 /* Why a guest on a nat network cannot have this address, as the end of a sentence, or NULL. */
 const char *guest_address_fault(struct arena *arena, const struct network *network, const struct ip *ip);

@@ -120,7 +120,14 @@ bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *ni
         return false;
     if (!index_parse(slash + 1, (size_t)(space - slash - 1), &parsed.index))
         return false;
-    if (mac_parse(space + 1, &parsed.mac) < 0)
+    const char *mac = arena_strndup(arena, space + 1, strcspn(space + 1, " ")),
+               *rest = space + 1 + strlen(mac);
+    static const char vlan[] = " vlan ";
+    if (mac_parse(mac, &parsed.mac) < 0)
+        return false;
+    if (*rest && (strncmp(rest, vlan, strlen(vlan)) != 0 ||
+                  !index_parse(rest + strlen(vlan), strlen(rest) - strlen(vlan), &parsed.vlan) ||
+                  parsed.vlan > VLAN_ID_MAX))
         return false;
     *nic = parsed;
     return true;
@@ -149,6 +156,18 @@ const char *owner_nic_tag(struct arena *arena, const char *network, const char *
                           const struct mac *mac)
 {
     return arena_printf(arena, OWNER_PREFIX "%s %s/%u %s", network, machine, index, MAC_TEXT(mac));
+}
+
+const char *owner_nic_vlan_tag(struct arena *arena, const struct wired_nic *nic, uint32_t vlan)
+{
+    const char *tag = owner_nic_tag(arena, nic->network, nic->machine, nic->index, &nic->mac);
+    return vlan ? arena_printf(arena, "%s vlan %u", tag, vlan) : tag;
+}
+
+uint32_t port_vlan_own(const struct link *port)
+{
+    const struct port_vlan *vlan = port->vlans.items;
+    return port->vlans.count == 1 && vlan->own && vlan->untagged ? vlan->id : 0;
 }
 
 uint32_t owner_group(const char *network)

@@ -16,7 +16,8 @@
 #include "model/ruleset.h"
 
 /* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
- * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's). */
+ * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's), with " vlan N"
+ * behind it where the nic has a VLAN. */
 #define OWNER_PREFIX "vmwire:"
 
 /* What a network asks of the ports that lead to guests. */
@@ -41,6 +42,17 @@ struct nic_rate {
     struct rate rate; /* its own; bits_s 0: none */
 };
 
+/* The VLAN of a bridge's frames without a tag (default_pvid of <linux/if_bridge.h>), which is no network's.
+ */
+enum { VLAN_UNTAGGED = 1, VLAN_ID_MAX = 4094 };
+
+/* A VLAN that a bridge's port is in. */
+struct port_vlan {
+    uint16_t id;
+    bool own;      /* what comes without a tag is of it (PVID) */
+    bool untagged; /* what leaves has no tag */
+};
+
 /* What guests of a network may not say to each other. */
 struct lock {
     const char *network;
@@ -60,6 +72,7 @@ enum link_field {
     LINK_STP = 1 << 4,
     LINK_FORWARD_DELAY = 1 << 5,
     LINK_IPV6 = 1 << 6,
+    LINK_FILTERS_VLANS = 1 << 7,
 };
 
 struct link {
@@ -73,6 +86,11 @@ struct link {
     bool stp;               /* a bridge's spanning tree */
     uint32_t forward_delay; /* a bridge's, in hundredths of a second (IFLA_BR_FORWARD_DELAY) */
     bool ipv6;              /* makes itself a link-local address (addrgenmode is not none) */
+    bool filters_vlans;     /* a bridge: each port has VLANs of its own */
+
+    const char *lower; /* the interface that it stands on, as a VLAN does; of a veth its other end (observed);
+                          "" or NULL none here */
+    uint32_t vlan;     /* of a VLAN on `lower`: its id; 0 none */
 
     bool guest; /* LINK_SET: a nic, as struct port's */
 
@@ -85,11 +103,9 @@ struct link {
     int index;
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;
-    const char *master; /* the bridge or bond that it is a port of; "" when none */
-    bool port_tuned;    /* as a port it has settings that a port has not by itself */
-    bool filters_vlans; /* a bridge: each port has VLANs of its own */
-    const char *lower; /* the interface that it stands on, as a VLAN does; of a veth its other end; "" or NULL
-                          none here */
+    const char *master;          /* the bridge or bond that it is a port of; "" when none */
+    VEC(struct port_vlan) vlans; /* as a port of a bridge of vmwire's that filters VLANs */
+    bool port_tuned;             /* as a port it has settings that a port has not by itself */
 };
 
 /* An address on an interface.  Every attribute that the kernel lets one set is here, so that it can be put
@@ -326,6 +342,7 @@ struct wired_nic {
     const char *tap, *network, *machine; /* machine "-": made by `exec` */
     unsigned index;
     struct mac mac; /* the guest's */
+    uint32_t vlan;  /* 0 none */
 };
 
 /* What sets hosts apart in what has to be done, and in which order.  All zero is Linux. */
@@ -341,9 +358,11 @@ struct host_traits {
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */
     bool no_rates;                  /* nor `rate` */
-    bool ra_for_all;  /* one switch for all interfaces lets a host that forwards accept router advertisements,
-                         and a bridge accepts none by itself */
-    bool stable_macs; /* a bridge's own MAC does not change with its ports: a nat network's needs none */
+    bool ra_for_all; /* one switch for all interfaces lets a host that forwards accept router advertisements,
+                        and a bridge accepts none by itself */
+    bool ports_take_tags; /* a bridge has its ports' tagged frames before their VLANs do */
+    bool no_port_vlans;   /* its bridges know no VLANs of their own */
+    bool stable_macs;     /* a bridge's own MAC does not change with its ports: a nat network's needs none */
 };
 
 /* What host_observe saw.  All of it lives in the caller's arena. */
@@ -370,8 +389,10 @@ struct observed {
     bool shared_others;               /* others have something in that table */
     VEC(const char *) shared_objects; /* vmwire's sets and chains there, "chain bridge vmwire forward" */
     VEC(struct shared_address) shared_addresses;
-    const char *shared_refusal; /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
-    bool lock_base;             /* the table of locks is there with all its rules, or is not there at all */
+    const char *shared_refusal;    /* why this kernel cannot share a MAC; NULL: it can, or was not asked */
+    const char *vlan_refusal;      /* the same of VLANs on an interface */
+    const char *port_vlan_refusal; /* and of VLANs of a bridge's ports */
+    bool lock_base; /* the table of locks is there with all its rules, or is not there at all */
     VEC(struct lock) locks;
     VEC(struct shaper) shapers;
     const char *rate_refusal;        /* why this kernel cannot limit a rate; NULL: it can, or was not asked */
@@ -419,6 +440,12 @@ const char *owner_bridge_tag(struct arena *arena, const char *network, const str
 struct port_rules owner_port_rules(const char *alias);
 const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
                           const struct mac *mac);
+
+/* The same with another VLAN; 0 none. */
+const char *owner_nic_vlan_tag(struct arena *arena, const struct wired_nic *nic, uint32_t vlan);
+
+/* The one VLAN that a port is in, without tags both ways; 0 when it is not so. */
+uint32_t port_vlan_own(const struct link *port);
 
 /* The device group (ip-link(8)) of a network's taps, by which rules know whose a frame is: made from its
  * name, in a range that no administrator would choose from. */

@@ -51,7 +51,8 @@ static const struct route *route_to(const struct observed *observed, const struc
     return best;
 }
 
-/* Until nothing is added: what an interface is a port of, its ports, what it stands on, what stands on it. */
+/* Until nothing is added: what an interface is a port of, its ports, what it stands on, what stands on it;
+ * but a network's VLAN, which leads to guests.  The host that lives on that network has it as a port. */
 void access_follow(struct arena *arena, const struct observed *observed, struct access *access)
 {
     for (size_t before = 0; before != access->interfaces.count;) {
@@ -62,7 +63,7 @@ void access_follow(struct arena *arena, const struct observed *observed, struct 
                 add(arena, access, link->master);
                 add(arena, access, lower);
             } else if ((*link->master && has(access, link->master) && strcmp(link->kind, "tun") != 0) ||
-                       (*lower && has(access, lower))) {
+                       (*lower && has(access, lower) && !owner_network(arena, link->alias))) {
                 add(arena, access, link->name);
             }
         }

@@ -59,7 +59,7 @@ void want_zone(struct planner *planner, struct passage *passage)
     else if (foreign->zones_known && mode_behind_host(passage->want.mode))
         zone = foreign->firewalld_owned ? nat_zone(foreign) : NULL;
     else if (foreign->zones_known)
-        zone = passage->want.uplink ? zone_of(foreign, passage->want.uplink) : NULL;
+        zone = passage->want.port ? zone_of(foreign, passage->want.port) : NULL;
     if (!zone)
         return;
     *vec_push(planner->arena, &passage->want.made) =

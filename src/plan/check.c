@@ -113,9 +113,14 @@ static void check_bridged(struct planner *planner, const struct passage *passage
     const struct network *network = passage->network;
     if (network->mac_shared)
         check_shared(planner, passage);
+    check_port_vlans(planner, passage);
     const struct link *uplink = check_uplink(planner, network);
     if (!uplink)
         return;
+    if (network->vlan) {
+        check_vlan(planner, passage);
+        return;
+    }
     if (strcmp(uplink->kind, "bridge") == 0)
         problem_add(planner->problems, network->uplink_pos,
                     "network '%s': uplink '%s' is itself a bridge, and a bridge cannot be a port of another; "
@@ -126,7 +131,7 @@ static void check_bridged(struct planner *planner, const struct passage *passage
         problem_add(planner->problems, network->uplink_pos,
                     "network '%s': uplink '%s' is already a port of '%s'", network->name, uplink->name,
                     uplink->master);
-    if (text_equal(passage->now.uplink, network->uplink))
+    if (text_equal(passage->now.port, network->uplink))
         return;
     check_unmovable(planner, network);
     enum address_mode mode = address_mode_of(network, planner->observed, &passage->now);

@@ -4,13 +4,20 @@
 
 #include "plan/plan.h"
 
+/* A bridged network that has an uplink, by its record. */
+struct uplink_use {
+    const char *network, *uplink;
+    bool formerly_up, left;
+};
+
 struct planner {
     struct arena *arena;
     const struct plan_request *request;
     const struct observed *observed;
     struct problems *problems;
     struct plan *plan;
-    bool devices;                   /* some device is away from this host: it has a record */
+    bool devices; /* some device is away from this host: it has a record */
+    VEC(struct uplink_use) uplink_uses;
     VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
 };
 
@@ -45,6 +52,34 @@ void firewall_ports_release(struct planner *planner);
 void remove_shared(struct planner *planner, const struct passage *passage);
 void set_shared(struct planner *planner, const struct passage *passage);
 void check_shared(struct planner *planner, const struct passage *passage);
+/* vlan.c: networks that are a VLAN of their uplink.  The first once, before any network's own: VLANs that
+ * move from one network to another are let go. */
+void vlans_release(struct planner *planner);
+void check_vlan(struct planner *planner, const struct passage *passage);
+void vlan_detach(struct planner *planner, const struct passage *passage);
+void vlan_remove(struct planner *planner, const struct passage *passage);
+void vlan_make(struct planner *planner, const struct passage *passage);
+/* Is it a VLAN that vmwire made for this network? */
+bool is_vlan_of(const struct planner *planner, const struct link *link, const char *network);
+/* port_vlan.c: VLANs of nics.  Does the network's bridge filter VLANs? */
+bool filters_vlans(const struct network *network);
+void check_port_vlans(struct planner *planner, const struct passage *passage);
+/* The uplink's port, before it leaves the bridge, and once it is on it. */
+void port_vlans_down(struct planner *planner, const struct passage *passage);
+void port_vlans_up(struct planner *planner, const struct passage *passage);
+/* Where a nic's port is not in the VLAN that it should be in: fills `vlan` and `alias` of both. */
+bool port_vlan_differs(const struct planner *planner, const struct passage *passage, const struct link *tap,
+                       const struct wired_nic *nic, struct port *now, struct port *want);
+/* Several networks may have one uplink: was it up before the first of them came?  The last that leaves it
+ * sets it down where it was. */
+void uplink_uses_read(struct planner *planner);
+bool uplink_formerly_up(const struct planner *planner, const struct passage *passage,
+                        const struct link *uplink);
+void uplink_leave(struct planner *planner, const struct passage *passage);
+/* network.c: what of want->fields is not so; one OP_LINK_SET; one port that comes or goes */
+unsigned link_differences(const struct link *want, const struct link *now);
+void set_up(struct planner *planner, const struct passage *passage, const char *ifname, bool up);
+void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add);
 /* lock.c: `lock: [dhcp, ra]` */
 void lock_steps_down(struct planner *planner, const struct passage *passage);
 void lock_steps_up(struct planner *planner, const struct passage *passage);

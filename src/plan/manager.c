@@ -35,8 +35,8 @@ void tell_managers(struct planner *planner, const struct passage *passage)
         return;
     struct op op = {.kind = wanted ? OP_UNMANAGE : OP_MANAGE, .network = passage->name}, undo = op;
     op.unmanaged.network = undo.unmanaged.network = passage->name;
-    op.unmanaged.interfaces = wanted && passage->want.uplink
-                                  ? arena_printf(planner->arena, "%s %s", passage->name, passage->want.uplink)
+    op.unmanaged.interfaces = wanted && passage->want.port
+                                  ? arena_printf(planner->arena, "%s %s", passage->name, passage->want.port)
                                   : passage->name;
     if (!wanted && now)
         op.unmanaged.interfaces = now->interfaces;
@@ -70,7 +70,7 @@ static void note_leases(struct planner *planner, const struct passage *passage, 
 void note_managers(struct planner *planner, const struct passage *passage)
 {
     const char *uplink = passage->want.uplink;
-    if (!uplink || text_equal(passage->now.uplink, uplink))
+    if (!uplink || passage->want.vlan || text_equal(passage->now.port, uplink))
         return;
     note_leases(planner, passage, uplink);
     const struct manager *manager = manager_of(planner, uplink);

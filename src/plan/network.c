@@ -49,7 +49,7 @@ static bool is_nic(const struct planner *planner, const char *ifname)
     return link && owner_nic(planner->arena, link, &nic);
 }
 
-static void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add)
+void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add)
 {
     struct op op = op_for(passage, add ? OP_PORT_ADD : OP_PORT_REMOVE);
     op.port = (struct port){.ifname = ifname, .bridge = passage->name, .guest = is_nic(planner, ifname)};
@@ -58,7 +58,7 @@ static void change_port(struct planner *planner, const struct passage *passage, 
     step_add(planner, &op, &undo);
 }
 
-static void set_up(struct planner *planner, const struct passage *passage, const char *ifname, bool up)
+void set_up(struct planner *planner, const struct passage *passage, const char *ifname, bool up)
 {
     struct op op = op_for(passage, OP_LINK_SET);
     op.link = (struct link){.name = ifname, .kind = "", .alias = "", .fields = LINK_UP, .up = up};
@@ -226,7 +226,9 @@ static bool formerly_up(const struct passage *passage)
 static void give_uplink_back(struct planner *planner, const struct passage *passage)
 {
     const char *name = passage->now.uplink;
-    if (!name || text_equal(name, passage->want.uplink))
+    vlan_detach(planner, passage);
+    port_vlans_down(planner, passage);
+    if (!name || passage->now.vlan || text_equal(name, passage->want.port))
         return;
     const struct link *uplink = link_find(planner->observed, name);
     if (!uplink) {
@@ -245,10 +247,7 @@ static void give_uplink_back(struct planner *planner, const struct passage *pass
     give_routes_back(planner, passage);
     if (!passage->want.mode)
         give_foreign_routes_back(planner, passage, name);
-    vec_foreach (&passage->now.former, op) {
-        if (op->kind == OP_LINK_SET && !op->link.up && uplink->up)
-            set_up(planner, passage, name, false);
-    }
+    uplink_leave(planner, passage);
 }
 
 /* Its DHCP client is stopped, and leaves behind what it won. */
@@ -280,11 +279,11 @@ static bool goes_with_an_address(const struct planner *planner, const struct pas
 static void strip_routes(struct planner *planner, const struct passage *passage)
 {
     bool bare = bare_ports(planner);
-    const struct link *uplink = passage->now.uplink && !text_equal(passage->now.uplink, passage->want.uplink)
-                                    ? link_find(planner->observed, passage->now.uplink)
-                                    : NULL;
+    bool leaves =
+        passage->now.uplink && !passage->now.vlan && !text_equal(passage->now.uplink, passage->want.port);
+    const struct link *uplink = leaves ? link_find(planner->observed, passage->now.uplink) : NULL;
     vec_foreach (&passage->now.made, op) {
-        bool goes = goes_with_an_address(planner, passage, &op->route);
+        bool goes = op->kind == OP_ROUTE_ADD && goes_with_an_address(planner, passage, &op->route);
         if (op->kind != OP_ROUTE_ADD || (record_makes(&passage->want, op) && !goes) ||
             !route_observed(planner, &op->route))
             continue;
@@ -334,15 +333,16 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
     if (!bridge)
         return;
     vec_foreach (&planner->observed->links, port) {
-        if (strcmp(port->master, bridge->name) != 0 || text_equal(port->name, passage->now.uplink))
+        if (strcmp(port->master, bridge->name) != 0 || text_equal(port->name, passage->now.port) ||
+            is_vlan_of(planner, port, passage->name))
             continue;
         change_port(planner, passage, port->name, false);
     }
     struct op op = op_for(passage, OP_LINK_DELETE), undo = op_for(passage, OP_LINK_CREATE);
     op.link = undo.link = *bridge;
-    undo.link.fields =
-        (LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6) &
-        ~lacking(planner, bridge->ipv6);
+    undo.link.fields = (LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY |
+                        LINK_IPV6 | (bridge->filters_vlans ? LINK_FILTERS_VLANS : 0)) &
+                       ~lacking(planner, bridge->ipv6);
     op.link.fields = 0;
     step_add(planner, &op, &undo);
 }
@@ -378,7 +378,9 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
         .name = passage->name,
         .kind = "bridge",
         .alias = owner_bridge_tag(planner->arena, passage->name, &network->ports),
-        .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
+        .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6 |
+                  LINK_FILTERS_VLANS,
+        .filters_vlans = filters_vlans(network),
         .mac = network_bridge_mac(passage->name),
         .mtu = passage->mtu,
         .up = true,
@@ -400,14 +402,15 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
     return link;
 }
 
-static unsigned link_differences(const struct link *want, const struct link *now)
+unsigned link_differences(const struct link *want, const struct link *now)
 {
     unsigned differ = (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) |
                       (want->mtu == now->mtu ? 0 : LINK_MTU) | (want->up == now->up ? 0 : LINK_UP) |
                       (strcmp(want->alias, now->alias) == 0 ? 0 : LINK_ALIAS) |
                       (want->stp == now->stp ? 0 : LINK_STP) |
                       (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
-                      (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6);
+                      (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6) |
+                      (want->filters_vlans == now->filters_vlans ? 0 : LINK_FILTERS_VLANS);
     return differ & want->fields;
 }
 
@@ -415,6 +418,8 @@ static void make_bridge(struct planner *planner, const struct passage *passage)
 {
     struct op op = op_for(passage, OP_LINK_CREATE), undo = op_for(passage, OP_LINK_DELETE);
     op.link = bridge_wanted(planner, passage);
+    if (!op.link.filters_vlans && !passage->bridge)
+        op.link.fields &= ~(unsigned)LINK_FILTERS_VLANS;
     undo.link = (struct link){.name = passage->name, .kind = "bridge", .alias = op.link.alias};
     if (passage->bridge) {
         op.kind = undo.kind = OP_LINK_SET;
@@ -509,12 +514,14 @@ static void attach_uplink(struct planner *planner, const struct passage *passage
         passage->want.uplink ? link_find(planner->observed, passage->want.uplink) : NULL;
     if (!uplink)
         return;
-    if (!uplink->up)
+    if (!uplink->up && !passage->want.vlan)
         set_up(planner, passage, uplink->name, true);
-    if (passage->bridge && strcmp(uplink->master, passage->name) == 0)
+    const struct link *port = link_find(planner->observed, passage->want.port);
+    if (passage->bridge && port && strcmp(port->master, passage->name) == 0)
         return;
-    change_port(planner, passage, uplink->name, true);
-    bridge_mtu_keep(planner, passage, uplink);
+    change_port(planner, passage, passage->want.port, true);
+    if (!passage->want.vlan) /* which has its bridge's */
+        bridge_mtu_keep(planner, passage, uplink);
 }
 
 /* Taps of guests that kept running while the bridge was away. */
@@ -522,16 +529,17 @@ static void attach_uplink(struct planner *planner, const struct passage *passage
 static void set_port(struct planner *planner, const struct passage *passage, const struct link *tap,
                      const struct wired_nic *nic, bool attached)
 {
-    struct port_rules now = attached ? tap->port : (struct port_rules){0}, want = passage->network->ports;
-    if (strcmp(nic->machine, "-") == 0)
-        want.lock_mac = tap->port.lock_mac;
-    if (now.isolated == want.isolated && now.lock_mac == want.lock_mac)
-        return;
     struct op op = op_for(passage, OP_PORT_SET);
-    op.port = (struct port){
-        .ifname = tap->name, .bridge = passage->name, .rules = want, .mac = nic->mac, .guest = true};
+    op.port = (struct port){.ifname = tap->name, .bridge = passage->name, .mac = nic->mac, .guest = true};
     struct op undo = op;
-    undo.port.rules = now;
+    struct port_rules *now = &undo.port.rules, *want = &op.port.rules;
+    *now = attached ? tap->port : (struct port_rules){0};
+    *want = passage->network->ports;
+    if (strcmp(nic->machine, "-") == 0)
+        want->lock_mac = tap->port.lock_mac;
+    bool moves = port_vlan_differs(planner, passage, tap, nic, &undo.port, &op.port);
+    if (now->isolated == want->isolated && now->lock_mac == want->lock_mac && !moves)
+        return;
     step_add(planner, &op, &undo);
 }
 
@@ -581,6 +589,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     if (!bare_ports(planner))
         strip_bridge(planner, passage);
     remove_shared(planner, passage);
+    vlan_remove(planner, passage);
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
         leave_zone(planner, passage);
@@ -605,8 +614,10 @@ void network_steps(struct planner *planner, struct passage *passage)
         clear_uplink(planner, passage);
     else
         add_made_addresses(planner, passage);
+    vlan_make(planner, passage);
     set_shared(planner, passage);
     attach_uplink(planner, passage);
+    port_vlans_up(planner, passage);
     if (bare_ports(planner))
         add_made_addresses(planner, passage);
     place_made_routes(planner, passage);

@@ -40,6 +40,9 @@ static const struct field link_fields[] = {
     OPTIONAL("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
     OPTIONAL("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
     FIELD("guest", F_BOOL, link.guest),
+    OPTIONAL("filters_vlans", F_BOOL, link.filters_vlans, LINK_FILTERS_VLANS),
+    FIELD("lower", F_TEXT, link.lower),
+    FIELD("vlan", F_U32, link.vlan),
     END};
 
 static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
@@ -52,7 +55,13 @@ static const struct field port_rule_fields[] = {FIELD("ifname", F_TEXT, port.ifn
                                                 FIELD("isolated", F_BOOL, port.rules.isolated),
                                                 FIELD("lock_mac", F_BOOL, port.rules.lock_mac),
                                                 FIELD("mac", F_MAC, port.mac),
+                                                FIELD("vlan", F_U32, port.vlan),
+                                                FIELD("alias", F_TEXT, port.alias),
                                                 END};
+
+static const struct field port_vlan_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
+                                                FIELD("bridge", F_TEXT, port.bridge),
+                                                FIELD("vlan", F_U32, port.vlan), END};
 
 static const struct field address_fields[] = {FIELD("ifname", F_TEXT, address.ifname),
                                               FIELD("address", F_PREFIX, address.prefix),
@@ -182,6 +191,8 @@ static const struct {
     [OP_PORT_ADD] = {"port-add", port_fields},
     [OP_PORT_REMOVE] = {"port-remove", port_fields},
     [OP_PORT_SET] = {"port-set", port_rule_fields},
+    [OP_PORT_VLAN_ADD] = {"port-vlan-add", port_vlan_fields},
+    [OP_PORT_VLAN_REMOVE] = {"port-vlan-remove", port_vlan_fields},
     [OP_ADDRESS_ADD] = {"address-add", address_fields},
     [OP_ADDRESS_REMOVE] = {"address-remove", address_fields},
     [OP_ROUTE_ADD] = {"route-add", route_fields},

@@ -9,12 +9,15 @@
 
 enum op_kind {
     OP_NONE = 0,
-    OP_LINK_CREATE, /* link: a bridge, with the attributes in link.fields */
-    OP_LINK_DELETE, /* link.name */
-    OP_LINK_SET,    /* link.name and the attributes in link.fields */
-    OP_PORT_ADD,    /* port */
-    OP_PORT_REMOVE, /* port */
-    OP_PORT_SET,    /* port: rules and mac, of one that leads to a guest */
+    OP_LINK_CREATE,   /* link: a bridge, or a VLAN with `lower` and `vlan`, with the attributes in link.fields
+                       */
+    OP_LINK_DELETE,   /* link.name */
+    OP_LINK_SET,      /* link.name and the attributes in link.fields */
+    OP_PORT_ADD,      /* port */
+    OP_PORT_REMOVE,   /* port */
+    OP_PORT_SET,      /* port: rules and mac, of one that leads to a guest; its VLAN, where that changes */
+    OP_PORT_VLAN_ADD, /* port: also in `vlan`, with tags, or, the bridge's own, without */
+    OP_PORT_VLAN_REMOVE,
     OP_ADDRESS_ADD,
     OP_ADDRESS_REMOVE,
     OP_ROUTE_ADD,
@@ -62,7 +65,9 @@ struct port {
     const char *bridge;
     struct port_rules rules;
     struct mac mac; /* the guest's */
-    bool guest;     /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
+    uint32_t vlan;  /* PORT_SET: the only one, without tags, of a tap then tagged `alias`; 0: left alone */
+    const char *alias;
+    bool guest; /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
 };
 
 struct nic_rates {

@@ -44,9 +44,11 @@ const char *op_describe(struct arena *arena, const struct op *op)
 {
     switch (op->kind) {
     case OP_LINK_CREATE:
-        return arena_printf(arena, "creating bridge '%s'", op->link.name);
+        return op->link.vlan ? arena_printf(arena, "creating '%s', VLAN %u of '%s'", op->link.name,
+                                            op->link.vlan, op->link.lower)
+                             : arena_printf(arena, "creating bridge '%s'", op->link.name);
     case OP_LINK_DELETE:
-        return arena_printf(arena, "deleting bridge '%s'", op->link.name);
+        return arena_printf(arena, "deleting %s '%s'", op->link.vlan ? "VLAN" : "bridge", op->link.name);
     case OP_LINK_SET:
         return arena_printf(
             arena, "setting interface '%s'%s%s", op->link.name,
@@ -57,9 +59,15 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_PORT_REMOVE:
         return arena_printf(arena, "removing port '%s' from bridge '%s'", op->port.ifname, op->port.bridge);
     case OP_PORT_SET:
-        return arena_printf(arena, "setting port '%s' of '%s': %sisolated, %slocked to its MAC",
+        return arena_printf(arena, "setting port '%s' of '%s': %sisolated, %slocked to its MAC%s",
                             op->port.ifname, op->port.bridge, op->port.rules.isolated ? "" : "not ",
-                            op->port.rules.lock_mac ? "" : "not ");
+                            op->port.rules.lock_mac ? "" : "not ",
+                            op->port.vlan ? arena_printf(arena, ", in VLAN %u", op->port.vlan) : "");
+    case OP_PORT_VLAN_ADD:
+    case OP_PORT_VLAN_REMOVE:
+        return arena_printf(arena, "%s VLAN %u %s port '%s' of '%s'",
+                            op->kind == OP_PORT_VLAN_ADD ? "adding" : "removing", op->port.vlan,
+                            op->kind == OP_PORT_VLAN_ADD ? "to" : "from", op->port.ifname, op->port.bridge);
     case OP_ADDRESS_ADD:
         return arena_printf(arena, "adding address %s to '%s'", PREFIX_TEXT(&op->address.prefix),
                             op->address.ifname);

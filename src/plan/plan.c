@@ -79,7 +79,7 @@ static void networks_here(struct planner *planner, struct names *names)
     const struct observed *observed = planner->observed;
     vec_foreach (&observed->links, link) {
         const char *network = owner_network(planner->arena, link->alias);
-        if (network && strcmp(link->kind, "bridge") == 0)
+        if (network && (strcmp(link->kind, "bridge") == 0 || strcmp(link->kind, "vlan") == 0))
             name_add(planner, names, network);
     }
     vec_foreach (&observed->firewall_traces, trace)
@@ -178,6 +178,7 @@ static int plan_networks(struct planner *planner, struct shared_needs *needs, st
     }
     if (!planner->request->model)
         return 0;
+    vlans_release(planner);
     vec_foreach (&planner->request->model->networks, network) {
         struct passage passage;
         if (!plan_selects(planner, network->name))
@@ -206,6 +207,7 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
                               .problems = problems,
                               .plan = plan};
     struct shared_needs needs = {0};
+    uplink_uses_read(&planner);
     firewall_ports_release(&planner);
     int rc = plan_networks(&planner, &needs, err);
     if (rc == 0 && !needs.forward6)

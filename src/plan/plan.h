@@ -64,10 +64,14 @@ const char *plan_default_uplink(const struct observed *observed);
 struct record {
     enum network_mode mode; /* 0: no record */
     const char *uplink;     /* of a bridged network whose uplink was taken; NULL: none */
+    const char *port;       /* the bridge's port to it: itself, or the VLAN of it that is among `made` */
+    uint32_t vlan;          /* its id; 0: none */
     VEC(struct op)
     former; /* OP_LINK_SET first (the uplink's state), then OP_ADDRESS_ADD, OP_ROUTE_ADD and OP_NEIGHBOUR_ADD
                on it */
-    VEC(struct op) made; /* OP_ADDRESS_ADD, OP_ROUTE_ADD and OP_NEIGHBOUR_ADD on the bridge */
+    VEC(struct op)
+    made; /* OP_ADDRESS_ADD, OP_ROUTE_ADD and OP_NEIGHBOUR_ADD on the bridge; its VLAN's
+             OP_LINK_CREATE */
 };
 
 const char *record_path(struct arena *arena, const char *run_dir, const char *network);

@@ -36,7 +36,7 @@ static int line_parse(struct arena *arena, const char *line, struct record *reco
         if (rc < 0)
             return rc;
         if (op.kind == OP_LINK_SET)
-            record->uplink = op.link.name;
+            record->uplink = record->port = op.link.name;
         *vec_push(arena, &record->former) = op;
         return 0;
     }
@@ -44,6 +44,10 @@ static int line_parse(struct arena *arena, const char *line, struct record *reco
         int rc = op_parse(arena, line + 5, &op, err);
         if (rc < 0)
             return rc;
+        if (op.kind == OP_LINK_CREATE) { /* stands behind the uplink */
+            record->port = op.link.name;
+            record->vlan = op.link.vlan;
+        }
         *vec_push(arena, &record->made) = op;
         return 0;
     }

@@ -30,10 +30,10 @@ static bool shared_wanted(const struct planner *planner, const struct passage *p
     if (passage->want.mode != NETWORK_BRIDGED || !network->mac_shared)
         return false;
     const struct link *uplink = link_find(planner->observed, network->uplink);
-    if (!uplink)
+    if (!uplink || !passage->want.port)
         return false;
     *want = (struct shared){
-        .network = passage->name, .bridge = passage->name, .uplink = uplink->name, .mac = uplink->mac};
+        .network = passage->name, .bridge = passage->name, .uplink = passage->want.port, .mac = uplink->mac};
     return true;
 }
 

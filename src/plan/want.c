@@ -41,7 +41,9 @@ enum address_mode address_mode_of(const struct network *network, const struct ob
 {
     if (network->address != ADDRESS_DEFAULT)
         return network->address;
-    if (now->uplink && text_equal(now->uplink, network->uplink)) {
+    if (network->vlan)
+        return ADDRESS_NONE; /* the uplink keeps its own */
+    if (now->port && text_equal(now->port, network->uplink)) {
         vec_foreach (&now->former, op) {
             if (op->kind == OP_ADDRESS_ADD)
                 return ADDRESS_KEEP;
@@ -59,10 +61,16 @@ enum address_mode address_mode_of(const struct network *network, const struct ob
 static void former_from_host(struct planner *planner, struct passage *passage, const struct link *uplink)
 {
     struct record *want = &passage->want;
-    *vec_push(planner->arena, &want->former) = (struct op){
-        .kind = OP_LINK_SET,
-        .network = passage->name,
-        .link = {.name = uplink->name, .kind = "", .alias = "", .fields = LINK_UP, .up = uplink->up}};
+    *vec_push(planner->arena, &want->former) =
+        (struct op){.kind = OP_LINK_SET,
+                    .network = passage->name,
+                    .link = {.name = uplink->name,
+                             .kind = "",
+                             .alias = "",
+                             .fields = LINK_UP,
+                             .up = uplink_formerly_up(planner, passage, uplink)}};
+    if (want->vlan)
+        return;
     vec_foreach (&planner->observed->addresses, address) {
         if (address_moves(address, uplink->name))
             *vec_push(planner->arena, &want->former) =
@@ -191,15 +199,27 @@ void want_record(struct planner *planner, struct passage *passage)
     if (network->mode != NETWORK_BRIDGED || !network->uplink)
         return;
     const struct link *uplink = link_find(planner->observed, network->uplink);
-    if (text_equal(passage->now.uplink, network->uplink)) {
+    passage->want.vlan = network->vlan;
+    passage->want.port = network_port(planner->arena, network);
+    if (text_equal(passage->now.port, passage->want.port)) {
         vec_foreach (&passage->now.former, op)
             *vec_push(planner->arena, &passage->want.former) = *op;
     } else if (uplink) {
         former_from_host(planner, passage, uplink);
     } else {
+        passage->want.vlan = 0;
+        passage->want.port = NULL;
         return;
     }
     passage->want.uplink = network->uplink;
+    if (network->vlan)
+        *vec_push(planner->arena, &passage->want.made) = (struct op){.kind = OP_LINK_CREATE,
+                                                                     .network = passage->name,
+                                                                     .link = {.name = passage->want.port,
+                                                                              .kind = "vlan",
+                                                                              .alias = "",
+                                                                              .lower = network->uplink,
+                                                                              .vlan = network->vlan}};
     enum address_mode mode = address_mode_of(network, planner->observed, &passage->now);
     if (mode == ADDRESS_KEEP)
         make_keep(planner, passage);

@@ -40,19 +40,20 @@ class Guest:
     """`machine` None: it stays a program of exec.  Without `address` it has none yet: see lease()."""
 
     def __init__(self, host, network, machine="vm0", index=0, mac="00:a0:98:1b:c8:07", address=None, gateway=None,
-                 offload=False, options=""):
+                 offload=False, options="", vlan=None):
         from conftest import VMWIRE, Namespace
 
         self.host, self.mac = host, mac
         self.space = host.peers[f"guest {len(host.peers)}"] = Namespace(host.directory)
-        self.process = host.popen(VMWIRE, "exec", "--nic", f"{network},mac={mac}{options}" + ("" if offload else ",vnet_hdr=off"),
+        more, tag = (f",vlan={vlan}", f" vlan {vlan}") if vlan else ("", "")
+        self.process = host.popen(VMWIRE, "exec", "--nic", f"{network},mac={mac}{options}{more}" + ("" if offload else ",vnet_hdr=off"),
                                   "--", "python3", __file__, "{fd0}", str(self.space.holder.pid), mac,
                                   *(["offload"] if offload else []), stdin=subprocess.DEVNULL)
         host.wait_for(lambda: self.space.run("ip", "link", "show", "dev", "eth0", "up", check=False).stdout)
         self.tap = next(row["ifname"] for row in json.loads(host.sh("ip -j link"))
-                        if row.get("ifalias", "") == f"vmwire:{network} -/0 {mac}")
+                        if row.get("ifalias", "") == f"vmwire:{network} -/0 {mac}{tag}")
         if machine:
-            host.sh(f"ip link set dev {self.tap} alias 'vmwire:{network} {machine}/{index} {mac}'")
+            host.sh(f"ip link set dev {self.tap} alias 'vmwire:{network} {machine}/{index} {mac}{tag}'")
         if address:
             self.space.sh(f"ip addr add {address} dev eth0")
         if gateway:

@@ -222,6 +222,71 @@ static void addresses_and_routes_move_to_the_bridge_and_back(void **state)
     assert_string_equal(commands(world, &down, false), keep_down);
 }
 
+/* --- a VLAN of an uplink that keeps its addresses */
+
+static const char vlan_yaml[] =
+    "networks:\n  office:\n    mode: bridged\n    uplink: vtnet0\n    vlan: 10\n    address: 10.10.0.2/24\n";
+static const char vlan_up[] = "ifconfig bridge create name office\n"
+                              "ifconfig office description vmwire:office\n"
+                              "ifconfig office ether 52:54:00:12:34:56\n"
+                              "ifconfig office up\n"
+                              "ifconfig vlan create vlan 10 vlandev vtnet0 name vtnet0.10\n"
+                              "ifconfig vtnet0.10 description vmwire:office\n"
+                              "ifconfig vtnet0.10 up\n"
+                              "ifconfig office addm vtnet0.10\n"
+                              "ifconfig office inet 10.10.0.2/24 alias\n";
+static const char vlan_down[] = "ifconfig office inet 10.10.0.2 delete\n"
+                                "ifconfig office deletem vtnet0.10\n"
+                                "ifconfig vtnet0.10 destroy\n"
+                                "ifconfig office destroy\n";
+/* As 08-tap-route of the real one shows a VLAN. */
+static const char vlan_there[] =
+    "vtnet0.10: flags=8943<UP,BROADCAST,RUNNING,PROMISC,SIMPLEX,MULTICAST> metric 0 mtu 1500\n"
+    "\tdescription: vmwire:office\n"
+    "\toptions=80000<LINKSTATE>\n"
+    "\tether 52:54:00:12:34:56\n"
+    "\tgroups: vlan\n"
+    "\tvlan: 10 vlanpcp: 0 parent interface: vtnet0\n"
+    "\tstatus: active\n"
+    "office: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> metric 0 mtu 1500\n"
+    "\tdescription: vmwire:office\n"
+    "\tether 52:54:00:12:34:56\n"
+    "\tinet 10.10.0.2/24 broadcast 10.10.0.255\n"
+    "\tmember: vtnet0.10 flags=143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>\n"
+    "\tgroups: bridge\n";
+
+static void a_vlan_is_an_interface_of_its_own_and_the_uplink_stays_as_it_is(void **state)
+{
+    struct world *world = *state;
+    const char *there = arena_printf(&world->arena, "%s%s", home, vlan_there);
+    see(world, home, home_routes);
+    read_file(world, vlan_yaml);
+    struct plan up = make(world, false);
+    assert_int_equal(problem_count(&world->problems), 0);
+    assert_string_equal(commands(world, &up, false), vlan_up);
+    keep_files(world, &up);
+    see(world, there, home_routes);
+    struct plan again = make(world, false), down = make(world, true);
+    assert_string_equal(commands(world, &again, false), "");
+    assert_string_equal(commands(world, &down, false), vlan_down);
+    /* Its bridges have a port's tagged frames before a VLAN does. */
+    see(world, home, home_routes);
+    world->model = (struct model){0};
+    world->observed.files.count = 0;
+    read_file(world,
+              "networks:\n  a: {mode: bridged, uplink: em0}\n  b: {mode: bridged, uplink: em0, vlan: 7}\n");
+    expect_problem(world, "3:41", "use VLANs for all networks of that uplink");
+}
+
+static void a_nic_has_no_vlan_of_its_own(void **state)
+{
+    struct world *world = *state;
+    see(world, home, home_routes);
+    read_file(world, "networks:\n  a: {mode: bridged, uplink: em0}\n"
+                     "machines:\n  vm0:\n    nics: [{network: a, vlan: 7}]\n");
+    expect_problem(world, "5:31", "put the nic on a network with 'vlan: 7'");
+}
+
 static void a_bridge_that_lost_its_port_is_mended(void **state)
 {
     struct world *world = *state;
@@ -445,6 +510,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(addresses_and_routes_move_to_the_bridge_and_back),
+        TEST(a_vlan_is_an_interface_of_its_own_and_the_uplink_stays_as_it_is),
+        TEST(a_nic_has_no_vlan_of_its_own),
         TEST(a_bridge_that_lost_its_port_is_mended),
         TEST(a_taken_name_is_refused_before_anything_is_made),
         TEST(a_shared_mac_is_refused),

@@ -33,10 +33,10 @@ static int commands_apply(struct arena *arena, const struct op *op, unsigned fla
     return rc;
 }
 
-/* --- bridges */
+/* --- bridges and VLANs */
 
-/* 0: vmwire's bridge of this network; -EPERM: somebody's; `half_made`: made, but killed before it was tagged:
- * as nobody else leaves a bridge of that name. */
+/* 0: vmwire's bridge, or VLAN, of this network; -EPERM: somebody's; `half_made`: made, but killed before it
+ * was tagged: as nobody else leaves one of that name. */
 static int owner_check(struct arena *arena, const struct op *op, bool *half_made, struct err *err)
 {
     struct observed seen = {0};
@@ -46,18 +46,20 @@ static int owner_check(struct arena *arena, const struct op *op, bool *half_made
         return rc;
     const struct link *link = link_find(&seen, op->link.name);
     const char *owner = owner_network(arena, link->alias);
-    if (strcmp(link->kind, "bridge") == 0 && owner && strcmp(owner, op->network) == 0)
+    const char *kind = op->link.vlan ? "vlan" : "bridge";
+    if (strcmp(link->kind, kind) == 0 && link->vlan == op->link.vlan && owner &&
+        strcmp(owner, op->network) == 0)
         return 0;
     struct freebsd_answer answer;
     bool ports =
         FREEBSD_ASK(arena, &answer, NULL, "ifconfig", link->name) < 0 || strstr(answer.output, "\tmember: ");
-    *half_made = strcmp(link->kind, "bridge") == 0 && !*link->alias && !link->up && !ports &&
-                 seen.addresses.count == 0;
-    return err_set(err, EPERM, "interface '%s' is not vmwire's bridge of network '%s'", link->name,
-                   op->network);
+    *half_made = strcmp(link->kind, kind) == 0 && link->vlan == op->link.vlan && !*link->alias && !link->up &&
+                 !ports && seen.addresses.count == 0;
+    return err_set(err, EPERM, "interface '%s' is not vmwire's %s of network '%s'", link->name,
+                   op->link.vlan ? "VLAN" : "bridge", op->network);
 }
 
-static int bridge_delete(struct arena *arena, const struct op *op, unsigned flags, struct err *err)
+static int link_delete(struct arena *arena, const struct op *op, unsigned flags, struct err *err)
 {
     bool half_made, tolerant = flags & HOST_APPLY_TOLERANT;
     int rc = owner_check(arena, op, &half_made, err);
@@ -69,7 +71,7 @@ static int bridge_delete(struct arena *arena, const struct op *op, unsigned flag
 }
 
 /* Rolling back may find it made already: then it is set. */
-static int bridge_create(struct arena *arena, const struct op *op, unsigned flags, struct err *err)
+static int link_create(struct arena *arena, const struct op *op, unsigned flags, struct err *err)
 {
     bool half_made;
     struct op set = *op;
@@ -198,9 +200,9 @@ int freebsd_apply(struct host *host, const struct op *op, unsigned flags, struct
     _cleanup_arena_ struct arena arena = {0};
     switch (op->kind) {
     case OP_LINK_CREATE:
-        return bridge_create(&arena, op, flags, err);
+        return link_create(&arena, op, flags, err);
     case OP_LINK_DELETE:
-        return bridge_delete(&arena, op, flags, err);
+        return link_delete(&arena, op, flags, err);
     case OP_SYSCTL_SET:
         return sysctl_apply(&arena, op, flags, err);
     case OP_SERVICE_START:

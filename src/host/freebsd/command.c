@@ -64,7 +64,10 @@ static void link_commands(const struct builder *builder, const struct op *op)
         ADD(builder, "ifconfig", link->name, "destroy");
         return;
     }
-    if (op->kind == OP_LINK_CREATE)
+    if (op->kind == OP_LINK_CREATE && link->vlan)
+        ADD(builder, "ifconfig", "vlan", "create", "vlan", arena_printf(builder->arena, "%u", link->vlan),
+            "vlandev", link->lower, "name", link->name);
+    else if (op->kind == OP_LINK_CREATE)
         ADD(builder, "ifconfig", "bridge", "create", "name", link->name);
     if ((link->fields & LINK_ALIAS) && *link->alias)
         ADD(builder, "ifconfig", link->name, "description", link->alias);

@@ -51,7 +51,8 @@ static int denied(struct err *err)
 
 const char *freebsd_leftover(struct arena *arena, const char *output)
 {
-    return freebsd_created(arena, output, "bridge");
+    const char *bridge = freebsd_created(arena, output, "bridge");
+    return bridge ? bridge : freebsd_created(arena, output, "vlan");
 }
 
 static int link_failure(const struct failure *failure, struct err *err)

@@ -129,6 +129,16 @@ struct members {
     VEC(struct port) list;
 };
 
+/* The parent of one that has none is "<none>". */
+static void vlan_parse(struct arena *arena, const char *rest, struct link *link)
+{
+    const char *parent = strstr(rest, "parent interface: ");
+    if (!parent)
+        return;
+    link->vlan = (uint32_t)strtoul(rest, NULL, 10);
+    link->lower = arena_strdup(arena, parent + strlen("parent interface: "));
+}
+
 /* A line below an interface's first. */
 static void detail_parse(struct arena *arena, const char *line, struct link *link, struct members *members,
                          struct observed *observed, struct freebsd_names *openers)
@@ -142,6 +152,8 @@ static void detail_parse(struct arena *arena, const char *line, struct link *lin
         mac_parse(arena_strndup(arena, rest, strcspn(rest, " ")), &link->mac);
     else if ((rest = after(line, "groups:")))
         link->kind = kind_of(rest);
+    else if ((rest = after(line, "vlan:"))) /* "5 vlanpcp: 0 parent interface: vtnet0" */
+        vlan_parse(arena, rest, link);
     else if ((rest = after(line, "status:")))
         link->carrier = strncmp(rest, "active", 6) == 0 || strncmp(rest, "associated", 10) == 0;
     else if ((rest = after(line, "member:")) && strstr(rest, " flags="))

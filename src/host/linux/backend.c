@@ -30,6 +30,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = links_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_LINKS))
         rc = rates_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_LINKS))
+        rc = port_vlans_observe(host, arena, false, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_ADDRESSES))
         rc = addresses_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_ROUTES))
@@ -48,6 +50,10 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         nft_shared_probe(host, arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_RATING))
         rates_probe(host, arena, observed);
+    if (rc == 0 && (what & HOST_OBSERVE_TAGGING))
+        vlan_probe(host, observed);
+    if (rc == 0 && (what & HOST_OBSERVE_TAGGING))
+        rc = port_vlans_observe(host, arena, true, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_RULESET))
         rc = ruleset_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))

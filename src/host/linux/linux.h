@@ -120,6 +120,9 @@ const char *process_group(struct host *host, struct arena *arena);
 /* port.c: what a guest's port may do.  -EOPNOTSUPP where this kernel cannot lock one. */
 int port_rules_set(struct linux_host *host, const char *ifname, const struct port_rules *rules,
                    const struct mac *mac, struct err *err);
+/* The bridge knows this MAC behind the port for ever, in every VLAN of it, or forgets it; -ENOENT when it
+ * does not know it is no failure. */
+int port_entry_set(struct linux_host *host, int index, const struct mac *mac, bool add, struct err *err);
 /* Of a port, from its IFLA_INFO_SLAVE_DATA. */
 struct port_rules port_rules_read(const struct nlattr *slave_data);
 
@@ -131,6 +134,18 @@ int rates_open(struct linux_host *host, const struct nic_request *request, const
 void rates_probe(struct linux_host *host, struct arena *arena, struct observed *observed);
 /* rate_observe.c; needs the links. */
 int rates_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+#define VLAN_LACKING "this kernel has no VLANs (CONFIG_VLAN_8021Q, module '8021q')"
+/* vlan.c: what the ports of vmwire's own bridges that filter VLANs are in, or of `all` of them; needs the
+ * links. */
+int port_vlans_observe(struct linux_host *host, struct arena *arena, bool all, struct observed *observed,
+                       struct err *err);
+/* A guest's port is in this VLAN alone, without tags; what its MAC was entered for is entered anew by
+ * port_rules_set. */
+int port_vlan_set(struct linux_host *host, int index, uint32_t vlan, const struct mac *mac, struct err *err);
+/* A port is in one more, with tags (VLAN_UNTAGGED: without), or is not in it any longer. */
+int port_vlan_change(struct linux_host *host, int index, uint32_t vlan, bool add, struct err *err);
+/* vlan.c: sets observed->vlan_refusal and port_vlan_refusal where this kernel lacks them. */
+void vlan_probe(struct linux_host *host, struct observed *observed);
 
 /* nft_lock.c */
 int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed,

@@ -66,6 +66,11 @@ void netlink_put_u8(struct netlink_message *message, uint16_t type, uint8_t valu
     netlink_put(message, type, &value, sizeof(value));
 }
 
+void netlink_put_u16(struct netlink_message *message, uint16_t type, uint16_t value)
+{
+    netlink_put(message, type, &value, sizeof(value));
+}
+
 void netlink_put_u32(struct netlink_message *message, uint16_t type, uint32_t value)
 {
     netlink_put(message, type, &value, sizeof(value));
@@ -270,6 +275,14 @@ void netlink_nested(const struct nlattr *nest, const struct nlattr *table[], siz
 uint32_t netlink_u32(const struct nlattr *attribute)
 {
     uint32_t value = 0;
+    if (attribute && mnl_attr_get_payload_len(attribute) >= sizeof(value))
+        memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
+    return value;
+}
+
+uint16_t netlink_u16(const struct nlattr *attribute)
+{
+    uint16_t value = 0;
     if (attribute && mnl_attr_get_payload_len(attribute) >= sizeof(value))
         memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
     return value;

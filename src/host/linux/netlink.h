@@ -44,6 +44,7 @@ void netlink_close(struct netlink *netlink);
 void *netlink_start(struct netlink_message *message, uint16_t type, uint16_t flags, size_t extra);
 void netlink_put(struct netlink_message *message, uint16_t type, const void *bytes, size_t length);
 void netlink_put_u8(struct netlink_message *message, uint16_t type, uint8_t value);
+void netlink_put_u16(struct netlink_message *message, uint16_t type, uint16_t value);
 void netlink_put_u32(struct netlink_message *message, uint16_t type, uint32_t value);
 void netlink_put_string(struct netlink_message *message, uint16_t type, const char *text);
 void netlink_put_ip(struct netlink_message *message, uint16_t type, const struct ip *ip);
@@ -74,6 +75,7 @@ void netlink_attributes(const struct nlmsghdr *header, size_t extra, const struc
 void netlink_nested(const struct nlattr *nest, const struct nlattr *table[], size_t count);
 /* An attribute's value, checked for its length; 0 or unset when the attribute is NULL or too short. */
 uint32_t netlink_u32(const struct nlattr *attribute);
+uint16_t netlink_u16(const struct nlattr *attribute);
 uint8_t netlink_u8(const struct nlattr *attribute);
 const char *netlink_text(const struct nlattr *attribute); /* "" when missing or not terminated */
 struct ip netlink_ip(const struct nlattr *attribute, int family);

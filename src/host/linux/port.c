@@ -36,7 +36,7 @@ static int flags_set(struct linux_host *host, int index, const struct port_rules
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }
 
-static int entry_set(struct linux_host *host, int index, const struct mac *mac, bool add, struct err *err)
+int port_entry_set(struct linux_host *host, int index, const struct mac *mac, bool add, struct err *err)
 {
     struct netlink_message message;
     uint16_t flags = NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
@@ -56,11 +56,11 @@ int port_rules_set(struct linux_host *host, const char *ifname, const struct por
     _cleanup_arena_ struct arena arena = {0};
     struct link port;
     int index = link_index(ifname, err);
-    int rc = index < 0 ? index : rules->lock_mac ? entry_set(host, index, mac, true, err) : 0;
+    int rc = index < 0 ? index : rules->lock_mac ? port_entry_set(host, index, mac, true, err) : 0;
     if (rc == 0)
         rc = flags_set(host, index, rules, err);
     if (rc == 0 && !rules->lock_mac)
-        entry_set(host, index, mac, false, NULL);
+        port_entry_set(host, index, mac, false, NULL);
     if (rc == 0)
         rc = link_get(host, &arena, ifname, &port, err);
     if (rc < 0)

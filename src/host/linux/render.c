@@ -34,6 +34,8 @@ static void bridge_attributes(struct text *out, const struct link *link)
         text_add(out, " stp_state %d", link->stp);
     if (link->fields & LINK_FORWARD_DELAY)
         text_add(out, " forward_delay %u", link->forward_delay);
+    if (link->fields & LINK_FILTERS_VLANS)
+        text_add(out, " vlan_filtering %d", link->filters_vlans);
 }
 
 /* `name` and `dev` in front of every name: what follows them is never taken for a keyword. */
@@ -50,9 +52,15 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
         bool apart = (link->fields & LINK_MTU) && link->mtu != MTU_DEFAULT;
         struct link made = *link;
         made.fields &= ~(unsigned)(apart ? LINK_MTU : 0);
-        text_add(out, "ip link add name %s", name);
+        text_add(out, "ip link add");
+        if (link->vlan)
+            text_add(out, " link %s", quote(arena, link->lower));
+        text_add(out, " name %s", name);
         link_attributes(out, &made);
-        text_add(out, " type bridge");
+        if (link->vlan)
+            text_add(out, " type vlan id %u", link->vlan);
+        else
+            text_add(out, " type bridge");
         bridge_attributes(out, link);
         text_add(out, "\n");
         if (apart)
@@ -62,7 +70,7 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
         link_attributes(out, link);
         text_add(out, "\n");
     }
-    if (op->kind == OP_LINK_SET && (link->fields & (LINK_STP | LINK_FORWARD_DELAY))) {
+    if (op->kind == OP_LINK_SET && (link->fields & (LINK_STP | LINK_FORWARD_DELAY | LINK_FILTERS_VLANS))) {
         text_add(out, "ip link set dev %s type bridge", name);
         bridge_attributes(out, link);
         text_add(out, "\n");
@@ -75,11 +83,34 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
         text_add(out, "ip link set dev %s %s\n", name, link->up ? "up" : "down");
 }
 
+/* It is never in none. */
+static void render_port_vlan(struct arena *arena, struct text *out, const struct port *port)
+{
+    const char *name = quote(arena, port->ifname);
+    if (!port->vlan)
+        return;
+    text_add(out, "bridge fdb del %s dev %s master static 2>/dev/null || :\n", MAC_TEXT(&port->mac), name);
+    text_add(out, "bridge vlan add dev %s vid %u pvid untagged\n", name, port->vlan);
+    for (int above = 0; above < 2; above++) {
+        unsigned first = above ? port->vlan + 1 : 1, last = above ? VLAN_ID_MAX : port->vlan - 1;
+        if (first < last)
+            text_add(out, "bridge vlan del dev %s vid %u-%u\n", name, first, last);
+        else if (first == last)
+            text_add(out, "bridge vlan del dev %s vid %u\n", name, first);
+    }
+    text_add(out, "ip link set dev %s alias %s\n", name, quote(arena, port->alias));
+}
+
 static void render_port(struct arena *arena, struct text *out, const struct op *op)
 {
     const char *name = quote(arena, op->port.ifname);
-    if (op->kind == OP_PORT_SET) {
+    if (op->kind == OP_PORT_VLAN_ADD || op->kind == OP_PORT_VLAN_REMOVE) {
+        bool add = op->kind == OP_PORT_VLAN_ADD;
+        text_add(out, "bridge vlan %s dev %s vid %u%s\n", add ? "add" : "del", name, op->port.vlan,
+                 add && op->port.vlan == VLAN_UNTAGGED ? " pvid untagged" : "");
+    } else if (op->kind == OP_PORT_SET) {
         bool lock = op->port.rules.lock_mac;
+        render_port_vlan(arena, out, &op->port);
         const char *mac = arena_strdup(arena, MAC_TEXT(&op->port.mac));
         if (lock)
             text_add(out, "bridge fdb replace %s dev %s master static\n", mac, name);
@@ -315,6 +346,8 @@ const char *linux_render(struct arena *arena, const struct op *op)
     case OP_PORT_ADD:
     case OP_PORT_REMOVE:
     case OP_PORT_SET:
+    case OP_PORT_VLAN_ADD:
+    case OP_PORT_VLAN_REMOVE:
         render_port(arena, &out, op);
         break;
     case OP_ADDRESS_ADD:

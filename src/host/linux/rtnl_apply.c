@@ -36,7 +36,7 @@ void link_put_ipv6(struct netlink_message *message, bool ipv6)
 
 static void put_bridge(struct netlink_message *message, const struct link *link)
 {
-    if (!(link->fields & (LINK_STP | LINK_FORWARD_DELAY)))
+    if (!(link->fields & (LINK_STP | LINK_FORWARD_DELAY | LINK_FILTERS_VLANS)))
         return;
     struct nlattr *info = netlink_nest_open(message, IFLA_LINKINFO);
     netlink_put_string(message, IFLA_INFO_KIND, "bridge");
@@ -45,6 +45,19 @@ static void put_bridge(struct netlink_message *message, const struct link *link)
         netlink_put_u32(message, IFLA_BR_FORWARD_DELAY, link->forward_delay);
     if (link->fields & LINK_STP)
         netlink_put_u32(message, IFLA_BR_STP_STATE, link->stp);
+    if (link->fields & LINK_FILTERS_VLANS)
+        netlink_put_u8(message, IFLA_BR_VLAN_FILTERING, link->filters_vlans);
+    netlink_nest_close(message, data);
+    netlink_nest_close(message, info);
+}
+
+static void put_vlan(struct netlink_message *message, const struct link *link, int lower)
+{
+    netlink_put_u32(message, IFLA_LINK, (uint32_t)lower);
+    struct nlattr *info = netlink_nest_open(message, IFLA_LINKINFO);
+    netlink_put_string(message, IFLA_INFO_KIND, "vlan");
+    struct nlattr *data = netlink_nest_open(message, IFLA_INFO_DATA);
+    netlink_put_u16(message, IFLA_VLAN_ID, (uint16_t)link->vlan);
     netlink_nest_close(message, data);
     netlink_nest_close(message, info);
 }
@@ -98,16 +111,22 @@ static int link_set(struct linux_host *host, const struct link *link, unsigned f
     return rc == -ENODEV && link->guest ? 0 : rc; /* it may go between two requests, too */
 }
 
-static int owned_check(struct linux_host *host, struct arena *arena, const char *name, const char *network,
-                       struct err *err)
+static const char *kind_of(const struct op *op)
+{
+    return op->link.vlan ? "vlan" : "bridge";
+}
+
+static int owned_check(struct linux_host *host, struct arena *arena, const struct op *op, struct err *err)
 {
     struct link link;
-    int rc = link_get(host, arena, name, &link, err);
+    int rc = link_get(host, arena, op->link.name, &link, err);
     if (rc < 0)
         return rc;
     const char *owner = owner_network(arena, link.alias);
-    if (strcmp(link.kind, "bridge") != 0 || !owner || strcmp(owner, network) != 0)
-        return err_set(err, EPERM, "interface '%s' is not vmwire's bridge of network '%s'", name, network);
+    if (strcmp(link.kind, kind_of(op)) != 0 || link.vlan != op->link.vlan || !owner ||
+        strcmp(owner, op->network) != 0)
+        return err_set(err, EPERM, "interface '%s' is not vmwire's %s of network '%s'", op->link.name,
+                       op->link.vlan ? "VLAN" : "bridge", op->network);
     return 0;
 }
 
@@ -121,14 +140,16 @@ static int link_delete(struct linux_host *host, const char *name, struct err *er
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }
 
-/* Made, but killed before it was tagged: down, without alias and ports, as nobody else leaves a bridge of
- * that name. */
-static bool half_made(struct linux_host *host, struct arena *arena, const char *name)
+/* Made, but killed before it was tagged: down, without alias and ports, as nobody else leaves a bridge (or a
+ * VLAN) of that name. */
+static bool half_made(struct linux_host *host, struct arena *arena, const struct op *op)
 {
+    const char *name = op->link.name;
     struct link link;
     struct observed observed = {0};
-    if (link_get(host, arena, name, &link, NULL) < 0 || strcmp(link.kind, "bridge") != 0 || *link.alias ||
-        link.up || links_observe(host, arena, &observed, NULL) < 0)
+    if (link_get(host, arena, name, &link, NULL) < 0 || strcmp(link.kind, kind_of(op)) != 0 ||
+        link.vlan != op->link.vlan || *link.alias || link.up || *link.master ||
+        links_observe(host, arena, &observed, NULL) < 0)
         return false;
     vec_foreach (&observed.links, port) {
         if (strcmp(port->master, name) == 0)
@@ -143,8 +164,8 @@ static int link_delete_owned(struct linux_host *host, const struct op *op, unsig
     bool tolerant = flags & HOST_APPLY_TOLERANT;
     if (if_nametoindex(op->link.name) == 0)
         return tolerant ? 0 : err_set(err, ENODEV, "interface '%s' does not exist", op->link.name);
-    int rc = owned_check(host, &arena, op->link.name, op->network, err);
-    if (rc == -EPERM && tolerant && half_made(host, &arena, op->link.name))
+    int rc = owned_check(host, &arena, op, err);
+    if (rc == -EPERM && tolerant && half_made(host, &arena, op))
         rc = 0;
     return rc < 0 ? rc : link_delete(host, op->link.name, err);
 }
@@ -153,11 +174,14 @@ static int link_create(struct linux_host *host, const struct op *op, unsigned fl
 {
     const struct link *link = &op->link;
     _cleanup_arena_ struct arena arena = {0};
-    if ((flags & HOST_APPLY_TOLERANT) && owned_check(host, &arena, link->name, op->network, err) == 0)
+    if ((flags & HOST_APPLY_TOLERANT) && owned_check(host, &arena, op, err) == 0)
         return link_set(host, link, flags, err);
     struct netlink_message message;
     netlink_start(&message, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
     netlink_put_string(&message, IFLA_IFNAME, link->name);
+    int lower = link->vlan ? link_index(link->lower, err) : 0;
+    if (lower < 0)
+        return lower;
     /* What it is created with lasts until a port comes or goes: only an MTU that is set stays
      * (br_mtu_auto_adjust, net/bridge/br_if.c). */
     struct link bridge = *link, rest = *link;
@@ -165,8 +189,13 @@ static int link_create(struct linux_host *host, const struct op *op, unsigned fl
     bridge.fields &= ~(rest.fields & LINK_MTU);
     put_attributes(&message, &bridge);
     bridge.fields |= LINK_STP | LINK_FORWARD_DELAY; /* so that the kind is named */
-    put_bridge(&message, &bridge);
+    if (lower)
+        put_vlan(&message, link, lower);
+    else
+        put_bridge(&message, &bridge);
     int rc = netlink_call(&host->route, &message, NULL, NULL, err);
+    if (rc == -EOPNOTSUPP && lower)
+        return err_set(err, rc, "%s", VLAN_LACKING);
     if (rc == -EOPNOTSUPP)
         return err_set(err, rc, "this kernel has no bridges (CONFIG_BRIDGE, module 'bridge')");
     if (rc < 0)
@@ -234,7 +263,25 @@ static int port_set_apply(struct linux_host *host, const struct op *op, unsigned
         return 0;
     if (rc == 0 && gone)
         return err_set(err, ENOENT, "'%s' is not a port of '%s'", op->port.ifname, op->port.bridge);
+    if (rc == 0 && op->port.vlan) {
+        struct link tag = {.fields = LINK_ALIAS, .alias = op->port.alias};
+        rc = went(op, port_vlan_set(host, port.index, op->port.vlan, &op->port.mac, err));
+        if (rc == 0)
+            rc = went(op, link_change(host, &tag, port.index, err));
+    }
     return rc < 0 ? rc : went(op, port_rules_set(host, op->port.ifname, &op->port.rules, &op->port.mac, err));
+}
+
+static int port_vlan_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct link port;
+    int rc = link_get(host, &arena, op->port.ifname, &port, err);
+    if (rc == 0 && strcmp(port.master, op->port.bridge) != 0)
+        rc = err_set(err, ENOENT, "'%s' is not a port of '%s'", op->port.ifname, op->port.bridge);
+    if ((rc == -ENODEV || rc == -ENOENT) && (flags & HOST_APPLY_TOLERANT))
+        return 0;
+    return rc < 0 ? rc : port_vlan_change(host, port.index, op->port.vlan, op->kind == OP_PORT_VLAN_ADD, err);
 }
 
 /* --- addresses
@@ -425,6 +472,9 @@ int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, str
         return port_apply(host, op, flags, err);
     case OP_PORT_SET:
         return port_set_apply(host, op, flags, err);
+    case OP_PORT_VLAN_ADD:
+    case OP_PORT_VLAN_REMOVE:
+        return port_vlan_apply(host, op, flags, err);
     case OP_ADDRESS_ADD:
     case OP_ADDRESS_REMOVE:
         return address_apply(host, op, flags, err);

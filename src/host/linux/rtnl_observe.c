@@ -79,6 +79,10 @@ static void read_info(const struct nlattr *info, struct arena *arena, struct lin
     if (table[IFLA_INFO_SLAVE_DATA])
         link->port_tuned =
             port_is_tuned(netlink_text(table[IFLA_INFO_SLAVE_KIND]), table[IFLA_INFO_SLAVE_DATA]);
+    if (strcmp(link->kind, "vlan") == 0 && table[IFLA_INFO_DATA]) {
+        netlink_nested(table[IFLA_INFO_DATA], data, IFLA_BR_MAX + 1);
+        link->vlan = netlink_u16(data[IFLA_VLAN_ID]);
+    }
     if (strcmp(link->kind, "bridge") != 0 || !table[IFLA_INFO_DATA])
         return;
     netlink_nested(table[IFLA_INFO_DATA], data, IFLA_BR_MAX + 1);
@@ -131,7 +135,8 @@ static void link_read(const struct nlmsghdr *header, struct arena *arena, struct
     *link = (struct link){
         .name = arena_strdup(arena, netlink_text(table[IFLA_IFNAME])),
         .kind = "",
-        .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6,
+        .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6 |
+                  LINK_FILTERS_VLANS,
         .mtu = netlink_u32(table[IFLA_MTU]),
         .up = info->ifi_flags & IFF_UP,
         .carrier = (info->ifi_flags & IFF_UP) && (info->ifi_flags & LINK_LOWER_UP),

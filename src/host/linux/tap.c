@@ -109,8 +109,11 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     int index = link_index(name, err);
     if (index < 0)
         return index;
-    const char *tag =
-        owner_nic_tag(&arena, request->network, request->machine, request->index, &request->mac);
+    const struct wired_nic nic = {.network = request->network,
+                                  .machine = request->machine,
+                                  .index = request->index,
+                                  .mac = request->mac};
+    const char *tag = owner_nic_vlan_tag(&arena, &nic, request->vlan);
     /* Two messages sent at once: the kernel heeds IFF_UP before the IPv6 mode of the same message. */
     struct netlink_message messages[2];
     struct ifinfomsg *info = netlink_start(&messages[0], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
@@ -125,11 +128,13 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     info->ifi_change = info->ifi_flags = IFF_UP;
     struct port_rules rules = owner_port_rules(bridge->alias);
     rules.lock_mac &= !request->mac_unknown;
-    bool ruled = rules.isolated || rules.lock_mac;
+    bool ruled = rules.isolated || rules.lock_mac || request->vlan;
     int rc = rates_open(host, request, name, err);
     /* Not up before it is locked. */
     if (rc == 0)
         rc = netlink_call_all(&host->route, messages, ruled ? 1 : 2, err);
+    if (rc == 0 && request->vlan)
+        rc = port_vlan_set(host, index, request->vlan, &request->mac, err);
     if (rc == 0 && ruled)
         rc = port_rules_set(host, name, &rules, &request->mac, err);
     if (rc == 0 && ruled)
