@@ -11,7 +11,7 @@ Limits are for a machine that hangs, not for one that is slow: they cost nothing
         status, stdout, stderr = outer.run("ip -br link", timeout=20)
 
 Layouts.  "device": n0 (the host's uplink, with the default route), n1 and n2, each in a group of its own; p0 and p1, which
-share theirs; v0, a virtio card on another NUMA node.  "sriov": n0, and n1, an igb with 7 functions.  The names are given by PCI address, as udev would.
+share theirs; v0, a virtio card on another NUMA node.  "sriov": n0, and n1, an igb with 7 functions.  "plain": n0, for what needs nothing but Debian's kernel.  The names are given by PCI address, as udev would.
 """
 import base64
 import contextlib
@@ -75,6 +75,7 @@ LAYOUTS = {
          *nic("p0", 5, "e1000,addr=1", "pci", netdev=False), *nic("p1", 6, "e1000,addr=2", "pci", netdev=False),
          *NUMA, *root_port(7, "far"),
          *nic("v0", 7, "virtio-net-pci,iommu_platform=on,disable-legacy=on", netdev=False)]),
+    "plain": Layout({"0000:01:00.0": "n0"}, ["n0"], [*root_port(1), *nic("n0", 1)]),
     "sriov": Layout({"0000:01:00.0": "n0", "0000:02:00.0": "n1"}, ["n0", "n1"],
                     [*root_port(1), *root_port(2), *nic("n0", 1), *nic("n1", 2, "igb")]),
 }
