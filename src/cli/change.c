@@ -94,8 +94,11 @@ int change_host(struct cli *cli, const char *const *names, bool down, const stru
     int status = cli_problems(cli);
     if (status != EXIT_DONE)
         return status;
+    struct guard_request patience = *guard;
+    if (patience.guard_ms < 0)
+        patience.guard_ms = record_guard_ms(&cli->arena, &engine.observed, names);
     if (engine_check_programs(&engine, &plan, &err) < 0 ||
-        engine_change(&engine, &plan, guard, &pending, &err) < 0) {
+        engine_change(&engine, &plan, &patience, &pending, &err) < 0) {
         if (!cli->verbose && isatty(STDERR_FILENO))
             fputs("\r\033[K", stderr);
         return cli_fail(cli, &err);

@@ -12,7 +12,8 @@ int change_names(struct cli *cli, int argc, char **argv, bool known_only, const 
 /* A listener that prints: notes always, each operation with -v, a progress line on a terminal. */
 struct engine_listener change_listener(struct cli *cli);
 
-/* Lock, observe, plan and apply, guarded.  `down` needs no file; else cli->model has been read. */
+/* Lock, observe, plan and apply, guarded.  `down` needs no file, and takes a negative guard->guard_ms for
+ * what the file said with which the networks came up; else cli->model has been read. */
 int change_host(struct cli *cli, const char *const *names, bool down, const struct guard_request *guard);
 
 #endif

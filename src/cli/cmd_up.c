@@ -35,7 +35,7 @@ static int change(struct cli *cli, int argc, char **argv, bool down)
     const char *const *names;
     if (status == EXIT_DONE)
         status = change_names(cli, argc, argv, !down, &names);
-    struct guard_request guard = {.guard_ms = model_guard_ms(&cli->model)};
+    struct guard_request guard = {.guard_ms = down ? -1 : model_guard_ms(&cli->model)};
     if (status == EXIT_DONE)
         status = guard_options(cli, guard_text, confirm_text, &guard);
     return status == EXIT_DONE ? change_host(cli, names, down, &guard) : status;

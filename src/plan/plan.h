@@ -63,6 +63,8 @@ const char *plan_default_uplink(const struct observed *observed);
  * how `down` knows without the file, and how an address that somebody added by hand is told apart. */
 struct record {
     enum network_mode mode; /* 0: no record */
+    bool guard_given;       /* the file said `guard_ms` */
+    uint32_t guard_ms;      /* it did */
     const char *uplink;     /* of a bridged network whose uplink was taken; NULL: none */
     const char *port;       /* the bridge's port to it: itself, or the VLAN of it that is among `made` */
     uint32_t vlan;          /* its id; 0: none */
@@ -76,8 +78,12 @@ struct record {
 
 const char *record_path(struct arena *arena, const char *run_dir, const char *network);
 const char *record_format(struct arena *arena, const struct record *record);
-/* Lines "mode NAME", "former OPERATION", "made OPERATION".  -EINVAL with the line's number. */
+/* Lines "mode NAME", "guard_ms NUMBER", "former OPERATION", "made OPERATION".  -EINVAL with the line's
+ * number. */
 int record_parse(struct arena *arena, const char *text, struct record *record, struct err *err);
+/* How long those who answered before a `down` of these networks (NULL: all) have for answering after it, by
+ * the file with which they came up: the longest of them. */
+int record_guard_ms(struct arena *arena, const struct observed *observed, const char *const *names);
 /* The record that `observed` holds of a network; mode 0 when there is none. */
 int record_read(struct arena *arena, const struct observed *observed, const char *network,
                 struct record *record, struct err *err);

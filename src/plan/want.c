@@ -190,6 +190,8 @@ void want_record(struct planner *planner, struct passage *passage)
     if (!network)
         return;
     passage->want.mode = network->mode;
+    passage->want.guard_given = planner->request->model->guard_ms_pos.line != 0;
+    passage->want.guard_ms = planner->request->model->guard_ms;
     if (network_has_subnet(network)) {
         struct prefix host = network_host_address(network);
         make_address(planner, passage, plain_address(&host));
