@@ -149,6 +149,8 @@ static void check_programs(struct patient *patient)
         if (!interface->program && !interface->filters)
             continue;
         const struct link *link = link_find(patient->observed, interface->ifname);
+        if (link && !interface->program && (link->rates[RATE_IN].shaped || link->rates[RATE_OUT].shaped))
+            continue; /* vmwire's own */
         bool here = link && (link == patient->bridge || link == patient->uplink ||
                              strcmp(link->master, patient->network->name) == 0);
         if (here)

@@ -87,5 +87,6 @@ uint32_t burst_default(uint64_t bits_s)
 bool rate_equal(const struct rate *a, const struct rate *b)
 {
     uint32_t low = a->burst < b->burst ? a->burst : b->burst, high = a->burst + b->burst - low;
-    return a->bits_s == b->bits_s && (!a->bits_s || high - low <= high / 100 + 1);
+    uint64_t microsecond = a->bits_s / 8000000; /* which tc(8) rounds to */
+    return a->bits_s == b->bits_s && (!a->bits_s || high - low <= high / 100 + microsecond + 1);
 }
