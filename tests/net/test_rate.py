@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import VMWIRE
+from conftest import FAULTY, VMWIRE
 from guests import Guest
 
 NAT = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
@@ -148,6 +148,25 @@ def test_down_leaves_nothing_and_up_gives_a_running_guest_its_rate_back(practice
     guest.close()
     practice.vmwire("down")
     assert practice.snapshot() == before
+
+
+@pytest.mark.parametrize("how", ["fail-after", "kill-after"])
+def test_a_change_that_breaks_off_is_undone(practice, how):
+    one, other = NAT + "    rate: {in: 100Mbit}\n" + nics("{out: 20Mbit}"), NAT + "    rate: {out: 50Mbit}\n" + nics("{in: 10Mbit}")
+    practice.config(one)
+    practice.vmwire("up")
+    guest_of(practice)
+    practice.vmwire("up")
+    for number in range(1, 20):
+        practice.config(other)
+        done = practice.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+        if done.returncode == 0:
+            break
+        practice.config(one)
+        assert "nothing to do" in practice.vmwire("up").stdout, number
+    assert number == 4  # two shapers, the nic's two ways in one; then it goes through
+    practice.vmwire("down")
+    assert not practice.sh("ip link show type ifb")
 
 
 def test_the_rendered_plan_does_what_apply_does(practice):
