@@ -121,6 +121,22 @@ static void check_machine(struct arena *arena, const struct doctor_request *requ
     }
 }
 
+/* Given to a running machine by `attach`, or no longer in the file. */
+static void check_unlisted(const struct doctor_request *request, struct findings *findings,
+                           const struct doctor_nic *seen)
+{
+    const struct machine *entry = seen->machine ? seen->machine->entry : NULL;
+    unsigned listed = 0;
+    for (size_t i = 0; entry && i < entry->nics.count; i++) {
+        const struct doctor_network *known = network_of(request, entry->nics.items[i].network);
+        listed += !known || known->mode != NETWORK_PASSTHROUGH;
+    }
+    if (entry && seen->nic.index >= listed)
+        finding_evidence(findings, finding_add(findings, "nic-unlisted", seen->subject),
+                         "its nic %u on '%s', '%s', is not in the file", seen->nic.index, seen->nic.network,
+                         seen->tap->name);
+}
+
 static void check_host(struct arena *arena, const struct doctor_request *request, struct findings *findings,
                        bool nat)
 {
@@ -197,6 +213,10 @@ int doctor_run(struct arena *arena, struct host *host, const struct doctor_reque
         bool here = machine ? each == machine : !wanted || machine_uses(&nics, each, wanted->name);
         if (here)
             check_machine(arena, request, &nics, findings, each);
+    }
+    vec_foreach (&nics.list, nic) {
+        if (machine ? nic->machine == machine : !wanted || strcmp(nic->nic.network, wanted->name) == 0)
+            check_unlisted(request, findings, nic);
     }
     check_host(arena, request, findings, nat);
     findings_sort(findings);

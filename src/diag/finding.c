@@ -235,6 +235,9 @@ const struct finding_code finding_codes[] = {
     {"guest-no-lease", FINDING_NOTE, FIND_DOCTOR | FIND_TRACE,
      "the guest sends, and has neither lease nor address that the host knows",
      "look at the guest's console: does it ask for a lease?"},
+    {"nic-unlisted", FINDING_NOTE, FIND_DOCTOR,
+     "the machine has a nic that the file does not give it",
+     "vmwire detach, or write it into the file behind the others"},
     {NULL, FINDING_NOTE, 0, NULL, NULL},
 };
 /* clang-format on */

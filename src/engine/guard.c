@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "engine/apply.h"
 #include "engine/confirm.h"
+#include "engine/hotplug.h"
 #include "plan/access.h"
 
 enum {
@@ -266,6 +267,7 @@ static _Noreturn void wait_confirmation(struct guard *guard, struct journal *jou
                                     : "the change was not confirmed in time");
         journal_close(journal);
         apply_roll_back(engine, &err);
+        hotplug_replug(engine, guard->plan);
         say(guard, err.text);
         if (end == CONFIRM_UNDO && !strstr(err.text, "did not succeed"))
             *err.text = '\0';
@@ -403,12 +405,13 @@ int engine_change(struct engine *engine, const struct plan *plan, const struct g
     struct ip caller = reach_caller(engine->arena);
     access_find(engine->arena, &engine->observed, &caller, &guard.access);
     bool touched = access_touched(&guard.access, &engine->observed, plan);
-    if (!touched && !request->confirm_ms)
-        return engine_apply(engine, plan, err);
+    bool guarded = touched || request->confirm_ms;
     if (touched && request->guard_ms)
         look_before(&guard, &caller);
-    int rc = guard_start(&guard, pending, err);
-    if (engine->host->backend->reach_end)
+    int rc = guarded ? guard_start(&guard, pending, err) : engine_apply(engine, plan, err);
+    if (guarded && engine->host->backend->reach_end)
         engine->host->backend->reach_end(engine->host);
+    if (rc == 0)
+        hotplug_replug(engine, plan);
     return rc;
 }

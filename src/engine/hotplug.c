@@ -23,8 +23,11 @@ enum {
 
 /* --- what is pending */
 
+enum pending_kind { PENDING_ATTACH, PENDING_DETACH, PENDING_REPLUG, PENDING_KIND_COUNT };
+static const char *const pending_names[PENDING_KIND_COUNT] = {"attach", "detach", "replug"};
+
 struct pending {
-    bool attach;
+    enum pending_kind kind;
     unsigned index;
 };
 
@@ -37,10 +40,14 @@ static void pending_read(struct arena *arena, const struct machine_dir *dir, str
     DIR *files = opendir(dir->path);
     *pendings = (struct pendings){0};
     for (struct dirent *entry; files && (entry = readdir(files));) {
-        unsigned index;
-        bool attach = sscanf(entry->d_name, "attach-%3u", &index) == 1;
-        if (attach || sscanf(entry->d_name, "detach-%3u", &index) == 1)
-            *vec_push(arena, &pendings->list) = (struct pending){.attach = attach, .index = index};
+        for (int kind = 0; kind < PENDING_KIND_COUNT; kind++) {
+            size_t length = strlen(pending_names[kind]);
+            unsigned index;
+            if (strncmp(entry->d_name, pending_names[kind], length) == 0 &&
+                sscanf(entry->d_name + length, "-%3u", &index) == 1)
+                *vec_push(arena, &pendings->list) =
+                    (struct pending){.kind = (enum pending_kind)kind, .index = index};
+        }
     }
     if (files)
         closedir(files);
@@ -49,7 +56,7 @@ static void pending_read(struct arena *arena, const struct machine_dir *dir, str
 static const char *pending_path(struct arena *arena, const struct machine_dir *dir,
                                 const struct pending *pending)
 {
-    return arena_printf(arena, "%s/%s-%u", dir->path, pending->attach ? "attach" : "detach", pending->index);
+    return arena_printf(arena, "%s/%s-%u", dir->path, pending_names[pending->kind], pending->index);
 }
 
 static int pending_add(struct arena *arena, const struct machine_dir *dir, const struct pending *pending,
@@ -69,18 +76,22 @@ static void pending_remove(struct arena *arena, const struct machine_dir *dir, c
 static bool pending_end(struct engine *engine, const struct machine_dir *dir, struct qmp *qmp,
                         const struct pending *pending)
 {
-    int has = pending->attach && hotplug_clean(qmp, pending->index, NULL) < 0
-                  ? -EIO
-                  : hotplug_has(qmp, pending->index, NULL);
-    if (has < 0 || (has && !pending->attach))
+    unsigned index = pending->index;
+    if (pending->kind == PENDING_REPLUG) {
+        int rc = hotplug_link(qmp, index, true, NULL);
+        return rc == 0 || rc == -ENODEV;
+    }
+    if (pending->kind == PENDING_ATTACH && hotplug_clean(qmp, index, NULL) < 0)
         return false;
-    if (!has && !pending->attach && hotplug_cut(qmp, pending->index, NULL) < 0)
+    int has = hotplug_has(qmp, index, NULL);
+    if (has < 0 || (pending->kind == PENDING_DETACH && (has || hotplug_cut(qmp, index, NULL) < 0)))
         return false;
-    engine_note(engine, "machine '%s': %s of nic %u %s", dir->name,
-                pending->attach ? "an interrupted attach" : "the detach", pending->index,
-                !pending->attach ? "is done: its guest has let go of it"
-                : has            ? "was complete"
-                                 : "has been undone");
+    if (pending->kind == PENDING_DETACH)
+        engine_note(engine, "machine '%s': its guest has let go of nic %u, which is gone now", dir->name,
+                    index);
+    else
+        engine_note(engine, "machine '%s': an interrupted attach of nic %u %s", dir->name, index,
+                    has ? "was complete" : "has been undone");
     return true;
 }
 
@@ -282,7 +293,7 @@ static int attach_pass(struct change *change, const struct nic *nic, const struc
                        const struct nic_open *open, struct err *err)
 {
     struct arena *arena = change->engine->arena;
-    const struct pending pending = {.attach = true, .index = attach->index};
+    const struct pending pending = {.kind = PENDING_ATTACH, .index = attach->index};
     struct hotplug_nic card = {.index = attach->index,
                                .model = nic->model,
                                .mac = nic->mac,
@@ -414,7 +425,7 @@ static int detach_do(struct change *change, struct detach *detach, struct err *e
 {
     struct arena *arena = change->engine->arena;
     unsigned index = detach->nic.index;
-    const struct pending pending = {.index = index};
+    const struct pending pending = {.kind = PENDING_DETACH, .index = index};
     int rc = pending_add(arena, &change->dir, &pending, err);
     if (rc == 0)
         rc = card_ask(&change->dir, index, err);
@@ -449,4 +460,46 @@ int machine_detach(struct engine *engine, struct detach *detach, struct err *err
     if (rc == 0)
         rc = detach_do(&change, detach, err);
     return rc < 0 ? err_wrap(err, "machine '%s'", detach->machine) : 0;
+}
+
+/* --- nics that moved to another network */
+
+/* Out or in; the first is on record until the second is done. */
+static void replug(struct engine *engine, const struct wired_nic *nic, bool up)
+{
+    _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
+    _cleanup_qmp_ struct qmp qmp = {.fd = -1};
+    const struct pending pending = {.kind = PENDING_REPLUG, .index = nic->index};
+    bool running = false;
+    if (machine_dir_init(&dir, engine->arena, engine->host, nic->machine, NULL) < 0 ||
+        machine_dir_running(&dir, false, &running, NULL) < 0 || !running)
+        return;
+    _cleanup_fd_ int lock = lock_try(&dir);
+    if (lock < 0 || qmp_open(&qmp, dir.qmp, SETTLE_MS, NULL) < 0)
+        return;
+    if (!up && pending_add(engine->arena, &dir, &pending, NULL) < 0)
+        return;
+    if (hotplug_link(&qmp, nic->index, up, NULL) != -ETIMEDOUT && up)
+        pending_remove(engine->arena, &dir, &pending);
+}
+
+void hotplug_replug(struct engine *engine, const struct plan *plan)
+{
+    enum { UNPLUGGED_MS = 1000 }; /* a guest that is slow sees it too */
+    VEC(struct wired_nic) nics = {0};
+    if (engine->host->backend->bhyve)
+        return;
+    vec_foreach (&plan->steps, step) {
+        const struct link *link = &step->op.link;
+        struct wired_nic nic;
+        if (step->op.kind == OP_LINK_SET && link->guest && (link->fields & LINK_ALIAS) &&
+            owner_nic(engine->arena, link, &nic) && strcmp(nic.machine, "-") != 0)
+            *vec_push(engine->arena, &nics) = nic;
+    }
+    vec_foreach (&nics, nic)
+        replug(engine, nic, false);
+    if (nics.count)
+        poll(NULL, 0, UNPLUGGED_MS);
+    vec_foreach (&nics, nic)
+        replug(engine, nic, true);
 }

@@ -5,10 +5,10 @@
  * machine: of one that the file has, the file's, else the next that is free behind these.
  *
  * One at a time on a machine: the lock is flock(2) on its directory.  Under the lock, before the hypervisor
- * is told anything, a file attach-INDEX or detach-INDEX is made there, which goes when all is done.  Whoever
- * finds one while nobody has the lock looks whether the guest has the card, and ends what was begun: a card
- * that is there stays, and the rest of one that is not there goes.  So does a tap whose guest let go of the
- * card later than it was waited for.
+ * is told anything, a file attach-INDEX, detach-INDEX or replug-INDEX is made there, which goes when all is
+ * done.  Whoever finds one while nobody has the lock looks whether the guest has the card, and ends what was
+ * begun: a card that is there stays, and the rest of one that is not there goes.  So does a tap whose guest
+ * let go of the card later than it was waited for.
  */
 #ifndef VMWIRE_ENGINE_HOTPLUG_H
 #define VMWIRE_ENGINE_HOTPLUG_H
@@ -50,6 +50,10 @@ struct detach {
 /* Take a nic from a running machine.  Errors: machine_attach's; -ENOENT it has no such nic; -EINVAL several
  * are meant; -ETIMEDOUT the guest has not let go: the nic stays until it does. */
 int machine_detach(struct engine *engine, struct detach *detach, struct err *err);
+
+/* A plan was applied that moved nics of running guests to other networks: their links go off and on, so that
+ * DHCP clients ask anew.  Takes a second when there are some. */
+void hotplug_replug(struct engine *engine, const struct plan *plan);
 
 /* Is something pending that nobody is about?  And ending it, as far as can be. */
 bool hotplug_stale(struct engine *engine);

@@ -60,6 +60,7 @@ static const struct host_profile profiles[] = {
                    .leases_stay = true,
                    .nat_names_uplink = true,
                    .loopback_closed = true,
+                   .fixed_nics = true,
                    .equal_mtus = true,
                    .nat_only = true,
                    .passthrough_driver = "ppt",

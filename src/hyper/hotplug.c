@@ -125,6 +125,13 @@ int hotplug_cut(struct qmp *qmp, unsigned index, struct err *err)
     return rc < 0 && rc != -ENODEV ? err_set(err, rc, "%s", failure.text) : 0;
 }
 
+int hotplug_link(struct qmp *qmp, unsigned index, bool up, struct err *err)
+{
+    char arguments[64];
+    snprintf(arguments, sizeof(arguments), "{\"name\": \"nic%u\", \"up\": %s}", index, up ? "true" : "false");
+    return qmp_call(qmp, "set_link", arguments, -1, ANSWER_MS, err);
+}
+
 int hotplug_clean(struct qmp *qmp, unsigned index, struct err *err)
 {
     for (unsigned name = 0; name < 2 * NIC_QUEUES_MAX; name++)

@@ -36,6 +36,9 @@ int hotplug_ask(struct qmp *qmp, unsigned index, struct err *err);
  * success. */
 int hotplug_cut(struct qmp *qmp, unsigned index, struct err *err);
 
+/* Plug the guest's end of the wire in, or out.  -ENODEV there is no such nic. */
+int hotplug_link(struct qmp *qmp, unsigned index, bool up, struct err *err);
+
 /* Take back what an interrupted hotplug_add left, up to the card. */
 int hotplug_clean(struct qmp *qmp, unsigned index, struct err *err);
 

@@ -352,6 +352,7 @@ struct host_traits {
     bool leases_stay;        /* what a DHCP client won stays on its interface when the client is stopped */
     bool nat_names_uplink;   /* NAT is bound to an interface by name: without an uplink in the file, it is the
                                 default route's of the moment */
+    bool fixed_nics;         /* none can come or go while its machine runs */
     bool equal_mtus;         /* the ports of a bridge have its MTU, each of them */
     bool nat_only;           /* it has no rules for routed and isolated networks */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */

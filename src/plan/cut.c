@@ -13,16 +13,15 @@ static const char *guests_are(const struct planner *planner, const struct passag
     struct text names = {.arena = planner->arena};
     const char *last = "";
     size_t count = 0;
-    vec_foreach (&planner->observed->links, link) {
-        struct wired_nic nic;
-        if (strcmp(link->master, passage->name) != 0 || !owner_nic(planner->arena, link, &nic) ||
-            strcmp(nic.machine, last) == 0)
+    vec_foreach (&planner->nics, nic) {
+        const char *machine = nic->nic.machine;
+        if (strcmp(nic->tap->master, passage->name) != 0 || nic_moves(nic) || strcmp(machine, last) == 0)
             continue;
-        last = nic.machine;
+        last = machine;
         if (++count > NAMED)
             continue;
-        bool program = strcmp(nic.machine, "-") == 0;
-        text_add(&names, program ? "%sa program of exec" : "%s'%s'", count > 1 ? ", " : "", nic.machine);
+        bool program = strcmp(machine, "-") == 0;
+        text_add(&names, program ? "%sa program of exec" : "%s'%s'", count > 1 ? ", " : "", machine);
     }
     if (count > NAMED)
         text_add(&names, " and %zu more", count - NAMED);

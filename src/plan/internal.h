@@ -10,6 +10,13 @@ struct uplink_use {
     bool formerly_up, left;
 };
 
+/* A nic that is wired now. */
+struct planned_nic {
+    const struct link *tap;
+    struct wired_nic nic;
+    const char *home; /* the network where it belongs */
+};
+
 struct planner {
     struct arena *arena;
     const struct plan_request *request;
@@ -18,6 +25,7 @@ struct planner {
     struct plan *plan;
     bool devices; /* some device is away from this host: it has a record */
     VEC(struct uplink_use) uplink_uses;
+    VEC(struct planned_nic) nics;   /* by machine and index; nics_find */
     VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
 };
 
@@ -108,6 +116,15 @@ void tap_mtu_set(struct planner *planner, const struct passage *passage, const s
 void tap_mtus_first(struct planner *planner, struct passage *passage);
 /* The bridge has just got `uplink` as a port, and is not to take its MTU. */
 void bridge_mtu_keep(struct planner *planner, const struct passage *passage, const struct link *uplink);
+/* nics.c: which nics are wired, and what running machines lack of theirs. */
+void nics_find(struct planner *planner);
+/* Does it go to another network than it is tagged for? */
+bool nic_moves(const struct planned_nic *nic);
+/* Those that do leave before any network changes, and come up when all of their new one is done. */
+void nics_leave(struct planner *planner);
+void nics_arrive(struct planner *planner, const struct passage *passage);
+/* Off its bridge; the undo gives back what that asked of the port. */
+void nic_remove(struct planner *planner, const char *network, const struct planned_nic *nic);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
 /* neighbour.c: neighbours entered by hand, which go where the addresses go: back to the uplink, off the

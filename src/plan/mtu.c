@@ -113,16 +113,14 @@ void tap_mtus_first(struct planner *planner, struct passage *passage)
     const struct link *bridge = passage->bridge;
     if (!planner->observed->traits.equal_mtus)
         return;
-    vec_foreach (&planner->observed->links, link) {
-        struct wired_nic nic;
-        if (link->mtu == passage->mtu || !owner_nic(planner->arena, link, &nic) ||
-            strcmp(nic.network, passage->name) != 0)
+    vec_foreach (&planner->nics, nic) {
+        if (nic->tap->mtu == passage->mtu || strcmp(nic->home, passage->name) != 0)
             continue;
         struct op old = mtu_op(passage, passage->name, bridge ? bridge->mtu : 0, false);
         if (bridge && bridge->mtu != passage->mtu && !passage->mtu_set)
             step_add(planner, &old, &old);
         passage->mtu_set = bridge && bridge->mtu != passage->mtu;
-        tap_mtu_set(planner, passage, link);
+        tap_mtu_set(planner, passage, nic->tap);
     }
     struct op op = mtu_op(passage, passage->name, passage->mtu, false);
     if (passage->mtu_set)

@@ -336,7 +336,13 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
         if (strcmp(port->master, bridge->name) != 0 || text_equal(port->name, passage->now.port) ||
             is_vlan_of(planner, port, passage->name))
             continue;
-        change_port(planner, passage, port->name, false);
+        const struct planned_nic *wired = NULL;
+        vec_foreach (&planner->nics, nic)
+            wired = nic->tap == port ? nic : wired;
+        if (!wired)
+            change_port(planner, passage, port->name, false);
+        else if (!nic_moves(wired)) /* else it has left already */
+            nic_remove(planner, passage->name, wired);
     }
     struct op op = op_for(passage, OP_LINK_DELETE), undo = op_for(passage, OP_LINK_CREATE);
     op.link = undo.link = *bridge;
@@ -545,17 +551,18 @@ static void set_port(struct planner *planner, const struct passage *passage, con
 
 static void reattach_taps(struct planner *planner, const struct passage *passage)
 {
-    vec_foreach (&planner->observed->links, link) {
-        struct wired_nic nic;
-        if (strncmp(link->alias, OWNER_PREFIX, strlen(OWNER_PREFIX)) != 0 ||
-            !owner_nic(planner->arena, link, &nic) || strcmp(nic.network, passage->name) != 0)
+    vec_foreach (&planner->nics, nic) {
+        const struct link *link = nic->tap;
+        struct wired_nic wired = nic->nic;
+        if (strcmp(nic->home, passage->name) != 0)
             continue;
-        bool attached = passage->bridge && strcmp(link->master, passage->name) == 0;
+        wired.network = nic->home;
+        bool attached = passage->bridge && strcmp(link->master, passage->name) == 0 && !nic_moves(nic);
         if (!planner->observed->traits.equal_mtus)
             tap_mtu_set(planner, passage, link);
         if (!attached)
             change_port(planner, passage, link->name, true);
-        set_port(planner, passage, link, &nic, attached);
+        set_port(planner, passage, link, &wired, attached);
     }
 }
 
@@ -626,6 +633,7 @@ void network_steps(struct planner *planner, struct passage *passage)
     lock_steps_up(planner, passage);
     reattach_taps(planner, passage);
     rate_steps_up(planner, passage);
+    nics_arrive(planner, passage);
     firewall_steps_up(planner, passage);
     add_admissions(planner, passage);
     services_steps_up(planner, passage);

@@ -50,6 +50,9 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_LINK_DELETE:
         return arena_printf(arena, "deleting %s '%s'", op->link.vlan ? "VLAN" : "bridge", op->link.name);
     case OP_LINK_SET:
+        if (op->link.guest && (op->link.fields & LINK_ALIAS))
+            return arena_printf(arena, "moving nic '%s' to network '%s'", op->link.name,
+                                owner_network(arena, op->link.alias));
         return arena_printf(
             arena, "setting interface '%s'%s%s", op->link.name,
             op->link.fields & LINK_UP ? op->link.up ? " up" : " down" : "",

@@ -208,6 +208,8 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
                               .plan = plan};
     struct shared_needs needs = {0};
     uplink_uses_read(&planner);
+    nics_find(&planner);
+    nics_leave(&planner);
     firewall_ports_release(&planner);
     int rc = plan_networks(&planner, &needs, err);
     if (rc == 0 && !needs.forward6)

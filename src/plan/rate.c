@@ -47,19 +47,20 @@ static void make_shapers(struct planner *planner, const struct passage *passage)
     }
 }
 
-static void nic_rates_change(struct planner *planner, const struct passage *passage, const struct link *tap,
-                             const struct nic_rate want[RATE_WAYS])
+/* One that moves here has left its old network's. */
+static void nic_rates_change(struct planner *planner, const struct passage *passage,
+                             const struct planned_nic *nic, const struct nic_rate want[RATE_WAYS])
 {
+    static const struct nic_rate none[RATE_WAYS];
+    const struct nic_rate *now = nic_moves(nic) ? none : nic->tap->rates;
     bool same = true;
     for (int way = 0; way < RATE_WAYS; way++)
-        same = same && want[way].shaped == tap->rates[way].shaped &&
-               rate_equal(&want[way].rate, &tap->rates[way].rate);
+        same = same && want[way].shaped == now[way].shaped && rate_equal(&want[way].rate, &now[way].rate);
     if (same)
         return;
     struct op op = op_for(passage, OP_RATE_SET), undo = op_for(passage, OP_RATE_SET);
-    op.nic_rates = (struct nic_rates){.ifname = tap->name, .in = want[RATE_IN], .out = want[RATE_OUT]};
-    undo.nic_rates =
-        (struct nic_rates){.ifname = tap->name, .in = tap->rates[RATE_IN], .out = tap->rates[RATE_OUT]};
+    op.nic_rates = (struct nic_rates){.ifname = nic->tap->name, .in = want[RATE_IN], .out = want[RATE_OUT]};
+    undo.nic_rates = (struct nic_rates){.ifname = nic->tap->name, .in = now[RATE_IN], .out = now[RATE_OUT]};
     step_add(planner, &op, &undo);
 }
 
@@ -92,22 +93,20 @@ static const struct rates *own_rates(const struct network *network, const struct
 static void change_nics(struct planner *planner, const struct passage *passage, const struct network *network)
 {
     bool wanted = network && plan_shapers_wanted(network) > 0;
-    vec_foreach (&planner->observed->links, link) {
-        struct wired_nic nic;
+    vec_foreach (&planner->nics, nic) {
+        const struct link *link = nic->tap;
         struct nic_rate want[RATE_WAYS] = {0};
-        if (!wanted && !link->rates[RATE_IN].shaped && !link->rates[RATE_OUT].shaped)
+        if ((!wanted && !link->rates[RATE_IN].shaped && !link->rates[RATE_OUT].shaped) ||
+            strcmp(nic->home, passage->name) != 0)
             continue;
-        if (strncmp(link->alias, OWNER_PREFIX, strlen(OWNER_PREFIX)) != 0 ||
-            !owner_nic(planner->arena, link, &nic) || strcmp(nic.network, passage->name) != 0)
-            continue;
-        const struct rates *own = wanted ? own_rates(network, &nic) : NULL;
+        const struct rates *own = wanted ? own_rates(network, &nic->nic) : NULL;
         for (int way = 0; wanted && way < RATE_WAYS; way++) {
-            want[way].rate = strcmp(nic.machine, "-") == 0 ? link->rates[way].rate
-                             : own                         ? own->way[way]
-                                                           : (struct rate){0};
+            want[way].rate = strcmp(nic->nic.machine, "-") == 0 ? link->rates[way].rate
+                             : own                              ? own->way[way]
+                                                                : (struct rate){0};
             want[way].shaped = want[way].rate.bits_s || network->rates.way[way].bits_s;
         }
-        nic_rates_change(planner, passage, link, want);
+        nic_rates_change(planner, passage, nic, want);
     }
 }
 

@@ -87,10 +87,18 @@ def test_nics_come_and_go_while_a_stream_of_another_goes_on(wired):  # noqa: F81
     assert "/0000:00:10.2/" in guest.run("readlink /sys/class/net/eth2")
     assert wired.vmwire("status", check=False).returncode == 0
 
+    # Its link goes off and on with the move, by which a DHCP client knows to ask anew.
+    changes = int(guest.run("echo; cat /sys/class/net/eth1/carrier_changes").split()[-1])
+    wired.config(NETWORKS + machine("vm0", ["network: brnat", "network: brnat"]))
+    wired.vmwire("up")
+    wired.wait_for(lambda: int(guest.run("echo; cat /sys/class/net/eth1/carrier_changes").split()[-1]) == changes + 2)
+    assert [nic[1:3] for nic in nics(wired)][1] == ("brnat", tap) and addressed("eth1", "10.0.0") == mac
+    stream_lives()
+
     twice = wired.vmwire("detach", "vm0", "brnat", check=False)
-    assert twice.returncode == 1 and "2 nics on 'brnat': 0 (" in twice.stderr and "2 (02:00:00:00:00:77)" in twice.stderr
+    assert twice.returncode == 1 and "3 nics on 'brnat': 0 (" in twice.stderr and "2 (02:00:00:00:00:77)" in twice.stderr
     wired.vmwire("detach", "vm0", "02:00:00:00:00:77")
-    wired.vmwire("detach", "vm0", "brext")
+    wired.vmwire("detach", "vm0", mac)
     assert nics(wired) == before
     assert f" {tap}:" not in wired.sh("ip -o link")
     assert "eth1" not in guest.run("ls /sys/class/net") and "eth2" not in guest.run("ls /sys/class/net")

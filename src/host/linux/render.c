@@ -75,8 +75,12 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
         bridge_attributes(out, link);
         text_add(out, "\n");
     }
+    const char *network =
+        link->guest && (link->fields & LINK_ALIAS) ? owner_network(arena, link->alias) : NULL;
     if (link->fields & LINK_ALIAS)
         text_add(out, "ip link set dev %s alias %s\n", name, quote(arena, link->alias));
+    if (network)
+        text_add(out, "ip link set dev %s group %u\n", name, owner_group(network));
     if (link->fields & LINK_IPV6)
         text_add(out, "ip link set dev %s addrgenmode %s\n", name, link->ipv6 ? "eui64" : "none");
     if (link->fields & LINK_UP)

@@ -85,6 +85,11 @@ static int link_change(struct linux_host *host, const struct link *link, int ind
         info->ifi_index = index;
         if (link->fields & LINK_ALIAS)
             netlink_put(message, IFLA_IFALIAS, link->alias, strlen(link->alias));
+        _cleanup_arena_ struct arena arena = {0};
+        const char *network =
+            link->guest && (link->fields & LINK_ALIAS) ? owner_network(&arena, link->alias) : NULL;
+        if (network)
+            netlink_put_u32(message, IFLA_GROUP, owner_group(network));
         if (link->fields & LINK_IPV6)
             link_put_ipv6(message, link->ipv6);
         put_attributes(message, link);
