@@ -15,6 +15,12 @@ SLAAC = "fd00:1:2:3:2a0:98ff:fe00:5"
 WORLD = "2001:4860:4860::8888"
 HEAD = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n    subnet6: fd00:1:2:3::/64\n"
 VM0 = f'machines:\n  vm0:\n    nics: [{{network: brnat, mac: "{MAC}"}}]\n'
+SOLICIT = """
+import socket
+one = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+one.sendto(bytes([133] + [0] * 7), ("ff02::2", 0, 0, socket.if_nametoindex("%s")))
+"""
 DHCP6 = """
 import socket, struct, sys
 mac, duid = bytes.fromhex(sys.argv[1].replace(":", "")), bytes.fromhex(sys.argv[2].replace(":", "")) if sys.argv[2:] else b""
@@ -72,8 +78,15 @@ def host6(fixed6):
         "prefix 2001:db8:1::/64 { AdvValidLifetime 60; AdvPreferredLifetime 60; }; };\n")
     host.radvd = host.outside.popen("radvd", "-n", "-C", host.directory / "radvd.conf", "-p", "/run/radvd.pid",
                                     stderr=subprocess.DEVNULL)
+    host.wait_for(lambda: "fe80" in host.sh("ip -6 addr show dev re0 -tentative"))
+    solicit(host, "re0")
     host.wait_for(lambda: default6(host) and "2001:db8:1:" in host.sh("ip -6 addr show dev re0 -tentative"), seconds=15)
     return host
+
+
+def solicit(space, dev):
+    """Ask for routers now: a kernel does when it has the link, and then in four seconds."""
+    space.run("python3", "-c", SOLICIT % dev)
 
 
 def up(host, text):
@@ -206,7 +219,9 @@ def test_a_guest_that_advertises_itself_is_no_router_of_the_hosts(fixed6):
     guest.space.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
     guest.space.popen("radvd", "-n", "-C", fixed6.directory / "evil.conf", "-p", "/run/r.pid", stderr=subprocess.DEVNULL)
     watch = fixed6.popen("timeout", "15", "tcpdump", "-lnni", "brin", "-c", "1", "icmp6[0] = 134 and ether src " + MAC,
-                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watch.stderr.readline(), watch.stderr.readline()
+    solicit(fixed6, "brin")
     assert "fe80" in watch.communicate()[0]
     time.sleep(0.3)
     assert "fd66" not in fixed6.sh("ip -6 addr") and "brin" not in default6(fixed6)
@@ -250,6 +265,19 @@ def test_a_guest_with_an_ipv4_lease_has_its_slaac_address_in_the_dns(fixed6):
     guest = guest6(fixed6)
     guest.lease()
     fixed6.wait_for(lambda: SLAAC in fixed6.sh("busybox nslookup vm0.brnat 10.0.0.1"), seconds=20)
+
+
+def test_a_running_network_gets_ipv6_and_loses_it(fixed6):
+    up(fixed6, HEAD.replace("    subnet6: fd00:1:2:3::/64\n", "") + VM0)
+    guest = Guest(fixed6, "brnat", "vm0", mac=MAC)
+    guest.lease()
+    up(fixed6, HEAD + VM0)
+    fixed6.wait_for(lambda: has(guest.space, SLAAC) and guest.ping(WORLD).returncode == 0)
+    assert guest.tap in fixed6.sh("ip link show master brnat") and guest.ping("8.8.8.8").returncode == 0
+    up(fixed6, HEAD.replace("    subnet6: fd00:1:2:3::/64\n", "") + VM0)
+    assert guest.ping("8.8.8.8").returncode == 0 and guest.ping(WORLD).returncode != 0
+    assert fixed6.sh("sysctl -n net.ipv6.conf.all.forwarding").strip() == "0" and "fd00" not in fixed6.sh("ip -6 addr")
+    assert "nothing to do" in fixed6.vmwire("up").stdout
 
 
 @pytest.mark.parametrize("more, ports", [("    dhcp: off\n", ["53"]), ("    dns: off\n", ["547", "67"]),

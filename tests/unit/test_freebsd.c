@@ -360,6 +360,43 @@ static const char rules_shown[] =
     "block drop out quick on brnat inet from any to 10.0.0.0/24\n"
     "block drop out quick on ! vtnet0 inet from 10.0.0.0/24 to ! 10.0.0.0/24\n";
 
+/* As pfctl would show them, by what it adds to IPv4's. */
+static void ipv6_has_rules_of_its_own_and_is_read_back(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    static const char set[] = "firewall-set network=brnat bridge=brnat uplink=vtnet0 subnet=10.0.0.0/24 "
+                              "subnet6=fd00::/64 forwards=tcp%20[::]:2222%20->%20[fd00::5]:22";
+    static const char nat[] =
+        "nat on vtnet0 inet from 10.0.0.0/24 to any -> (vtnet0) round-robin\n"
+        "nat on vtnet0 inet6 from fd00::/64 to any -> (vtnet0:0) round-robin\n"
+        "nat on brnat inet6 from fd00::/64 to fd00::/64 tagged vmwire_in -> (brnat:0) round-robin\n"
+        "rdr inet6 proto tcp from any to (self) port = 2222 tag vmwire_in -> fd00::5 port 22\n";
+    static const char rules[] =
+        "pass in on brnat inet6 from fd00::/64 to any flags S/SA keep state tag vmwire ! tagged vmwire_in\n"
+        "pass in on brnat inet6 from fe80::/10 to any flags S/SA keep state\n"
+        "pass in on brnat inet6 from :: to ff02::/16 flags S/SA keep state\n"
+        "pass out on vtnet0 inet6 all flags S/SA keep state tagged vmwire\n"
+        "pass in inet6 all flags S/SA keep state tagged vmwire_in\n"
+        "pass out quick on brnat inet6 all flags S/SA keep state tagged vmwire_in\n"
+        "pass out quick on brnat inet6 from fe80::/10 to any flags S/SA keep state\n"
+        "pass out quick on brnat inet6 from fd00::/64 to fd00::/64 flags S/SA keep state\n"
+        "pass out quick inet6 from fd00::/64 to fe80::/10 flags S/SA keep state\n"
+        "pass out quick inet6 from fd00::/64 to ff00::/8 flags S/SA keep state\n"
+        "block drop out quick on brnat inet6 from any to fd00::/64\n"
+        "block drop out quick on ! vtnet0 inet6 from fd00::/64 to ! fd00::/64\n";
+    struct op op;
+    struct firewall firewall;
+    assert_int_equal(op_parse(&arena, set, &op, NULL), 0);
+    assert_string_equal(op_format(&arena, &op), set);
+    const char *both = arena_printf(&arena, "%s%s", rules_shown, rules);
+    assert_true(freebsd_anchor_parse(&arena, "brnat", nat, both, &firewall));
+    assert_true(prefix_equal(&firewall.subnet6, &op.firewall.subnet6));
+    assert_true(forwards_equal(&firewall.forwards, &op.firewall.forwards));
+    /* Half of it is none. */
+    assert_false(freebsd_anchor_parse(&arena, "brnat", nat, rules_shown, &firewall));
+}
+
 static void one_anchor_a_network_and_the_module_first(void **state)
 {
     (void)state;
@@ -941,6 +978,7 @@ int main(void)
         cmocka_unit_test(an_open_tap_says_by_whom),
         cmocka_unit_test(a_mac_seen_behind_a_port_is_found),
         cmocka_unit_test(one_anchor_a_network_and_the_module_first),
+        cmocka_unit_test(ipv6_has_rules_of_its_own_and_is_read_back),
         cmocka_unit_test(an_anchor_is_right_only_with_all_its_rules),
         cmocka_unit_test(forwards_are_rdr_rules_and_are_read_back),
         cmocka_unit_test(anchors_are_listed_below_vmwire_alone),

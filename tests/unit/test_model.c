@@ -101,6 +101,39 @@ static int mac_compare(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct mac));
 }
 
+static void an_automatic_subnet6_is_unique_local_stable_and_each_networks_own(void **state)
+{
+    (void)state;
+    enum { COUNT = 4000 };
+    static struct prefix prefixes[2 * COUNT];
+    static const char *const seeds[] = {"0123456789abcdef0123456789abcdef",
+                                        "0123456789abcdef0123456789abcdee"};
+    for (size_t i = 0; i < 2 * COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%zu", i / 2);
+        prefixes[i] = network_subnet6_derive(seeds[i % 2], name);
+        struct prefix again = network_subnet6_derive(seeds[i % 2], name);
+        assert_true(prefix_equal(&prefixes[i], &again));
+        assert_true(prefixes[i].ip.bytes[0] == 0xfd && prefixes[i].length == 64);
+        struct prefix clean = prefix_network(&again);
+        assert_true(prefix_equal(&clean, &again));
+        for (size_t j = 0; j < i && i < 2000; j++)
+            assert_false(prefix_equal(&prefixes[i], &prefixes[j]));
+    }
+}
+
+/* RFC 4291, appendix A: the universal bit turned over, ff:fe in the middle. */
+static void a_slaac_address_is_made_from_the_mac(void **state)
+{
+    (void)state;
+    struct prefix subnet6;
+    struct mac mac;
+    prefix_parse("fd00:1:2:3::/64", &subnet6);
+    mac_parse("34:56:78:9a:bc:de", &mac);
+    struct ip ip = slaac_address(&subnet6, &mac);
+    assert_string_equal(IP_TEXT(&ip), "fd00:1:2:3:3656:78ff:fe9a:bcde");
+}
+
 static void derived_macs_are_stable_local_unicast_and_apart(void **state)
 {
     (void)state;
@@ -396,6 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(names_that_an_interface_cannot_have_are_faults),
         TEST(derived_macs_are_stable_local_unicast_and_apart),
+        TEST(an_automatic_subnet6_is_unique_local_stable_and_each_networks_own),
+        TEST(a_slaac_address_is_made_from_the_mac),
         TEST(check_fills_in_macs_ranges_and_queues),
         TEST(overlap_names_the_other_whatever_the_order),
         TEST(two_bridged_networks_may_share_a_segment_but_not_with_nat),
