@@ -7,6 +7,7 @@ import time
 
 import pytest
 from guests import Guest
+from test_firewalls import Firewalld, ufw_on
 from test_forward import ask, server
 from test_probe import serve_names
 
@@ -168,28 +169,25 @@ def test_what_somebody_sets_back_is_drift_and_mended(host6):
     assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "0"]
 
 
-def test_a_failed_up_leaves_the_router(host6):
+def test_a_failed_up_the_last_network_and_a_host_that_forwards_already(host6):
     before = host6.run_files()
     host6.sh("mount --bind /bin/false $(command -v dnsmasq)")
     host6.config(HEAD)
     assert "rolled back" in host6.vmwire("up", check=False).stderr
     assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "0"]
     assert default6(host6) and host6.run_files() == before
-
-
-def test_a_host_that_forwards_already_is_left_alone(host6):
-    host6.sh("sysctl -qw net.ipv6.conf.re0.accept_ra=1 net.ipv6.conf.all.forwarding=1")
-    up(host6, HEAD)
-    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra").strip() == "1"
-    host6.vmwire("down")
-    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "1"]
-
-
-def test_ipv6_forwarding_goes_with_the_last_network_that_has_it(host6):
+    host6.sh("umount $(command -v dnsmasq)")
+    # IPv6 forwarding goes with the last network that has IPv6, not with the last.
     up(host6, HEAD + "  brtwo:\n    mode: nat\n    subnet: 10.0.2.0/24\n")
     host6.vmwire("down", "brnat")
     assert host6.sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding").split() == ["1", "0"]
     assert default6(host6)
+    # Where it was on before, it is the administrator's, and so is what it does to the host.
+    host6.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
+    host6.vmwire("up")
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra").strip() == "1"
+    host6.vmwire("down")
+    assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "1"]
 
 
 def test_a_bridge_learns_in_its_uplinks_place(host6):
@@ -356,13 +354,12 @@ def test_auto_is_stable_and_each_networks_own(fixed6):
     assert prefixes() == first
 
 
-def test_the_plan_run_by_a_shell_leaves_the_same(host6):
-    host6.config(HEAD + "    forward: tcp 2222 -> vm0:22\n" + VM0)
-    (host6.directory / "plan.sh").write_text(host6.vmwire("plan").stdout)
-    host6.sh(f"sh -e {host6.directory}/plan.sh")
-    assert "nothing to do" in host6.vmwire("up").stdout and default6(host6)
-    host6.vmwire("down")
-    assert default6(host6)
+def test_the_plan_run_by_a_shell_leaves_the_same(fixed6):
+    fixed6.config(HEAD + "    forward: tcp 2222 -> vm0:22\n" + VM0)
+    (fixed6.directory / "plan.sh").write_text(fixed6.vmwire("plan").stdout)
+    fixed6.sh(f"sh -e {fixed6.directory}/plan.sh")
+    assert "nothing to do" in fixed6.vmwire("up").stdout
+    fixed6.vmwire("down")
 
 
 def probe(host, *args):
@@ -384,24 +381,24 @@ def test_probe(fixed6):
     assert steps["lease6"][0] == "failed" and "dhcp6-silent" in [row["code"] for row in told["findings"]]
 
 
-def test_ufws_and_dockers_ipv6_let_guests_pass(fixed6):
-    """Their chains alone, closed: what they have of rules is in test_firewalls.py."""
-    fixed6.sh("nft -f - <<'EOF'\n"
-             "add table ip6 filter\n"
-             "add chain ip6 filter INPUT { type filter hook input priority 0; policy drop; }\n"
-             "add chain ip6 filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
-             "add chain ip6 filter ufw6-after-forward\nadd chain ip6 filter ufw6-after-input\n"
-             "add rule ip6 filter INPUT ct state established,related accept\n"
-             "add rule ip6 filter INPUT meta l4proto ipv6-icmp accept\n"
-             "add rule ip6 filter FORWARD ct state established,related accept\n"
-             "add rule ip6 filter INPUT jump ufw6-after-input\nadd rule ip6 filter FORWARD jump ufw6-after-forward\nEOF")
-    before = fixed6.sh("nft -s list table ip6 filter")
-    up(fixed6, HEAD + VM0)
+@pytest.mark.parametrize("whose", ["ufw", "docker", "firewalld"])
+def test_beside_other_firewalls(fixed6, whose):
+    """ufw and firewalld themselves; Docker's ip6tables as it leaves them."""
+    if whose == "ufw":
+        ufw_on(fixed6)
+    elif whose == "docker":
+        fixed6.sh("sysctl -qw net.ipv6.conf.all.forwarding=1; ip6tables -N DOCKER-USER; ip6tables -A FORWARD -j DOCKER-USER; "
+                  "ip6tables -P FORWARD DROP")
+    else:
+        Firewalld(fixed6, False).cmd("--reload")
+    before = fixed6.snapshot()["nft"]
+    assert up(fixed6, HEAD + VM0)
     guest = guest6(fixed6)
-    guest.ping(WORLD, check=True)
+    server(fixed6.outside, "world", "tcp6:80")
+    assert ask(guest.space, "tcp", WORLD, 80) == "world 2001:db8:1::44 80"
     assert guest.space.sh(f"python3 -c '{DHCP6}' {MAC}").startswith("fd00:1:2:3:")
-    guest.space.sh("busybox nslookup vm0.brnat fd00:1:2:3::1 || true")
+    fixed6.wait_for(lambda: "fd00:" in guest.space.run("busybox", "nslookup", "vm0.brnat", "fd00:1:2:3::1", check=False).stdout)
     assert "nothing to do" in fixed6.vmwire("up").stdout
     guest.close()
     fixed6.vmwire("down")
-    assert fixed6.sh("nft -s list table ip6 filter") == before
+    assert fixed6.snapshot()["nft"] == before
