@@ -442,10 +442,11 @@ static void make_bridge(struct planner *planner, const struct passage *passage)
  * comes back where the bridge becomes that of a bridged network. */
 static void set_learning(struct planner *planner, const struct passage *passage)
 {
-    bool never = network_has_subnet6(passage->network), known = passage->bridge;
+    bool never = network_has_subnet(passage->network), known = passage->bridge;
     bool stays = passage->network->mode != NETWORK_BRIDGED || !mode_behind_host(passage->now.mode);
     const char *want = never ? "0" : "1";
-    if (planner->observed->traits.ra_for_all || (!never && (stays || !known || passage->bridge->accept_ra)) ||
+    if (planner->observed->traits.ra_for_all || planner->observed->ipv6_refusal ||
+        (!never && (stays || !known || passage->bridge->accept_ra)) ||
         (never && known && passage->bridge->accept_ra == 0))
         return;
     struct op op = op_for(passage, OP_SYSCTL_SET), undo = op_for(passage, OP_SYSCTL_SET);

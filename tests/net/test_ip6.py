@@ -207,14 +207,21 @@ def test_a_bridge_learns_in_its_uplinks_place(host6):
     host6.wait_for(lambda: "dev re0" in default6(host6), seconds=15)
 
 
-def test_a_guest_that_advertises_itself_is_no_router_of_the_hosts(fixed6):
-    up(fixed6, "networks:\n  brin:\n    mode: isolated\n    subnet: 10.0.5.0/24\n    subnet6: fd00:5::/64\n")
-    guest = guest6_isolated(fixed6)
-    assert not default6(guest.space)  # nor is the host the guest's: nothing leads out
-    assert guest.ping("fd00:5::1").returncode == 0
+@pytest.mark.parametrize("network", [
+    "  brin:\n    mode: isolated\n    subnet: 10.0.5.0/24\n    subnet6: fd00:5::/64\n",
+    "  brin:\n    mode: nat\n    subnet: 10.0.5.0/24\n"])
+def test_a_guest_that_advertises_itself_is_no_router_of_the_hosts(fixed6, network):
+    up(fixed6, "networks:\n" + network)
+    guest = Guest(fixed6, "brin", "vm0", mac=MAC)
+    if "subnet6" in network:
+        fixed6.wait_for(lambda: "fd00:5:" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
+        assert not default6(guest.space)  # nor is the host the guest's: nothing leads out
+        assert guest.ping("fd00:5::1").returncode == 0
     (fixed6.directory / "evil.conf").write_text(
         "interface eth0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix fd66::/64 {}; };\n")
     guest.space.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")
+    for space, dev in ((guest.space, "eth0"), (fixed6, "brin")):
+        fixed6.wait_for(lambda: "fe80" in space.sh(f"ip -6 addr show dev {dev} -tentative"))
     guest.space.popen("radvd", "-n", "-C", fixed6.directory / "evil.conf", "-p", "/run/r.pid", stderr=subprocess.DEVNULL)
     watch = fixed6.popen("timeout", "15", "tcpdump", "-lnni", "brin", "-c", "1", "icmp6[0] = 134 and ether src " + MAC,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -223,12 +230,6 @@ def test_a_guest_that_advertises_itself_is_no_router_of_the_hosts(fixed6):
     assert "fe80" in watch.communicate()[0]
     time.sleep(0.3)
     assert "fd66" not in fixed6.sh("ip -6 addr") and "brin" not in default6(fixed6)
-
-
-def guest6_isolated(host):
-    guest = Guest(host, "brin", "vm0", mac=MAC)
-    host.wait_for(lambda: "fd00:5:" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
-    return guest
 
 
 def test_a_routed_prefix_is_not_translated(fixed6):
