@@ -354,7 +354,7 @@ struct host_traits {
                                 default route's of the moment */
     bool fixed_nics;         /* none can come or go while its machine runs */
     bool equal_mtus;         /* the ports of a bridge have its MTU, each of them */
-    bool nat_only;           /* it has no rules for routed and isolated networks */
+    bool no_locks;           /* it cannot keep a guest from sending what it will */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */

@@ -210,25 +210,15 @@ static void check_loopback_forwards(struct planner *planner, const struct networ
 
 static void check_ports(struct planner *planner, const struct network *network)
 {
-    if ((network->ports.isolated || network->ports.lock_mac || network->lock_dhcp || network->lock_ra) &&
-        planner->observed->traits.nat_only)
+    if ((network->ports.lock_mac || network->lock_dhcp || network->lock_ra) &&
+        planner->observed->traits.no_locks)
         problem_add(planner->problems, network->ports_pos,
-                    "network '%s': 'isolate' and 'lock' are not there on this host in this version",
-                    network->name);
-}
-
-static void check_way(struct planner *planner, const struct network *network)
-{
-    if (network->mode != NETWORK_NAT && planner->observed->traits.nat_only)
-        problem_add(planner->problems, network->mode_pos,
-                    "network '%s': mode %s is not there on this host in this version; take nat",
-                    network->name, network_mode_name(network->mode));
+                    "network '%s': 'lock' is not there on this host in this version", network->name);
 }
 
 static void check_nat(struct planner *planner, const struct passage *passage)
 {
     check_loopback_forwards(planner, passage->network);
-    check_way(planner, passage->network);
     check_uplink(planner, passage->network);
     check_subnet(planner, passage, &passage->network->subnet, passage->network->subnet_pos);
     check_subnet6(planner, passage);
@@ -239,11 +229,10 @@ static void check_nat(struct planner *planner, const struct passage *passage)
     bool lost = mode_forwards(passage->network->mode) && !passage->network->uplink &&
                 !plan_default_uplink(planner->observed);
     if (lost && planner->observed->traits.nat_names_uplink)
-        problem_add(
-            planner->problems, passage->network->pos,
-            "network '%s': NAT needs an interface here, and this host has no default route that tells "
-            "it: name one (uplink: re0)",
-            passage->name);
+        problem_add(planner->problems, passage->network->pos,
+                    "network '%s': it needs an interface here, and this host has no default route that tells "
+                    "it: name one (uplink: re0)",
+                    passage->name);
     else if (lost)
         problem_warn(
             planner->problems, passage->network->pos,

@@ -100,11 +100,11 @@ static bool records(const struct file *file, enum op_kind kind)
 }
 
 /* Rules are in force before packets are forwarded. */
-void host_steps_up(struct planner *planner)
+void host_steps_up(struct planner *planner, bool forward)
 {
     const struct file *old = file_find(planner->observed, former_path(planner, false));
     const struct firewall_main *main = &planner->observed->firewall_main;
-    struct sysctls sysctls = sysctls_of(planner, false, false);
+    struct sysctls sysctls = forward ? sysctls_of(planner, false, false) : (struct sysctls){0};
     bool firewall = main->load || main->enable;
     struct op op = {.kind = OP_FIREWALL_ENABLE, .network = "", .main = *main}, undo = op;
     undo.kind = OP_FIREWALL_DISABLE;

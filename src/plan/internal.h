@@ -44,8 +44,8 @@ struct passage {
 void check_network(struct planner *planner, const struct passage *passage);
 /* record of what `network` should be. */
 void want_record(struct planner *planner, struct passage *passage);
-/* host_steps.c: what all nat networks share; up when one stays or comes. */
-void host_steps_up(struct planner *planner);
+/* host_steps.c: what all networks with rules share; up when one stays or comes, and whether one forwards. */
+void host_steps_up(struct planner *planner, bool forward);
 /* And what those share that have IPv6. */
 int host_steps6_up(struct planner *planner, struct err *err);
 int host_steps_down(struct planner *planner, bool ipv6, struct err *err);

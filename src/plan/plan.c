@@ -138,6 +138,7 @@ static const struct network *desired(const struct planner *planner, const char *
 /* What networks that stay or come ask of the host. */
 struct shared_needs {
     bool forward, forward6;
+    bool filter; /* a main ruleset, where there is one */
 };
 
 static bool has_ipv6(const struct record *record)
@@ -149,10 +150,16 @@ static bool has_ipv6(const struct record *record)
     return false;
 }
 
-static void needs_add(struct shared_needs *needs, const struct record *record)
+static void needs_add(struct shared_needs *needs, const struct observed *observed,
+                      const struct record *record)
 {
     needs->forward |= mode_forwards(record->mode);
     needs->forward6 |= mode_forwards(record->mode) && has_ipv6(record);
+    /* A network has rules where the host has an address; an isolated one's are for a host that forwards for
+     * others. */
+    const struct firewall_main *main = &observed->firewall_main;
+    needs->filter |= mode_behind_host(record->mode) && record->made.count > 0 &&
+                     (main->load || main->enable || main->ours);
 }
 
 /* Networks that go away first, so that what they held (an uplink, a subnet) is free; then those of the file,
@@ -173,7 +180,7 @@ static int plan_networks(struct planner *planner, struct shared_needs *needs, st
             note_cut(planner, &passage);
             network_steps(planner, &passage);
         } else {
-            needs_add(needs, &passage.now);
+            needs_add(needs, planner->observed, &passage.now);
         }
     }
     if (!planner->request->model)
@@ -192,7 +199,7 @@ static int plan_networks(struct planner *planner, struct shared_needs *needs, st
         want_zone(planner, &passage);
         note_cut(planner, &passage);
         network_steps(planner, &passage);
-        needs_add(needs, &passage.want);
+        needs_add(needs, planner->observed, &passage.want);
     }
     return 0;
 }
@@ -216,8 +223,8 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
         rc = host_steps_down(&planner, true, err);
     if (rc < 0)
         return rc;
-    if (needs.forward)
-        host_steps_up(&planner);
+    if (needs.forward || needs.filter)
+        host_steps_up(&planner, needs.forward);
     else
         rc = host_steps_down(&planner, false, err);
     return rc == 0 && needs.forward6 ? host_steps6_up(&planner, err) : rc;

@@ -95,7 +95,8 @@ def show(host, name):
         broadcast = ipaddress.ip_interface(address).network.broadcast_address
         text += f"\tinet {address} broadcast {broadcast}\n"
     for member in link.get("members", []):
-        text += f"\tmember: {member} flags=143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>\n"
+        private = member in link.get("private", [])
+        text += f"\tmember: {member} flags={'943' if private else '143'}<LEARNING,DISCOVER,{'PRIVATE,' * private}AUTOEDGE,AUTOPTP>\n"
         text += "\t        ifmaxaddr 0 port 4 priority 128 path cost 2000000\n"
     if link["group"]:
         text += f"\tgroups: {link['group']}\n"
@@ -162,6 +163,7 @@ def addm(host, bridge, member):
         fail(f"ifconfig: BRDGADD {member}: Invalid argument\n")
     link["mtu"] = port["mtu"]
     link["members"].append(member)
+    link["private"] = [name for name in link.get("private", []) if name != member]
     host.ip("link", "set", member, "master", bridge)
     port["flags"] = sorted({*port["flags"], "PROMISC"})
 
@@ -247,6 +249,11 @@ def ifconfig(host, words):
         link["mtu"] = int(arguments[0])
     elif verb == "addm":
         addm(host, name, arguments[0])
+    elif verb in ("private", "-private"):
+        if arguments[0] not in link["members"]:
+            fail(f"ifconfig: BRDGGIFFLGS {arguments[0]}: No such file or directory\n")
+        link["private"] = sorted({*link.get("private", []), arguments[0]} if verb == "private"
+                                 else {*link.get("private", [])} - {arguments[0]})
     elif verb == "deletem":
         if arguments[0] not in link["members"]:
             fail(f"ifconfig: BRDGDEL {arguments[0]}: No such file or directory\n")

@@ -299,7 +299,8 @@ static void a_tap_is_tagged_by_description_and_keeps_its_name(void **state)
     (void)state;
     _cleanup_arena_ struct arena arena = {0};
     struct freebsd_commands commands;
-    freebsd_nic_commands(&arena, "tap0", "brnat", "vmwire:brnat vm0/0 00:a0:98:1b:c8:07", 1500, &commands);
+    struct link bridge = {.name = "brnat", .alias = "vmwire:brnat", .mtu = 1500};
+    freebsd_nic_commands(&arena, "tap0", &bridge, "vmwire:brnat vm0/0 00:a0:98:1b:c8:07", &commands);
     const char *const wanted[][5] = {
         {"/sbin/ifconfig", "tap0", "description", "vmwire:brnat vm0/0 00:a0:98:1b:c8:07"},
         {"/sbin/ifconfig", "tap0", "link0"},
@@ -310,8 +311,10 @@ static void a_tap_is_tagged_by_description_and_keeps_its_name(void **state)
         for (size_t word = 0; wanted[i][word] || commands.list.items[i].argv[word]; word++)
             assert_string_equal(commands.list.items[i].argv[word], wanted[i][word]);
     }
-    freebsd_nic_commands(&arena, "tap0", "brnat", "t", 9000, &commands);
+    bridge.mtu = 9000, bridge.alias = "vmwire:brnat isolate";
+    freebsd_nic_commands(&arena, "tap0", &bridge, "t", &commands);
     assert_string_equal(commands.list.items[1].argv[2], "mtu");
+    assert_string_equal(commands.list.items[5].argv[2], "private");
     assert_string_equal(freebsd_created(&arena, "tap0\n", "tap"), "tap0");
     assert_null(freebsd_created(&arena, "tapnat\n", "tap"));
     assert_null(freebsd_created(&arena, "tap\n", "tap"));
@@ -430,6 +433,37 @@ static void an_anchor_is_right_only_with_all_its_rules(void **state)
     const char *less =
         arena_strndup(&arena, rules_shown, (size_t)(strstr(rules_shown, "block") - rules_shown));
     assert_false(freebsd_anchor_parse(&arena, "brnat", nat_shown, less, &firewall));
+}
+
+static void anchors_that_do_not_translate_are_read_back(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena arena = {0};
+    static const char *const ways[][2] = {{"routed", "vtnet0"}, {"isolated", ""}, {"routed", "vtnet0"}};
+    for (size_t i = 0; i < 3; i++) {
+        struct firewall want = {.network = "net0",
+                                .bridge = "net0",
+                                .uplink = ways[i][1],
+                                .way = ways[i][0],
+                                .isolate = i == 1},
+                        seen;
+        prefix_parse("10.1.0.0/24", &want.subnet);
+        if (i == 2)
+            prefix_parse("fd00:1::/64", &want.subnet6);
+        const char *text = freebsd_anchor_text(&arena, &want);
+        assert_true(freebsd_anchor_parse(&arena, "net0", "", text, &seen));
+        assert_string_equal(seen.way, want.way);
+        assert_string_equal(seen.uplink, want.uplink);
+        assert_true(prefix_equal(&seen.subnet, &want.subnet) && prefix_equal(&seen.subnet6, &want.subnet6));
+        assert_int_equal(seen.isolate, want.isolate);
+        for (const char *rule = text; *rule; rule += strcspn(rule, "\n") + 1) {
+            const char *less =
+                arena_printf(&arena, "%.*s%s", (int)(rule - text), text, rule + strcspn(rule, "\n") + 1);
+            struct firewall other;
+            assert_false(freebsd_anchor_parse(&arena, "net0", "", less, &other) &&
+                         prefix_equal(&other.subnet6, &want.subnet6));
+        }
+    }
 }
 
 /* How pfctl shows rdr rules is from its source, pfctl_parser.c: print_rule, print_port, print_pool. */
@@ -691,15 +725,16 @@ static void an_epair_is_a_port_by_its_first_end_and_the_guests_by_the_other(void
     _cleanup_arena_ struct arena arena = {0};
     struct freebsd_commands commands, may_fail;
     struct mac mac = {{0x02, 0xb9, 0x45, 0x8a, 0x97, 0x0b}};
-    freebsd_epair_commands(&arena, "epair0a", "brnat", "vmwire:brnat -/0 02:b9:45:8a:97:0b", &mac, 9000,
-                           &commands);
+    struct link bridge = {.name = "brnat", .alias = "vmwire:brnat", .mtu = 9000};
+    freebsd_epair_commands(&arena, "epair0a", &bridge, "vmwire:brnat -/0 02:b9:45:8a:97:0b", &mac, &commands);
     expect_words(
         &arena, &commands,
         (const char *const[]){"/sbin/ifconfig epair0a description 'vmwire:brnat -/0 02:b9:45:8a:97:0b'",
                               "/sbin/ifconfig epair0a mtu 9000", "/sbin/ifconfig epair0b mtu 9000",
                               "/sbin/ifconfig epair0b ether 02:b9:45:8a:97:0b", "/sbin/ifconfig epair0a up",
                               "/sbin/ifconfig brnat addm epair0a", NULL});
-    freebsd_epair_commands(&arena, "epair0a", "brnat", "t", &mac, 1500, &commands);
+    bridge.mtu = 1500;
+    freebsd_epair_commands(&arena, "epair0a", &bridge, "t", &mac, &commands);
     assert_int_equal(commands.list.count, 4);
     freebsd_guest_up_commands(&arena, "epair0b", &may_fail, &commands);
     expect_words(&arena, &commands, (const char *const[]){"/sbin/ifconfig epair0b up", NULL});
@@ -980,6 +1015,7 @@ int main(void)
         cmocka_unit_test(one_anchor_a_network_and_the_module_first),
         cmocka_unit_test(ipv6_has_rules_of_its_own_and_is_read_back),
         cmocka_unit_test(an_anchor_is_right_only_with_all_its_rules),
+        cmocka_unit_test(anchors_that_do_not_translate_are_read_back),
         cmocka_unit_test(forwards_are_rdr_rules_and_are_read_back),
         cmocka_unit_test(anchors_are_listed_below_vmwire_alone),
         cmocka_unit_test(an_absent_anchor_has_no_rules_though_pfctl_ends_with_0),

@@ -85,33 +85,42 @@ static void link_commands(const struct builder *builder, const struct op *op)
         ADD(builder, "ifconfig", link->name, link->up ? "up" : "down");
 }
 
-void freebsd_nic_commands(struct arena *arena, const char *tap, const char *bridge, const char *tag,
-                          uint32_t mtu, struct freebsd_commands *commands)
+/* Nobody has the tap open yet. */
+static void port_commands(const struct builder *builder, const struct link *bridge, const char *port)
+{
+    ADD(builder, "ifconfig", bridge->name, "addm", port);
+    if (owner_port_rules(bridge->alias).isolated)
+        ADD(builder, "ifconfig", bridge->name, "private", port);
+}
+
+void freebsd_nic_commands(struct arena *arena, const char *tap, const struct link *bridge, const char *tag,
+                          struct freebsd_commands *commands)
 {
     struct builder builder = {.arena = arena, .commands = commands};
     *commands = (struct freebsd_commands){0};
     ADD(&builder, "ifconfig", tap, "description", tag);
-    if (mtu != MTU_DEFAULT)
-        ADD(&builder, "ifconfig", tap, "mtu", arena_printf(arena, "%u", mtu));
+    if (bridge->mtu != MTU_DEFAULT)
+        ADD(&builder, "ifconfig", tap, "mtu", arena_printf(arena, "%u", bridge->mtu));
     ADD(&builder, "ifconfig", tap, "link0");
     ADD(&builder, "ifconfig", tap, "up");
-    ADD(&builder, "ifconfig", bridge, "addm", tap);
+    port_commands(&builder, bridge, tap);
 }
 
-void freebsd_epair_commands(struct arena *arena, const char *epair, const char *bridge, const char *tag,
-                            const struct mac *mac, uint32_t mtu, struct freebsd_commands *commands)
+void freebsd_epair_commands(struct arena *arena, const char *epair, const struct link *bridge,
+                            const char *tag, const struct mac *mac, struct freebsd_commands *commands)
 {
     struct builder builder = {.arena = arena, .commands = commands};
     const char *other = freebsd_epair_other(arena, epair);
     *commands = (struct freebsd_commands){0};
     ADD(&builder, "ifconfig", epair, "description", tag);
-    if (mtu != MTU_DEFAULT) {
-        ADD(&builder, "ifconfig", epair, "mtu", arena_printf(arena, "%u", mtu));
-        ADD(&builder, "ifconfig", other, "mtu", arena_printf(arena, "%u", mtu));
+    if (bridge->mtu != MTU_DEFAULT) {
+        const char *mtu = arena_printf(arena, "%u", bridge->mtu);
+        ADD(&builder, "ifconfig", epair, "mtu", mtu);
+        ADD(&builder, "ifconfig", other, "mtu", mtu);
     }
     ADD(&builder, "ifconfig", other, "ether", arena_strdup(arena, MAC_TEXT(mac)));
     ADD(&builder, "ifconfig", epair, "up");
-    ADD(&builder, "ifconfig", bridge, "addm", epair);
+    port_commands(&builder, bridge, epair);
 }
 
 static void address_commands(const struct builder *builder, const struct op *op)
@@ -336,6 +345,10 @@ void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_c
     case OP_PORT_ADD:
     case OP_PORT_REMOVE:
         ADD(&builder, "ifconfig", op->port.bridge, op->kind == OP_PORT_ADD ? "addm" : "deletem",
+            op->port.ifname);
+        break;
+    case OP_PORT_SET:
+        ADD(&builder, "ifconfig", op->port.bridge, op->port.rules.isolated ? "private" : "-private",
             op->port.ifname);
         break;
     case OP_ADDRESS_ADD:

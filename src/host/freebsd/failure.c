@@ -77,7 +77,7 @@ static int link_failure(const struct failure *failure, struct err *err)
 static int port_failure(const struct failure *failure, struct err *err)
 {
     const char *ifname = failure->op->port.ifname, *bridge = failure->op->port.bridge;
-    if (failure->op->kind == OP_PORT_REMOVE) {
+    if (failure->op->kind != OP_PORT_ADD) {
         if (said(failure, "No such file or directory") || said(failure, "does not exist"))
             return failure->tolerant ? 0 : err_set(err, ENOENT, "'%s' is not a port of '%s'", ifname, bridge);
         return unknown(failure, err);
@@ -213,7 +213,8 @@ int freebsd_failure(struct arena *arena, const struct op *op, const struct freeb
 {
     bool nic = op->kind == OP_LINK_SET
                    ? op->link.guest
-                   : (op->kind == OP_PORT_ADD || op->kind == OP_PORT_REMOVE) && op->port.guest;
+                   : (op->kind == OP_PORT_ADD || op->kind == OP_PORT_REMOVE || op->kind == OP_PORT_SET) &&
+                         op->port.guest;
     const struct failure failure = {.arena = arena,
                                     .op = op,
                                     .command = command,
@@ -230,6 +231,7 @@ int freebsd_failure(struct arena *arena, const struct op *op, const struct freeb
         return link_failure(&failure, err);
     case OP_PORT_ADD:
     case OP_PORT_REMOVE:
+    case OP_PORT_SET:
         return port_failure(&failure, err);
     case OP_ADDRESS_ADD:
     case OP_ADDRESS_REMOVE:

@@ -35,13 +35,13 @@ struct freebsd_command freebsd_command(struct arena *arena, const char *const wo
 /* What `ifconfig tap create` is followed by: the tag, the bridge's MTU, up, port of the bridge.  The tap
  * keeps its name, because a renamed one has no node in /dev; `link0` keeps it up when bhyve closes it, so
  * that a guest that reboots has its network again. */
-void freebsd_nic_commands(struct arena *arena, const char *tap, const char *bridge, const char *tag,
-                          uint32_t mtu, struct freebsd_commands *commands);
+void freebsd_nic_commands(struct arena *arena, const char *tap, const struct link *bridge, const char *tag,
+                          struct freebsd_commands *commands);
 
 /* The same for the nic of a guest without a hypervisor, `ifconfig epair create`: the first end gets the tag
  * and is the port, the other one the guest's MAC. */
-void freebsd_epair_commands(struct arena *arena, const char *epair, const char *bridge, const char *tag,
-                            const struct mac *mac, uint32_t mtu, struct freebsd_commands *commands);
+void freebsd_epair_commands(struct arena *arena, const char *epair, const struct link *bridge,
+                            const char *tag, const struct mac *mac, struct freebsd_commands *commands);
 /* What `ifconfig epair create` printed when it is "epairNa", else NULL; and the other end of such, "epairNb".
  */
 const char *freebsd_epair_created(struct arena *arena, const char *output);
@@ -83,6 +83,12 @@ const char *freebsd_leftover(struct arena *arena, const char *output);
 /* pf.c */
 const char *freebsd_anchor(struct arena *arena, const char *network); /* "vmwire/NET" */
 const char *freebsd_anchor_text(struct arena *arena, const struct firewall *firewall);
+const char *freebsd_anchor_inside(struct arena *arena, const struct firewall *firewall,
+                                  const struct prefix *subnet);
+/* The same for a routed or isolated network (pf_way.c); parsing leaves comparing the rules to the caller. */
+const char *freebsd_way_text(struct arena *arena, const struct firewall *firewall);
+bool freebsd_way_parse(struct arena *arena, const char *network, const char *rules,
+                       struct firewall *firewall);
 const char *freebsd_main_text(void); /* the minimal main ruleset */
 /* `pfctl -s Anchors`: the networks of "  vmwire/NET" lines, with -a vmwire. */
 struct freebsd_names {

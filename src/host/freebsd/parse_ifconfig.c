@@ -159,7 +159,8 @@ static void detail_parse(struct arena *arena, const char *line, struct link *lin
     else if ((rest = after(line, "member:")) && strstr(rest, " flags="))
         *vec_push(arena, &members->list) =
             (struct port){.ifname = arena_strndup(arena, rest, (size_t)(strstr(rest, " flags=") - rest)),
-                          .bridge = link->name};
+                          .bridge = link->name,
+                          .rules.isolated = strstr(rest, "PRIVATE") != NULL};
     else if ((rest = after(line, "inet")))
         inet_parse(arena, rest, link->name, observed);
     else if ((rest = after(line, "inet6")))
@@ -188,8 +189,10 @@ void freebsd_ifconfig_parse(struct arena *arena, const char *text, struct observ
     }
     vec_foreach (&members.list, member) {
         vec_foreach (&observed->links, port) {
-            if (strcmp(port->name, member->ifname) == 0)
-                port->master = member->bridge;
+            if (strcmp(port->name, member->ifname) != 0)
+                continue;
+            port->master = member->bridge;
+            port->port = member->rules;
         }
     }
 }

@@ -58,6 +58,14 @@ static void rdr_rules(struct text *out, const struct firewall *firewall)
     }
 }
 
+/* Whose packets pass to guests beside answers: the network's, or with `isolate` only the host's own. */
+const char *freebsd_anchor_inside(struct arena *arena, const struct firewall *firewall,
+                                  const struct prefix *subnet)
+{
+    return firewall->isolate ? arena_printf(arena, "(%s)", firewall->bridge)
+                             : arena_strdup(arena, PREFIX_TEXT(subnet));
+}
+
 static bool forwards_of(const struct firewall *firewall, uint8_t family)
 {
     vec_foreach (&firewall->forwards.list, forward) {
@@ -96,7 +104,8 @@ static void filter6_rules(struct text *out, const struct firewall *firewall)
         text_add(out, "pass out quick on %s inet6 all tagged vmwire_in\n", bridge);
     }
     text_add(out, "pass out quick on %s inet6 from fe80::/10 to any\n", bridge);
-    text_add(out, "pass out quick on %s inet6 from %s to %s\n", bridge, subnet, subnet);
+    text_add(out, "pass out quick on %s inet6 from %s to %s\n", bridge,
+             freebsd_anchor_inside(out->arena, firewall, &firewall->subnet6), subnet);
     text_add(out, "pass out quick inet6 from %s to fe80::/10\n", subnet);
     text_add(out, "pass out quick inet6 from %s to ff00::/8\n", subnet);
     text_add(out, "block drop out quick on %s inet6 from any to %s\n", bridge, subnet);
@@ -110,6 +119,8 @@ const char *freebsd_anchor_text(struct arena *arena, const struct firewall *fire
     const char *subnet = arena_strdup(arena, PREFIX_TEXT(&firewall->subnet));
     struct text out = {.arena = arena};
     bool forwards = forwards_of(firewall, AF_INET);
+    if (*firewall->way)
+        return freebsd_way_text(arena, firewall);
     text_add(&out, "nat on %s inet from %s to any -> (%s)\n", uplink, subnet, uplink);
     if (forwards)
         text_add(&out, "nat on %s inet from %s to %s tagged vmwire_in -> (%s)\n", bridge, subnet, subnet,
@@ -124,7 +135,8 @@ const char *freebsd_anchor_text(struct arena *arena, const struct firewall *fire
         text_add(&out, "pass in inet all tagged vmwire_in\n");
         text_add(&out, "pass out quick on %s inet all tagged vmwire_in\n", bridge);
     }
-    text_add(&out, "pass out quick on %s inet from %s to %s\n", bridge, subnet, subnet);
+    text_add(&out, "pass out quick on %s inet from %s to %s\n", bridge,
+             freebsd_anchor_inside(arena, firewall, &firewall->subnet), subnet);
     /* What everybody gets, also through the bridge's ports: DHCP's answers to 255.255.255.255, multicast. */
     text_add(&out, "pass out quick inet from %s to 224.0.0.0/3\n", subnet);
     text_add(&out, "block drop out quick on %s inet from any to %s\n", bridge, subnet);
@@ -229,8 +241,7 @@ static void subnet6_parse(struct arena *arena, const char *nat, struct firewall 
                      &firewall->subnet6);
 }
 
-bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *nat, const char *rules,
-                          struct firewall *firewall)
+static bool nat_parse(struct arena *arena, const char *network, const char *nat, struct firewall *firewall)
 {
     static const char on[] = "nat on ", from[] = " inet from ", to[] = " to any -> (";
     if (strncmp(nat, on, strlen(on)) != 0)
@@ -242,11 +253,19 @@ bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *
     *firewall = (struct firewall){.network = network, .bridge = network, .way = ""};
     firewall->uplink = arena_strndup(arena, uplink, (size_t)(subnet - uplink));
     subnet += strlen(from);
-    if (prefix_parse(arena_strndup(arena, subnet, (size_t)(end - subnet)), &firewall->subnet) < 0)
-        return false;
     subnet6_parse(arena, nat, firewall);
-    if (!rdrs_parse(arena, nat, &firewall->forwards))
+    return prefix_parse(arena_strndup(arena, subnet, (size_t)(end - subnet)), &firewall->subnet) == 0 &&
+           rdrs_parse(arena, nat, &firewall->forwards);
+}
+
+bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *nat, const char *rules,
+                          struct firewall *firewall)
+{
+    if (!(*nat ? nat_parse(arena, network, nat, firewall)
+               : freebsd_way_parse(arena, network, rules, firewall)))
         return false;
+    firewall->isolate =
+        strstr(rules, arena_printf(arena, "\npass out quick on %s inet from (%s) to ", network, network));
     return same_rules(freebsd_anchor_text(arena, firewall), arena_printf(arena, "%s%s", nat, rules));
 }
 

@@ -56,8 +56,7 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_FUNCTION_SET:
         text_add(&out, "# SR-IOV functions are made by iovctl(8): see iovctl.conf(5)\n");
         break;
-    case OP_PORT_SET: /* never planned */
-    case OP_PORT_VLAN_ADD:
+    case OP_PORT_VLAN_ADD: /* refused: struct host_traits */
     case OP_PORT_VLAN_REMOVE:
         text_add(&out, "# ports are as they are\n");
         break;

@@ -147,17 +147,17 @@ static int duplicate_check(struct arena *arena, const struct nic_request *reques
                    MAC_TEXT(&request->mac), request->bridge, port);
 }
 
-static int tap_wire(struct arena *arena, const struct nic_request *request, const char *tap, uint32_t mtu,
-                    struct err *err)
+static int tap_wire(struct arena *arena, const struct nic_request *request, const char *tap,
+                    const struct link *bridge, struct err *err)
 {
     struct freebsd_commands commands;
     struct op op = {
         .kind = OP_PORT_ADD, .network = request->network, .port = {.ifname = tap, .bridge = request->bridge}};
     const char *tag = owner_nic_tag(arena, request->network, request->machine, request->index, &request->mac);
     if (request->guest)
-        freebsd_epair_commands(arena, tap, request->bridge, tag, &request->mac, mtu, &commands);
+        freebsd_epair_commands(arena, tap, bridge, tag, &request->mac, &commands);
     else
-        freebsd_nic_commands(arena, tap, request->bridge, tag, mtu, &commands);
+        freebsd_nic_commands(arena, tap, bridge, tag, &commands);
     vec_foreach (&commands.list, command) {
         struct freebsd_answer answer;
         int rc = freebsd_run(arena, command, &answer, err);
@@ -216,7 +216,7 @@ int freebsd_nic_open(struct host *base, const struct nic_request *request, struc
         return rc;
     rc = nic->lock_fd = lock_open(&arena, tap, O_CREAT, err);
     if (rc >= 0)
-        rc = tap_wire(&arena, request, tap, bridge.mtu, err);
+        rc = tap_wire(&arena, request, tap, &bridge, err);
     if (rc < 0) {
         fd_close(&nic->lock_fd);
         tap_destroy(tap, NULL);
