@@ -1,5 +1,6 @@
 /* doctor_service.c: a network's DHCP and DNS: doctor.h. */
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "diag/doctor_internal.h"
 

@@ -38,7 +38,9 @@ static void remove_record(struct planner *planner, const struct device_record *r
     const struct file *old = file_find(planner->observed, path);
     if (!old)
         return;
-    struct op op = {.kind = OP_FILE_REMOVE, .network = record->network, .file = {path, "", old->mode}};
+    struct op op = {.kind = OP_FILE_REMOVE,
+                    .network = record->network,
+                    .file = {.path = path, .content = "", .mode = old->mode}};
     struct op undo = {.kind = OP_FILE_WRITE, .network = record->network, .file = *old};
     step_add(planner, &op, &undo);
 }
