@@ -36,7 +36,7 @@ enum host_observe_flags {
     HOST_OBSERVE_FIREWALL = 1 << 4,
     HOST_OBSERVE_SERVICES = 1 << 5,
     HOST_OBSERVE_FILES = 1 << 6,
-    HOST_OBSERVE_NEIGHBOURS = 1 << 13, /* those entered by hand; needs links */
+    HOST_OBSERVE_NEIGHBOURS = 1 << 15, /* those entered by hand; needs links */
     HOST_OBSERVE_ALL = ((1 << 7) - 1) | HOST_OBSERVE_NEIGHBOURS,
     HOST_OBSERVE_DEVICES = 1 << 7,         /* apart: only passthrough needs it */
     HOST_OBSERVE_DEVICE_NAMES = 1 << 8,    /* vendors' and products' names of the devices observed */
