@@ -5,10 +5,7 @@
  * sysctl, one for the firewall.  `down` of the last carries them out.  RUN/former6 is the same for IPv6, for
  * the first and the last that has it.
  *
- * A host that forwards IPv6 ignores router advertisements, and loses the default route that it learned from
- * them.  So, before forwarding, what keeps it (accept_ra=2 on Linux, of each interface that learns) is set;
- * and behind forwarding on the way back.  Bridges that have taken an uplink learn in its place; theirs goes
- * with them, and needs no record. */
+ * Before forwarding of IPv6 is what keeps the host's own (learning.c); and behind it on the way back. */
 #include <errno.h>
 #include <string.h>
 
@@ -20,7 +17,7 @@ static const char *former_path(const struct planner *planner, bool ipv6)
     return arena_printf(planner->arena, "%s/former%s", planner->observed->run_dir, ipv6 ? "6" : "");
 }
 
-static void set_sysctl(struct planner *planner, const char *name, const char *value, const char *former)
+void host_sysctl_set(struct planner *planner, const char *name, const char *value, const char *former)
 {
     struct op op = {.kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = name, .value = value}};
     struct op undo = op;
@@ -67,7 +64,8 @@ static void switch_forwarding_on(struct planner *planner, const struct sysctls *
     vec_foreach (&sysctls->list, item) {
         const struct forwarding_sysctl *sysctl = *item;
         if (!sysctl->wanted || strcmp(sysctl->now, sysctl->wanted) != 0)
-            set_sysctl(planner, sysctl->name, sysctl->wanted ? sysctl->wanted : sysctl->now, sysctl->now);
+            host_sysctl_set(planner, sysctl->name, sysctl->wanted ? sysctl->wanted : sysctl->now,
+                            sysctl->now);
     }
 }
 
@@ -121,64 +119,6 @@ void host_steps_up(struct planner *planner, bool forward)
     switch_forwarding_on(planner, &sysctls);
 }
 
-/* The interface that a setting of router advertisements is of; NULL when it is another setting. */
-static const char *learner(const struct planner *planner, const char *name)
-{
-    static const char folder[] = "net.ipv6.conf.", entry[] = ".accept_ra";
-    size_t length = strlen(name);
-    if (strncmp(name, folder, strlen(folder)) != 0 || length <= strlen(folder) + strlen(entry) ||
-        strcmp(name + length - strlen(entry), entry) != 0)
-        return NULL;
-    char *ifname =
-        arena_strndup(planner->arena, name + strlen(folder), length - strlen(folder) - strlen(entry));
-    for (char *c = ifname; *c; c++)
-        *c = *c == '/' ? '.' : *c;
-    return ifname;
-}
-
-/* What vmwire set for an interface, and somebody has set back. */
-static int learn_again(struct planner *planner, const struct file *old, struct err *err)
-{
-    for (const char *rest = old ? old->content : ""; *rest;) {
-        size_t length = strcspn(rest, "\n");
-        struct op op;
-        int rc = op_parse(planner->arena, arena_strndup(planner->arena, rest, length), &op, err);
-        if (rc < 0)
-            return rc;
-        const char *ifname = op.kind == OP_SYSCTL_SET ? learner(planner, op.sysctl.name) : NULL;
-        const struct link *link = ifname ? link_find(planner->observed, ifname) : NULL;
-        bool listed = false;
-        vec_foreach (&planner->observed->forwarding, sysctl)
-            listed |= strcmp(sysctl->name, op.sysctl.name) == 0;
-        if (link && link->accept_ra == 1 && !listed)
-            set_sysctl(planner, op.sysctl.name, "2", "1");
-        rest += length + (rest[length] == '\n');
-    }
-    return 0;
-}
-
-/* Bridges that have taken an uplink. */
-static void bridges_learn(struct planner *planner)
-{
-    for (size_t i = 0; i < planner->plan->steps.count; i++) {
-        const struct op op = planner->plan->steps.items[i].op;
-        const struct network *network =
-            op.kind == OP_LINK_CREATE ? network_find(planner->request->model, op.network) : NULL;
-        if (network && network->mode == NETWORK_BRIDGED && op.link.ipv6)
-            set_sysctl(planner, interface_sysctl(planner, 6, network->name, "accept_ra"), "2", "1");
-    }
-    vec_foreach (&planner->observed->links, link) {
-        const char *name = owner_network(planner->arena, link->alias);
-        struct record record;
-        if (!name || strcmp(name, link->name) != 0 || link->accept_ra != 1 || !link->ipv6 ||
-            record_read(planner->arena, planner->observed, name, &record, NULL) < 0)
-            continue;
-        bool going = plan_selects(planner, name) && !network_find(planner->request->model, name);
-        if (record.mode == NETWORK_BRIDGED && !going)
-            set_sysctl(planner, interface_sysctl(planner, 6, name, "accept_ra"), "2", "1");
-    }
-}
-
 int host_steps6_up(struct planner *planner, struct err *err)
 {
     const struct file *old = file_find(planner->observed, former_path(planner, true));
@@ -189,8 +129,8 @@ int host_steps6_up(struct planner *planner, struct err *err)
     if (sysctls.list.count)
         write_former(planner, true, old, text_get(&record));
     if (!planner->observed->traits.ra_for_all)
-        bridges_learn(planner);
-    int rc = learn_again(planner, old, err);
+        learning_bridges(planner);
+    int rc = learning_mend(planner, old, err);
     switch_forwarding_on(planner, &sysctls);
     return rc;
 }
@@ -208,13 +148,13 @@ static const char *sysctl_now(const struct observed *observed, const char *name)
 static void put_sysctl_back(struct planner *planner, const struct op *op)
 {
     const char *now = sysctl_now(planner->observed, op->sysctl.name);
-    const char *ifname = learner(planner, op->sysctl.name);
+    const char *ifname = learning_interface(planner, op->sysctl.name);
     const struct link *link = ifname ? link_find(planner->observed, ifname) : NULL;
     if (ifname && (!link || link->accept_ra != 2))
         return;
     if (ifname)
         now = "2";
-    set_sysctl(planner, op->sysctl.name, op->sysctl.value, now ? now : op->sysctl.value);
+    host_sysctl_set(planner, op->sysctl.name, op->sysctl.value, now ? now : op->sysctl.value);
 }
 
 /* Only what is still as vmwire left it is taken away: a ruleset that the administrator loaded meanwhile, and

@@ -96,6 +96,14 @@ void lock_steps_up(struct planner *planner, const struct passage *passage);
 void rate_steps_up(struct planner *planner, const struct passage *passage);
 void rate_steps_down(struct planner *planner, const struct passage *passage);
 void check_rates(struct planner *planner, const struct network *network);
+void host_sysctl_set(struct planner *planner, const char *name, const char *value, const char *former);
+/* learning.c: router advertisements on a network's bridge; the interface that a setting of them is of, NULL
+ * when it is another setting; what somebody has set back of what RUN/former6 (NULL: none) has; bridges that
+ * have taken an uplink. */
+void set_learning(struct planner *planner, const struct passage *passage);
+const char *learning_interface(const struct planner *planner, const char *name);
+int learning_mend(struct planner *planner, const struct file *old, struct err *err);
+void learning_bridges(struct planner *planner);
 /* services.c: helper programs that go, or must start anew; those that come, and what those that stay read
  * anew; the lease file of a network that goes. */
 void services_steps_down(struct planner *planner, const struct passage *passage);

@@ -438,24 +438,6 @@ static void make_bridge(struct planner *planner, const struct passage *passage)
     step_add(planner, &op, &undo);
 }
 
-/* The host takes no address and no route from a guest's router advertisements.  It goes with the bridge, and
- * comes back where the bridge becomes that of a bridged network. */
-static void set_learning(struct planner *planner, const struct passage *passage)
-{
-    bool never = network_has_subnet(passage->network), known = passage->bridge;
-    bool stays = passage->network->mode != NETWORK_BRIDGED || !mode_behind_host(passage->now.mode);
-    const char *want = never ? "0" : "1";
-    if (planner->observed->traits.ra_for_all || planner->observed->ipv6_refusal ||
-        (!never && (stays || !known || passage->bridge->accept_ra)) ||
-        (never && known && passage->bridge->accept_ra == 0))
-        return;
-    struct op op = op_for(passage, OP_SYSCTL_SET), undo = op_for(passage, OP_SYSCTL_SET);
-    const char *name = interface_sysctl(planner, 6, passage->name, "accept_ra");
-    op.sysctl = (struct sysctl){.name = name, .value = want};
-    undo.sysctl = (struct sysctl){.name = name, .value = never ? "1" : "0"};
-    step_add(planner, &op, &undo);
-}
-
 static void add_made_addresses(struct planner *planner, const struct passage *passage)
 {
     vec_foreach (&passage->want.made, op) {

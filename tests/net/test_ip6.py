@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from conftest import FAULTY
 from guests import Guest
 from test_firewalls import Firewalld, ufw_on
 from test_forward import ask, server
@@ -188,6 +189,24 @@ def test_a_failed_up_the_last_network_and_a_host_that_forwards_already(host6):
     assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra").strip() == "1"
     host6.vmwire("down")
     assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "1"]
+
+
+def test_a_fault_at_any_setting_leaves_the_router(host6):
+    """Whichever of them fails, or is the last that is done: undone in the order that keeps the route."""
+    host6.config(HEAD)
+    for direction in ("up", "down"):
+        plan = json.loads(host6.vmwire("plan", "--json", *(["--down"] if direction == "down" else [])).stdout)["operations"]
+        settings = [i + 1 for i, op in enumerate(plan) if op["kind"] == "sysctl-set" and op["name"].startswith("net.ipv6")]
+        assert len(settings) >= 2
+        for how in ("fail-before", "kill-after"):
+            for number in settings:
+                host6.vmwire(direction, program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"})
+                host6.vmwire("plan")  # rolls back what was killed
+                expected = ["1", "0"] if direction == "up" else ["2", "1"]
+                assert host6.sh("sysctl -n net.ipv6.conf.re0.accept_ra net.ipv6.conf.all.forwarding").split() == expected
+                assert default6(host6), (direction, how, number)
+        host6.vmwire(direction)
+    assert default6(host6)
 
 
 def test_a_bridge_learns_in_its_uplinks_place(host6):
