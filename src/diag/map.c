@@ -161,7 +161,7 @@ static size_t uplink_of(struct builder *builder, struct map_part *part, const ch
     if (!link)
         shown(builder, node, vlan ? "vlan-missing" : "uplink-missing");
     else if (!link->up)
-        shown(builder, node, "uplink-down");
+        shown(builder, node, vlan ? "vlan-down" : "uplink-down");
     else if (!link->carrier)
         shown(builder, node, "uplink-no-carrier");
     part->router = router_of(builder, uplink);

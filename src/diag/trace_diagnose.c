@@ -183,6 +183,10 @@ static void check_twins(struct tracer *tracer)
 static void check_subnet(struct tracer *tracer)
 {
     const struct ip *guest = &tracer->guest;
+    const struct link *tap =
+        link_find(tracer->request->observed, tracer->hops.list.items[tracer->guest_nic].ifname);
+    if (tap && port_vlan_own(tap) > VLAN_UNTAGGED)
+        return; /* whose subnet the host is not in */
     if (guest->family != AF_INET || !tracer->subnet_count || trace_in_subnet(tracer, guest) ||
         ip_is_link_local(guest))
         return;

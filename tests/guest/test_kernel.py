@@ -31,7 +31,7 @@ def machine(images, tmp_path_factory):  # noqa: F811
 def test_on_debians_kernel(machine, file):
     command = (f"cd {ROOT}; VMWIRE_BUILD={BUILD} PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -x --tb=short "
                f"-p no:cacheprovider --basetemp=/root/tests --junitxml=/root/report.xml {file}")
-    status, said, _ = machine.run(command, timeout=240)
+    status, said, _ = machine.run(command, timeout=600)
     assert status == 0, said
     cases = list(ElementTree.fromstring(machine.sh("cat /root/report.xml")).iter("testcase"))
     skipped = [case.find("skipped").get("message") for case in cases if case.find("skipped") is not None]

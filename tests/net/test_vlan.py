@@ -6,8 +6,9 @@ the kernel lacks them what is said then is tested, and nothing else.
 import json
 
 import pytest
-from conftest import kernel_knows
+from conftest import FAULTY, kernel_knows
 from guests import Guest
+from test_trace import trace
 
 HEAD = "networks:\n"
 PLAIN = "  plain: {mode: bridged, uplink: re1}\n"
@@ -45,10 +46,12 @@ def up(host, text):
 
 
 def mended(host, harms, *checks):
-    """Each harm is seen by `status`, and `up` mends it."""
-    for harm in harms:
+    """Each harm is seen by `status`, with a finding where one belongs to it, and `up` mends it."""
+    for harm, finding in harms.items():
         host.sh(harm)
-        assert host.vmwire("status", check=False).returncode == 3, harm
+        status = host.vmwire("status", "--json", check=False)
+        assert status.returncode == 3, harm
+        assert not finding or json.loads(status.stdout)["findings"][0]["code"] == finding, harm
         host.vmwire("up")
         assert host.vmwire("status", check=False).returncode == 0, harm
         for guest, address in checks:
@@ -114,8 +117,9 @@ def test_networks_on_one_uplink_keep_apart_and_go_without_a_trace(switch):
 def test_a_vlan_is_mended_changed_and_exchanged_while_guests_are_attached(switch):
     up(switch, tagged("one", 10, ", address: 10.10.0.2/24") + tagged("two", 20))
     one, two = guest(switch, "one", 10, 1), guest(switch, "two", 20, 2)
-    mended(switch, ["ip link del dev re1.10", "ip link set dev re1.10 nomaster", "ip link set dev re1.10 down mtu 1400",
-                    "ip link set dev re1 down"], (one, "10.10.0.1"))
+    mended(switch, {"ip link del dev re1.10": "vlan-missing", "ip link set dev re1.10 nomaster": "uplink-unplugged",
+                    "ip link set dev re1.10 down mtu 1400": "vlan-down", "ip link set dev re1 down": "uplink-down"},
+           (one, "10.10.0.1"))
     one.space.sh("ip addr add 10.20.0.61/24 dev eth0; ip addr add 10.30.0.61/24 dev eth0")
     two.space.sh("ip addr add 10.10.0.62/24 dev eth0; ip addr add 192.168.87.62/24 dev eth0")
     up(switch, tagged("one", 20) + tagged("two", 10))
@@ -141,9 +145,13 @@ def test_nics_of_one_network_have_vlans_and_its_other_guests_stay(switch):
     assert deaf(plain, "10.20.0.1")
     status = json.loads(switch.vmwire("status", "--json").stdout)["networks"][0]["ports"]
     assert {port["machine"]: port["vlan"] for port in status if port["kind"] == "nic"} == {"vm1": None, "vm2": 20, "vm3": 30}
-    mended(switch, [f"bridge vlan del dev {two.tap} vid 20; bridge vlan del dev re1 vid 20", "bridge vlan del dev re1 vid 1",
-                    "bridge vlan add dev re1 vid 77; ip link set dev plain type bridge vlan_filtering 0",
-                    "ip link set dev re1 nomaster"], (two, "10.20.0.1"), (plain, "192.168.87.1"))
+    switch.guest = two
+    told = trace(switch, "10.20.0.1", machine="vm2", doing=["ping", "-i", "0.3", "10.20.0.1"], seconds=3)
+    assert told["answered"] and not told["findings"], told["findings"]
+    assert "re1" in [hop["where"] for hop in told["hops"] if "vlan 20," in (hop["frame"] or "")]
+    mended(switch, {f"bridge vlan del dev {three.tap} vid 30; bridge vlan del dev re1 vid 20": "vlan-ends",
+                    "bridge vlan add dev re1 vid 77; ip link set dev plain type bridge vlan_filtering 0": None,
+                    "ip link set dev re1 nomaster": "uplink-unplugged"}, (two, "10.20.0.1"), (plain, "192.168.87.1"))
     # A nic's VLAN is another, then none.
     up(switch, locked + NICS.replace("vlan: 20", "vlan: 10"))
     two.space.sh("ip addr add 10.10.0.52/24 dev eth0; ip addr add 192.168.87.52/24 dev eth0")
@@ -154,3 +162,36 @@ def test_nics_of_one_network_have_vlans_and_its_other_guests_stay(switch):
         each.close()
     switch.vmwire("down")
     assert switch.snapshot() == before
+
+
+@needs_vlans
+def test_a_change_that_breaks_off_is_undone_and_the_printed_plan_makes_it_too(switch):
+    """At every other operation, by a failure or by a kill, before it or after it."""
+    nics = NICS.replace("vm1:", "vm0:")
+    old, new = (PLAIN + tagged("one", a) + tagged("two", b) + nics.replace("vlan: 20", f"vlan: {nic}")
+                for a, b, nic in ((10, 40, 20), (40, 10, 50)))
+    switch.sh("ip addr flush dev re1")
+    up(switch, old)
+    two = guest(switch, "plain", 20, 2, vlan=20)
+
+    def state():
+        links = {link["ifname"]: (link.get("ifalias"), link.get("master"), link.get("link"), link["mtu"], "UP" in link["flags"],
+                                  link.get("linkinfo", {}).get("info_data", {}).get("vlan_filtering"),
+                                  link.get("linkinfo", {}).get("info_data", {}).get("id"))
+                 for link in switch.json("ip", "-d", "-j", "link")}
+        return links, sorted(switch.json("bridge", "-j", "vlan"), key=lambda port: port["ifname"]), switch.run_files()
+
+    before = state()
+    switch.config(HEAD + new)
+    count = len(json.loads(switch.vmwire("plan", "--json").stdout)["operations"])
+    assert count > 12
+    for number in range(1, count + 1, 2):
+        how = ("fail-before", "kill-after", "fail-after", "kill-before")[number // 2 % 4]
+        assert switch.vmwire("up", program=FAULTY, check=False, env={"VMWIRE_FAULT": f"{how} {number}"}).returncode, number
+        plan = switch.vmwire("plan").stdout
+        assert state() == before, (number, how)
+    switch.sh(plan)
+    assert "nothing to do" in switch.vmwire("up").stdout
+    assert state()[0][two.tap][0].endswith(" vlan 50")
+    up(switch, old)
+    assert reaches(two, "10.20.0.1")
