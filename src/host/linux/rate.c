@@ -377,8 +377,10 @@ static int nic_set(struct linux_host *host, const char *tap, const char *network
     return rc == 0 && !any ? clsact_delete(host, index, err) : rc;
 }
 
-/* Classes of nics that are gone: every interface made later has a higher index than theirs, and the same
- * class comes round only after 32,768 of them. */
+/* Classes of nics that are gone, now and then, as looking costs what their number is: every interface made
+ * later has a higher index than theirs, and the same class comes round only after 32,768 of them. */
+enum { SWEEP_EVERY = 64 };
+
 static void classes_sweep(struct linux_host *host, int shaper, int newest)
 {
     _cleanup_arena_ struct arena arena = {0};
@@ -405,20 +407,16 @@ int rates_open(struct linux_host *host, const struct nic_request *request, const
     for (int way = 0; index > 0 && way < RATE_WAYS; way++) {
         const struct rate *own = &request->rates.way[way];
         int shaper = (int)if_nametoindex(shaper_name(&arena, request->network, (enum rate_way)way));
-        struct shaper_classes classes = {.arena = &arena, .only = SHAPER_ALL};
         if (own->bits_s && (!shaper || !shaper_finder_there(host, shaper)))
             return err_set(err, EAGAIN,
                            "network '%s' does not limit what single nics %s yet: run `vmwire up %s`",
                            request->network, way == RATE_IN ? "receive" : "send", request->network);
         if (!shaper)
             continue;
-        int rc = shaper_classes_read(host, shaper, &classes, err);
-        if (rc < 0)
-            return rc;
-        bool limited = classes.list.count && classes.list.items[0].rate.bits_s;
-        rates[way] = (struct nic_rate){.shaped = own->bits_s || limited, .rate = *own};
+        rates[way] =
+            (struct nic_rate){.shaped = own->bits_s || shaper_limit(host, shaper).bits_s, .rate = *own};
         any |= rates[way].shaped;
-        if (own->bits_s)
+        if (own->bits_s && index % SWEEP_EVERY == 0)
             classes_sweep(host, shaper, index);
     }
     if (index < 0)

@@ -14,7 +14,7 @@
  * A nic's class is found by its tap's index, at a cost that does not grow with their number: by `flow map key
  * iif`, or, where the kernel has no cls_flow, by a program of four instructions that says the same.  The
  * shaper is the network's, made by `up`; hook and filter are the tap's and go with it.  A nic's class stays
- * when its program ends, empty, until the next nic is opened (rates_open). */
+ * when its program ends, empty, until one of the next 64 is opened (rates_open). */
 #ifndef VMWIRE_HOST_LINUX_RATE_H
 #define VMWIRE_HOST_LINUX_RATE_H
 

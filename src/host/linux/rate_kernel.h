@@ -13,12 +13,13 @@ struct shaper_class {
 
 struct shaper_classes {
     struct arena *arena;
-    unsigned only; /* this one; 0: all */
     VEC(struct shaper_class) list;
 };
 
 /* The classes of a shaper, by its interface's index. */
 int shaper_classes_read(struct linux_host *host, int index, struct shaper_classes *classes, struct err *err);
+/* Of all nics together; none where it cannot be told. */
+struct rate shaper_limit(struct linux_host *host, int index);
 /* Does it have its root? And the filter that finds nics' classes? */
 bool shaper_root_there(struct linux_host *host, int index);
 bool shaper_finder_there(struct linux_host *host, int index);

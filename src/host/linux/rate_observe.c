@@ -36,8 +36,7 @@ static int class_each(const struct nlmsghdr *header, void *data)
     unsigned minor = TC_H_MIN(tc->tcm_handle);
     netlink_attributes(header, sizeof(*tc), table, TCA_MAX + 1);
     if (header->nlmsg_type != RTM_NEWTCLASS || TC_H_MAJ(tc->tcm_handle) != SHAPER_CLASS(0) ||
-        strcmp(netlink_text(table[TCA_KIND]), "htb") != 0 || !table[TCA_OPTIONS] ||
-        (classes->only && classes->only != minor))
+        strcmp(netlink_text(table[TCA_KIND]), "htb") != 0 || !table[TCA_OPTIONS])
         return 0;
     netlink_nested(table[TCA_OPTIONS], options, TCA_HTB_MAX + 1);
     struct tc_htb_opt parameters;
@@ -63,6 +62,19 @@ int shaper_classes_read(struct linux_host *host, int index, struct shaper_classe
     tc_start(&message, RTM_GETTCLASS, index, 0);
     int rc = netlink_dump(&host->route, &message, class_each, class_reset, classes, err);
     return rc < 0 ? err_wrap(err, "reading the limits of rates") : 0;
+}
+
+struct rate shaper_limit(struct linux_host *host, int index)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct netlink_message message;
+    struct shaper_classes classes = {.arena = &arena};
+    /* Without the echo it is told to listeners alone (rtnetlink_send, net/core/rtnetlink.c). */
+    struct tcmsg *tc = netlink_start(&message, RTM_GETTCLASS, NLM_F_ACK | NLM_F_ECHO, sizeof(*tc));
+    tc->tcm_ifindex = index;
+    tc->tcm_handle = SHAPER_CLASS(SHAPER_ALL);
+    bool there = netlink_call(&host->route, &message, class_each, &classes, NULL) == 0 && classes.list.count;
+    return there ? classes.list.items[0].rate : (struct rate){0};
 }
 
 /* --- qdiscs */
