@@ -418,6 +418,23 @@ def test_a_tap_has_the_mtu_of_its_bridge_before_it_becomes_a_port(bsd):
     bsd.run("stop", "vm0")
 
 
+def test_a_running_guests_nic_goes_where_the_file_has_it_and_no_other_comes(bsd):
+    both = NAT.replace("networks:", BRIDGED.rstrip())
+    bsd.file(both + "machines:\n  vm0: {nics: [{network: brnat}]}\n")
+    bsd.run("up")
+    bsd.run("start", "vm0")
+    bsd.file(both + "machines:\n  vm0: {nics: [{network: brext}, {network: brnat}]}\n")
+    said = bsd.run("up")
+    assert "its nic 0 goes from 'brnat' to 'brext'" in said
+    assert "vm0' runs without its nic 1 on 'brnat': it has that when it was stopped and started" in said
+    links = bsd.host["links"]
+    assert links["brext"]["members"] == ["vtnet0", "tap0"] and not links["brnat"]["members"]
+    assert links["tap0"]["description"].startswith("vmwire:brext vm0/0 ") and "nothing to do" in bsd.run("up")
+    for words in (("attach", "vm0", "brnat"), ("detach", "vm0", "brext")):
+        assert "bhyve cannot change the nics of a running machine" in bsd.run(*words, status=1)
+    bsd.run("stop", "vm0")
+
+
 def test_the_line_of_args_can_be_run(bsd):
     bsd.file(MACHINE)
     bsd.run("up")
