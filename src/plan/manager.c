@@ -2,8 +2,10 @@
  * that can be done without a gap, or named, with what would be right.
  *
  * systemd-networkd is told last: then the uplink has no address of its own any longer that it could take
- * away.  It is given back last, too, and sets the uplink up once more as its file says.  NetworkManager would
- * set an interface down as it lets go of it, and so is not told by vmwire. */
+ * away.  It is given back last, too, and sets the uplink up once more as its file says.  NetworkManager
+ * takes an interface back by taking its addresses away for a moment and setting them anew, whatever was put
+ * back there: so when that may be is the user's to say.  (That it lets go by a file, unmanaged-devices, sets
+ * the interface down at once, and the host is cut off.) */
 #include <string.h>
 
 #include "base/text.h"
@@ -80,9 +82,9 @@ void note_managers(struct planner *planner, const struct passage *passage)
         plan_note(
             planner,
             "network '%s': NetworkManager manages '%s', and may take it back when its carrier or its lease "
-            "ends: set it unmanaged (unmanaged-devices=interface-name:%s in NetworkManager.conf(5)), or "
-            "use an interface that it does not manage",
-            passage->name, uplink, uplink);
+            "ends: have it let go now, which disturbs nothing (nmcli device set %s managed no; after down: "
+            "nmcli device set %s managed yes)",
+            passage->name, uplink, uplink, uplink);
     else
         plan_note(
             planner,
