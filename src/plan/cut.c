@@ -7,15 +7,16 @@
 
 enum { NAMED = 3 };
 
-/* "'vm0' is", "'vm0', 'vm1', 'vm2' and 4 more are"; NULL: nobody is on it. */
-static const char *guests_are(const struct planner *planner, const struct passage *passage)
+/* "'vm0'" and `one`, "'vm0', 'vm1', 'vm2' and 4 more" and `many`; NULL: nobody is on it. */
+static const char *guests_of(const struct planner *planner, const char *network, const char *one,
+                             const char *many)
 {
     struct text names = {.arena = planner->arena};
     const char *last = "";
     size_t count = 0;
     vec_foreach (&planner->nics, nic) {
         const char *machine = nic->nic.machine;
-        if (strcmp(nic->tap->master, passage->name) != 0 || nic_moves(nic) || strcmp(machine, last) == 0)
+        if (strcmp(nic->tap->master, network) != 0 || nic_moves(nic) || strcmp(machine, last) == 0)
             continue;
         last = machine;
         if (++count > NAMED)
@@ -25,7 +26,7 @@ static const char *guests_are(const struct planner *planner, const struct passag
     }
     if (count > NAMED)
         text_add(&names, " and %zu more", count - NAMED);
-    return count ? arena_printf(planner->arena, "%s %s", text_get(&names), count > 1 ? "are" : "is") : NULL;
+    return count ? arena_printf(planner->arena, "%s%s", text_get(&names), count > 1 ? many : one) : NULL;
 }
 
 /* The subnet that the guests have addresses of; unset: none of vmwire's. */
@@ -82,10 +83,30 @@ static const char *why(const struct planner *planner, const struct passage *pass
     return NULL;
 }
 
+/* The kernel forgets translated connections when the address that they leave under goes from an interface:
+ * those whose guest sends before anything comes for it are found again. */
+static void note_moved(struct planner *planner, const char *from, const char *to)
+{
+    vec_foreach (&planner->observed->firewalls, firewall) {
+        const char *way = *firewall->way ? NULL : way_now(planner, firewall->network);
+        const char *guests = text_equal(way, from) ? guests_of(planner, firewall->network, "", "") : NULL;
+        if (guests)
+            plan_note(planner,
+                      "network '%s': %s may be cut off: the host's address, under which connections leave, "
+                      "moves from '%s' to '%s'",
+                      firewall->network, guests, from, to);
+    }
+}
+
 void note_cut(struct planner *planner, const struct passage *passage)
 {
+    const char *now = passage->now.uplink, *want = passage->want.uplink;
+    if (want && !text_equal(now, want))
+        note_moved(planner, want, passage->name);
+    if (now && !text_equal(now, want))
+        note_moved(planner, passage->name, now);
     const char *reason = passage->now.mode ? why(planner, passage) : NULL;
-    const char *guests = reason ? guests_are(planner, passage) : NULL;
+    const char *guests = reason ? guests_of(planner, passage->name, " is", " are") : NULL;
     if (guests)
         plan_note(planner, "network '%s': %s cut off: %s", passage->name, guests, reason);
 }

@@ -138,9 +138,8 @@ static void add_dhcp(struct text *out, const struct network *network, const stru
 }
 
 /* Router advertisements, which is where a default route comes from, with or without DHCP.  Guests make
- * themselves addresses; with DHCP they are offered one, too.  dnsmasq announces the bridge's MTU by itself.
- */
-static void add_ipv6(struct text *out, const struct network *network)
+ * themselves addresses; with DHCP they are offered one, too.  The interval is dnsmasq's own. */
+static void add_ipv6(struct text *out, const struct network *network, uint32_t mtu)
 {
     struct prefix host = network_host_address6(network);
     struct ip first = ip_add(&network->subnet6.ip, 0x1000), last = ip_add(&network->subnet6.ip, 0xffff);
@@ -150,8 +149,8 @@ static void add_ipv6(struct text *out, const struct network *network)
                  network->subnet6.length, lease_time(out->arena, network));
     else
         text_add(out, "dhcp-range=%s,slaac,%u\n", IP_TEXT(&network->subnet6.ip), network->subnet6.length);
-    if (network->mode == NETWORK_ISOLATED) /* every 600 s, as by default; no router */
-        text_add(out, "ra-param=%s,600,0\n", network->name);
+    text_add(out, "ra-param=%s,mtu:%u,600%s\n", network->name, mtu,
+             network->mode == NETWORK_ISOLATED ? ",0" : ""); /* which is no router */
     if (network->dns)
         text_add(out, "dhcp-option=option6:dns-server,[%s]\n", IP_TEXT(&host.ip));
     text_add(out, "dhcp-option=option6:domain-search,%s\n", network->domain);
@@ -204,7 +203,7 @@ static const char *config_text(struct arena *arena, const struct network *networ
     if (network->dhcp)
         add_dhcp(&out, network, options, dnsmasq);
     if (network_has_subnet6(network))
-        add_ipv6(&out, network);
+        add_ipv6(&out, network, options->mtu);
     return text_get(&out);
 }
 

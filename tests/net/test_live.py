@@ -149,6 +149,12 @@ NAT_STEPS = [  # what is set, one after the other; none of it cuts anybody
     {"mtu": "9000"},
     {"mtu": "1280"},
     {"mtu": None},
+    {"subnet6": "fd00:1:2:3::/64"},
+    {"subnet6": "auto"},
+    {"subnet6": None},
+    {"rate": "{in: 800Mbit, out: 500Mbit, burst: 1MB}"},
+    {"rate": "{in: 900Mbit}"},
+    {"rate": None},
     {"uplink": "re0"},
     {"uplink": None},
     {"mode": "routed", "forward": None},  # what is translated stays so until it ends
@@ -165,6 +171,13 @@ def test_every_key_of_a_nat_network_changes_under_its_guests(live):
         live.alive(step)
 
 
+def moves(live, words):
+    """The address that connections leave under moves; they are mostly found again, and others can be made at once."""
+    assert f"network 'brnat': 'vm0' may be cut off: the host's address, under which connections leave, moves {words}" in live.up()
+    live.streams[:] = [Stream(live.host, f"out {words}", live.guests[0].space, "192.168.87.1", 7000),
+                       Stream(live.host, f"in {words}", live.host.outside, "192.168.87.44", 2222)]
+
+
 def test_what_is_around_a_network_changes_beside_its_guests(live):
     natted(live)
 
@@ -176,6 +189,16 @@ def test_what_is_around_a_network_changes_beside_its_guests(live):
     step("another machine")
     live.machines["vm9"] = f'{{network: brnat, mac: "{MAC}9", address: 10.0.0.91}}'
     step("its address")
+    live.machines["vm9"] = f'{{network: brnat, mac: "{MAC}9", address: 10.0.0.91, rate: {{out: 10Mbit}}}}'
+    live.set("brnat", rate="{out: 500Mbit}")
+    step("another one's rate")
+    live.machines["vm0"] = f'{{network: brnat, mac: "{MAC}0", address: 10.0.0.50, rate: {{out: 100Mbit}}}}'
+    live.host.config(live.text())
+    assert "vm0" not in live.host.vmwire("up").stderr
+    live.alive("its own rate")
+    live.machines["vm0"] = f'{{network: brnat, mac: "{MAC}0", address: 10.0.0.50}}'
+    live.set("brnat", rate=None)
+    step("no rate")
     live.set("two", mode="nat", subnet="10.0.2.0/24", forward="[tcp 3333 -> 10.0.2.9:22]")
     step("another network")
     live.set("lan", mode="isolated", subnet="10.0.3.0/24")
@@ -189,9 +212,9 @@ def test_what_is_around_a_network_changes_beside_its_guests(live):
     # Its uplink becomes a port, and its address moves, under the streams.
     live.set("wire", uplink="re0")
     live.set("wire", address="keep")
-    step("the way out goes through a bridge")
+    moves(live, "from 're0' to 'wire'")
     del live.networks["wire"]
-    step("and no longer")
+    moves(live, "from 'wire' to 're0'")
     live.guests.pop().close()
     live.streams.clear()
     live.host.vmwire("down")
@@ -218,6 +241,8 @@ BRIDGED_STEPS = [
     {"isolate": "yes"},
     {"lock": "[mac, dhcp, ra]"},
     {"isolate": None, "lock": None},
+    {"rate": "{in: 800Mbit, out: 500Mbit}"},
+    {"rate": None},
     {"mac": "shared"},
     {"mac": None},
     {"probe": "192.168.88.1"},
@@ -284,10 +309,12 @@ def test_who_is_on_another_segment_is_told(live):
     live.alive("up")
 
 
-def test_settings_that_are_no_hosts_change_nothing_there(live):
+def test_settings_that_are_no_hosts_touch_no_guest(live):
     natted(live)
     live.top["guard_ms"] = 3000
+    live.up()
+    live.alive("guard_ms")
     live.set("brnat", probe="1.1.1.1")
     live.host.config(live.text())
     assert "nothing to do" in live.host.vmwire("up").stdout
-    live.alive("guard_ms, probe")
+    live.alive("probe")

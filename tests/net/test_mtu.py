@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from conftest import FAULTY
 from guests import Guest
+from test_ip6 import HEAD, WORLD, fixed6, guest6, solicit  # noqa: F401 (a fixture)
 from test_modes import reaches
 
 NAT = "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
@@ -213,6 +214,52 @@ def test_a_smaller_link_on_the_way_is_learned_through_nat(host):
                   "s.sendall(bytes(3000000)); s.close()'")
         assert listener.communicate(timeout=20)[0] == "3000000\n"
         assert "mtu 1400" in sender.sh(f"ip route get {target}")
+
+
+def fits6(space, target, size):
+    return space.run("ping", "-c", "1", "-W", "1", "-M", "do", "-s", str(size - 48), target, check=False).returncode == 0
+
+
+def test_ipv6_guests_learn_it_from_router_advertisements(fixed6):  # noqa: F811
+    host = fixed6
+
+    def told(guest):
+        return int(guest.space.sh("cat /proc/sys/net/ipv6/conf/eth0/mtu"))
+
+    def learns(guest, size):
+        solicit(guest.space, "eth0")
+        host.wait_for(lambda: told(guest) == size)
+
+    for space, ifname in ((host, "re0"), (host.outside, "far")):
+        space.sh(f"ip link set dev {ifname} mtu 9000")
+    host.config(HEAD)
+    host.vmwire("up")
+    guest = guest6(host)
+    assert told(guest) == 1500  # as large as its own interface
+    guest.space.sh("ip link set dev eth0 mtu 9000")
+    learns(guest, 9000)
+    assert fits6(guest.space, WORLD, 9000)
+    changed(host, HEAD + "    mtu: 1280\n", "brnat", [guest], 1280)
+    learns(guest, 1280)
+    changed(host, HEAD, "brnat", [guest], 9000)
+    # A link on the way has less: packet too big (RFC 8201).
+    host.sh("ip link set dev re0 mtu 1400")
+    changed(host, HEAD + "    mtu: 9000\n", "brnat", [guest], 9000)
+    learns(guest, 9000)
+    told_so = guest.space.run("ping", "-c", "2", "-i", "0.2", "-W", "1", "-M", "do", "-s", "8952", WORLD, check=False)
+    assert "mtu=1400" in told_so.stdout + told_so.stderr or "mtu: 1400" in told_so.stdout + told_so.stderr
+    assert fits6(guest.space, WORLD, 1400)
+
+
+def test_an_ipv6_network_has_at_least_1280(fixed6):  # noqa: F811
+    host = fixed6
+    host.config(HEAD + "    mtu: 1279\n")
+    told = host.vmwire("up", check=False)
+    assert told.returncode == 2 and "IPv6 needs at least 1280" in told.stderr
+    host.sh("ip link set dev re0 mtu 1000")
+    host.config(HEAD)
+    host.vmwire("up")
+    settled(host, "brnat", size=1280)
 
 
 @pytest.mark.parametrize("how", ["fail-before", "fail-after", "kill-before", "kill-after"])
