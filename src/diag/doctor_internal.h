@@ -17,6 +17,7 @@ struct doctor_nic {
     const struct doctor_machine *machine;  /* NULL: a program of `exec` */
     const struct doctor_lease *lease;      /* NULL: none on its network */
     bool neighbour;                        /* the host knows an address of it */
+    bool neighbour6;                       /* an IPv6 one */
 };
 
 struct doctor_nics {

@@ -41,6 +41,18 @@ static void check_learning(struct patient *patient)
     }
 }
 
+/* A guest asks for routers with its first breath, and by that the host knows it. */
+static void check_guests(struct patient *patient)
+{
+    vec_foreach (&patient->nics->list, nic) {
+        if (strcmp(nic->nic.network, patient->network->name) == 0 && (nic->lease || nic->neighbour) &&
+            !nic->neighbour6 && nic->tap->carrier)
+            PATIENT_FIND(patient, "guest-no-ipv6", nic->subject,
+                         "%s (%s) has IPv4, and the host has heard nothing of it by IPv6", nic->tap->name,
+                         MAC_TEXT(&nic->nic.mac));
+    }
+}
+
 void doctor_ipv6(struct patient *patient)
 {
     const struct network *entry = patient->network->entry;
@@ -50,6 +62,7 @@ void doctor_ipv6(struct patient *patient)
     if (!bridge_has(patient, &host))
         PATIENT_FIND(patient, "bridge-address-missing", patient->subject, "'%s' has no address %s",
                      patient->network->name, IP_TEXT(&host));
+    check_guests(patient);
     if (!mode_forwards(patient->network->mode))
         return;
     const struct forwarding_sysctl *off = switched_off(patient->observed);

@@ -1,6 +1,7 @@
 /* doctor_nics.c: every nic that is wired, once, with what belongs to it: the cost of doctor grows with the
  * number of nics and not with its square. */
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "diag/doctor_internal.h"
 
@@ -89,8 +90,10 @@ static void leases_join(struct doctor_nics *nics, const struct doctor_request *r
     }
     vec_foreach (&request->observed->health.neighbours, neighbour) {
         struct doctor_nic *nic = doctor_nic_by_mac(nics, &neighbour->mac, NULL);
-        if (nic)
-            nic->neighbour = true;
+        if (!nic)
+            continue;
+        nic->neighbour = true;
+        nic->neighbour6 |= neighbour->ip.family == AF_INET6;
     }
 }
 

@@ -279,10 +279,15 @@ def test_dhcp6_static_addresses_names_and_leases(fixed6):
 
 
 def test_a_guest_with_an_ipv4_lease_has_its_slaac_address_in_the_dns(fixed6):
+    """And one that has no IPv6 is noted."""
     up(fixed6, HEAD + VM0)
-    guest = guest6(fixed6)
-    guest.lease()
+    guest, other = guest6(fixed6), Guest(fixed6, "brnat", "vm1", mac="00:a0:98:00:00:06")
+    other.space.sh("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
+    guest.lease(), other.lease()
     fixed6.wait_for(lambda: SLAAC in fixed6.sh("busybox nslookup vm0.brnat 10.0.0.1"), seconds=20)
+    fixed6.sh("ip -6 neigh flush dev brnat to fe80::2a0:98ff:fe00:6")  # what it said before
+    found = json.loads(fixed6.vmwire("doctor", "--json", check=False).stdout)["findings"]
+    assert [row["subject"] for row in found if row["code"] == "guest-no-ipv6"] == ["machine 'vm1'"]
 
 
 def test_a_running_network_gets_ipv6_and_loses_it(fixed6):
