@@ -9,7 +9,7 @@ from conftest import BUILD, ROOT
 from outer import Outer, OuterError
 from passthrough import images  # noqa: F401
 
-FILES = ["tests/net/test_vlan.py"]
+FILES = ["tests/net/test_vlan.py", "tests/net/test_rate_flow.py"]
 MODULES = "tun veth bridge nf_tables"
 
 

@@ -1,57 +1,34 @@
-"""A nic's rate on Debian's own kernel, which finds its class by cls_flow where the build machine's needs a program: the commands
-that `plan` prints leave what `up` leaves, and a guest that sends too much is held back."""
-import re
+"""A real guest's nic has its rate from the start on, each way."""
+import subprocess
 
-import pytest
+from test_guest import NETWORKS, image, machine, wired  # noqa: F401  (fixtures)
+from test_hotplug import Guest
 
-from conftest import VMWIRE
-from outer import Outer
-
-CONFIG = """networks:
-  brnat:
-    mode: nat
-    subnet: 10.0.0.0/24
-    rate: {in: 100Mbit, out: 4Mbit, burst: 1MB}
-machines:
-  vm0:
-    nics: [{network: brnat, rate: {out: 1Mbit}}]
+# One TCP stream: bytes of four seconds, from the second on.
+METER = """
+import socket, sys, time
+peer = socket.create_server(("", int(sys.argv[1]))).accept()[0]
+begin, count, first = time.time(), 0, None
+while time.time() < begin + 6:
+    count += len(peer.recv(65536)) if sys.argv[2] == "out" else peer.send(bytes(65536))
+    if first is None and time.time() > begin + 2:
+        first, begun = count, time.time()
+print((count - first) * 8 / (time.time() - begun) / 1e6)
 """
-# For some seconds more than 1 Mbit/s, and then what came out of the class; on a standard output that is the frames' as well.
-FLOOD = """
-import glob, os, subprocess, sys, time
-shaper = glob.glob("/sys/class/net/vmwout*")[0].split("/")[-1]
-frame = bytes(12) + b"\\x88\\xb5" + bytes(1400)
-def sent():
-    rows = subprocess.run(["tc", "-s", "class", "show", "dev", shaper], capture_output=True, text=True).stdout.split("class htb ")
-    return next(int(row.split("Sent ")[1].split()[0]) for row in rows if row.startswith("7677:8"))
-end, first, begin = time.time() + 5, None, 0
-while time.time() < end:
-    os.write(int(sys.argv[1]), frame)
-    time.sleep(0.002)
-    if first is None and time.time() > end - 3:
-        first, begin = sent(), time.time()
-print((sent() - first) * 8 / (time.time() - begin) / 1e6)
-"""
-SHOW = "for name in $(ls /sys/class/net | grep vmw); do tc qdisc show dev $name; tc class show dev $name; tc filter show dev $name; done"
 
 
-@pytest.fixture
-def outer(tmp_path):
-    with Outer(tmp_path) as machine:
-        yield machine
-
-
-def test_debians_kernel_finds_a_nics_class_by_itself(outer):
-    def state():
-        return re.sub(r"\b8[0-9a-f]{3}:", "", outer.sh(SHOW))
-    outer.sh("modprobe tun")
-    outer.write("/root/vmwire.yaml", CONFIG)
-    outer.write("/root/flood.py", FLOOD)
-    outer.sh(f"{VMWIRE} plan > plan.sh; {VMWIRE} up")
-    applied = state()
-    assert applied.count(" flow ") == 2 and "baseclass 7677:8000" in applied
-    outer.sh(f"{VMWIRE} down; sh -e plan.sh")
-    assert state() == applied
-    assert "nothing to do" in outer.sh(f"{VMWIRE} up")
-    rate = float(outer.sh(f"{VMWIRE} exec --nic brnat,vnet_hdr=off,rate_out=1Mbit -- python3 flood.py '{{fd0}}'"))
-    assert 0.93 <= rate <= 1.07, rate
+def test_a_real_guest_is_held_to_its_nics_rate_from_its_start_on(wired):  # noqa: F811
+    wired.config(NETWORKS + machine("vm0", ["network: brnat, rate: {in: 20Mbit, out: 10Mbit}"]))
+    wired.vmwire("up")
+    wired.vmwire("start", "vm0")
+    assert "nothing to do" in wired.vmwire("up").stdout
+    guest = Guest(wired, "vm0")
+    guest.until("GUEST eth0 mac=", 60)
+    for way, port, rate, command in (("out", 7001, 10, "nc 172.20.0.1 7001 </dev/zero"),
+                                     ("in", 7002, 20, "nc 172.20.0.1 7002 </dev/null >/dev/null")):
+        meter = wired.peers["re0"].popen("python3", "-c", METER, str(port), way, stdout=subprocess.PIPE, text=True)
+        wired.peers["re0"].wait_for(lambda: f":{port}" in wired.peers["re0"].sh("ss -Hlnt"))
+        guest.run(command, 40)
+        seen = float(meter.communicate(timeout=10)[0])
+        assert abs(seen - rate) <= 0.05 * rate, (way, seen)
+    wired.vmwire("stop", "vm0", "--timeout", "0")
