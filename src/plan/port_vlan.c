@@ -104,8 +104,7 @@ static uint32_t nic_vlan(const struct passage *passage, const struct wired_nic *
 {
     uint32_t id = nic->vlan;
     vec_foreach (&passage->network->nics, member) {
-        if (strcmp(member->machine->name, nic->machine) == 0 &&
-            (unsigned)(member->nic - member->machine->nics.items) == nic->index)
+        if (mac_equal(&member->nic->mac, &nic->mac) && strcmp(member->machine->name, nic->machine) == 0)
             id = member->nic->vlan;
     }
     return id && filters_vlans(passage->network) ? id : VLAN_UNTAGGED;
