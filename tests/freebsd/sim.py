@@ -100,6 +100,8 @@ def show(host, name):
         text += "\t        ifmaxaddr 0 port 4 priority 128 path cost 2000000\n"
     if link["group"]:
         text += f"\tgroups: {link['group']}\n"
+    if link.get("vlan"):
+        text += "\tvlan: {} vlanpcp: 0 parent interface: {}\n".format(*link["vlan"])
     if link["group"] != "bridge":
         text += f"\tmedia: Ethernet autoselect\n\tstatus: {'active' if link.get('carrier') else 'no carrier'}\n"
     text += "\tnd6 options=1<PERFORMNUD>\n"
@@ -121,6 +123,15 @@ def create(host, kind, words):
             "ether": f"58:9c:fc:10:00:{number:02x}" if kind == "bridge" else f"00:bd:00:16:ff:{number:02x}"}
     if kind == "bridge":
         link["members"] = []
+    if kind == "vlan":  # 08-tap-route of the real one: `ifconfig vlan create vlan 5 vlandev vtnet0`
+        if words[:1] != ["vlan"] or words[2:3] != ["vlandev"]:
+            fail("ifconfig: both vlan and vlandev must be specified\n")
+        parent = host.find(words[3])
+        if any(other.get("vlan") == [words[1], words[3]] for other in host.links.values()):
+            host.units.remove(made)
+            fail("ifconfig: SIOCIFCREATE2: File exists\n")
+        link |= {"vlan": [words[1], words[3]], "ether": parent["ether"], "carrier": True}
+        words = words[4:]
     host.links[made] = link
     if words[:1] == ["name"]:
         if words[1] in host.links:
@@ -131,6 +142,8 @@ def create(host, kind, words):
             fail(f"ifconfig: {words[2]}: bad value\n", out=f"{name}\n")
     if kind == "bridge":
         host.ip("link", "add", name, "address", link["ether"], "type", "bridge")
+    if kind == "vlan":  # this kernel may have none: a tap stands for it
+        host.ip("tuntap", "add", name, "mode", "tap")
     return f"{name}\n" + out
 
 
@@ -199,7 +212,7 @@ def inet(host, name, words):
 
 def destroy(host, name):
     link = host.find(name)
-    if link["group"] not in ("bridge", "tap", "epair"):
+    if link["group"] not in ("bridge", "tap", "epair", "vlan"):
         fail("ifconfig: SIOCIFDESTROY: Invalid argument\n")
     bridge = host.bridge_of(name)
     if bridge:

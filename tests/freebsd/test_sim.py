@@ -199,6 +199,44 @@ def test_keep_moves_the_address_and_down_moves_it_back(bsd):
     as_it_was(bsd)
 
 
+VLANS = ("networks:\n  office: {mode: bridged, uplink: re1, vlan: 10, address: 10.10.0.2/24}\n"
+         "  voice: {mode: bridged, uplink: re1, vlan: 20}\n")
+
+
+def test_networks_that_are_vlans_of_one_uplink_come_change_and_go(bsd):
+    bsd.file(VLANS)
+    bsd.run("up")
+    links = bsd.host["links"]
+    assert links["re1.10"]["vlan"] == ["10", "re1"] and links["office"]["members"] == ["re1.10"]
+    assert links["voice"]["members"] == ["re1.20"] and "UP" in links["re1"]["flags"]
+    before = bsd.host
+    bsd.run("up")
+    assert bsd.host == before
+    bsd.file(VLANS.replace("10,", "30,").replace("20}", "10}"))
+    bsd.run("up")
+    links = bsd.host["links"]
+    assert links["office"]["members"] == ["re1.30"] and links["voice"]["members"] == ["re1.10"] and "re1.20" not in links
+    bsd.run("down", "office")
+    assert "UP" in bsd.host["links"]["re1"]["flags"]
+    bsd.run("down")
+    as_it_was(bsd)
+
+
+def test_a_vlan_that_breaks_off_at_any_operation_is_taken_back(bsd):
+    bsd.file(VLANS.split("  voice")[0])
+    number = 1
+    while True:
+        how = ("kill-after", "fail-after", "kill-before", "fail-before")[number % 4]
+        process = bsd.start("up", fault=f"{how} {number}")
+        process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        bsd.run("plan")
+        as_it_was(bsd)
+        number += 1
+    assert number > 5
+
+
 def test_dhcp_is_dhclients_and_goes_with_it(bsd):
     bsd.file(DHCP)
     bsd.run("up")
