@@ -192,7 +192,7 @@ const struct finding_code finding_codes[] = {
      "a firewall behind the uplink drops them"},
     {"mtu-black-hole", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
      "large packets vanish on the way, and nobody says so",
-     "lower the mtu of the uplink, or let ICMP pass"},
+     "give the network an mtu that passes, or let ICMP pass"},
     {"dhcp6-silent", FINDING_ERROR, FIND_PROBE,
      "nobody offers the guest an IPv6 address by DHCPv6",
      "vmwire doctor tells whether dnsmasq runs; let UDP port 547 of the host pass its firewall"},
