@@ -122,32 +122,101 @@ int file_write_atomic(const char *path, const char *bytes, size_t length, mode_t
     return 0;
 }
 
-/* Only its owner and root can put links there. */
-static bool is_private(const char *path)
+#ifdef O_PATH
+enum { LOOK = O_PATH | O_DIRECTORY | O_CLOEXEC };
+#else
+enum { LOOK = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
+#endif
+
+static bool is_own(uid_t uid)
 {
-    _cleanup_free_ char *parent = strdup(path);
-    char *slash = parent ? strrchr(parent, '/') : NULL;
-    struct stat info;
-    if (!parent)
+    return uid == 0 || uid == geteuid();
+}
+
+/* Could somebody have put this link here to lead us astray?  `strict`: also the directory's owner. */
+static bool is_planted(const struct stat *directory, const struct stat *link, bool strict)
+{
+    if (is_own(link->st_uid))
         return false;
-    if (slash)
-        slash[slash == parent] = '\0';
-    return stat(slash ? parent : ".", &info) == 0 && !(info.st_mode & 022) &&
-           (info.st_uid == 0 || info.st_uid == geteuid());
+    return strict ? (directory->st_mode & 022) || !is_own(directory->st_uid)
+                  : (directory->st_mode & 022) && link->st_uid != directory->st_uid;
+}
+
+static int planted(struct err *err, const char *path)
+{
+    return err_set(err, ELOOP, "'%s' is a symbolic link in a directory that others may write: not followed",
+                   path);
+}
+
+/* One component of the way, from directory `at`: its descriptor, or -1 with errno. */
+static int step_into(int at, const char *name, bool strict)
+{
+    struct stat directory, entry;
+    if (fstat(at, &directory) < 0 || fstatat(at, name, &entry, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (!S_ISLNK(entry.st_mode))
+        return openat(at, name, LOOK | O_NOFOLLOW);
+    if (is_planted(&directory, &entry, strict)) {
+        errno = ELOOP;
+        return -1;
+    }
+    return openat(at, name, LOOK);
+}
+
+int directory_of(const char *path, bool strict, const char **name, struct err *err)
+{
+    _cleanup_free_ char *copy = strdup(path);
+    _cleanup_fd_ int at = open(*path == '/' ? "/" : ".", LOOK);
+    if (!copy)
+        return err_errno(err, ENOMEM, "opening '%s'", path);
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    char *rest = copy, *word;
+    copy[*name - path] = '\0';
+    while (at >= 0 && (word = strsep(&rest, "/"))) {
+        if (!*word)
+            continue;
+        int next = step_into(at, word, strict);
+        int code = errno;
+        fd_close(&at);
+        at = next;
+        if (at < 0 && code == ELOOP)
+            return planted(err, path);
+        errno = code;
+    }
+    return at < 0 ? err_errno(err, errno, "opening '%s'", path) : fd_steal(&at);
+}
+
+int file_read_open(const char *path, struct err *err)
+{
+    const char *name;
+    struct stat directory, entry;
+    _cleanup_fd_ int at = directory_of(path, false, &name, err);
+    if (at < 0)
+        return at == -ELOOP ? at : err_errno(err, at, "reading '%s'", path);
+    bool link = fstat(at, &directory) == 0 && fstatat(at, name, &entry, AT_SYMLINK_NOFOLLOW) == 0 &&
+                S_ISLNK(entry.st_mode);
+    if (link && is_planted(&directory, &entry, false))
+        return planted(err, path);
+    int fd = openat(at, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (link ? 0 : O_NOFOLLOW));
+    return fd < 0 ? err_errno(err, errno, "reading '%s'", path) : fd;
 }
 
 int file_create(const char *path, mode_t mode, struct err *err)
 {
     int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY;
-    struct stat info;
-    int fd = open(path, flags | O_NOFOLLOW, mode);
+    const char *name;
+    struct stat directory, entry;
+    _cleanup_fd_ int at = directory_of(path, true, &name, err);
+    if (at < 0)
+        return at;
+    int fd = openat(at, name, flags | O_NOFOLLOW, mode);
     int code = errno; /* EACCES instead of ELOOP for somebody else's link in a sticky directory */
-    if (fd < 0 && (code == ELOOP || code == EACCES) && lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
-        if (!is_private(path))
-            return err_set(err, ELOOP,
-                           "'%s' is a symbolic link in a directory that others may write: not followed",
-                           path);
-        fd = open(path, flags, mode);
+    if (fd < 0 && (code == ELOOP || code == EACCES || code == EMLINK) && fstat(at, &directory) == 0 &&
+        fstatat(at, name, &entry, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(entry.st_mode)) {
+        if ((directory.st_mode & 022) || !is_own(directory.st_uid))
+            return planted(err, path);
+        fd = openat(at, name, flags, mode);
         code = errno;
     }
     return fd < 0 ? err_errno(err, code, "opening '%s'", path) : fd;

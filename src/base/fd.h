@@ -2,9 +2,10 @@
 #ifndef VMWIRE_BASE_FD_H
 #define VMWIRE_BASE_FD_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 #include "base/arena.h"
@@ -35,6 +36,12 @@ int fd_steal(int *fd);
 int file_read(struct arena *arena, int dirfd, const char *path, size_t limit, char **text, size_t *length,
               struct err *err);
 
+/* The directory that a path of the user's leads to, opened component by component, and the last component (of
+ * `path`). A symbolic link is followed only where nobody else could have put it (`strict`: not even the
+ * directory's owner), else -ELOOP.  Returns a descriptor to look up names by, or open(2)'s errors. */
+int directory_of(const char *path, bool strict, const char **name, struct err *err);
+/* Open a file that the user named for reading; links likewise, not strictly. */
+int file_read_open(const char *path, struct err *err);
 /* Create or empty a file that the user named, and return its descriptor.  A symbolic link is followed only
  * where nobody else could have put it: else -ELOOP. */
 int file_create(const char *path, mode_t mode, struct err *err);

@@ -104,14 +104,18 @@ static int dot_run(struct cli *cli, const char *dot, const char *path, struct er
 /* Beside the file, and then in its place: whoever looks at it sees a whole picture or the former one. */
 static int svg_write(struct cli *cli, const char *dot, const char *file, struct err *err)
 {
-    char *temporary = arena_printf(&cli->arena, "%s%s.XXXXXX", *file == '-' ? "./" : "", file);
-    _cleanup_fd_ int fd = mkostemp(temporary, O_CLOEXEC);
+    const char *name;
+    _cleanup_fd_ int directory = directory_of(file, true, &name, err);
+    if (directory < 0)
+        return directory;
+    char *temporary = arena_printf(&cli->arena, "./%s.XXXXXX", name);
+    _cleanup_fd_ int fd = fchdir(directory) < 0 ? -1 : mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno, "writing '%s'", file);
     mode_t mask = umask(0);
     umask(mask);
     int rc = dot_run(cli, dot, temporary, err);
-    if (rc == 0 && (chmod(temporary, 0666 & ~mask) < 0 || rename(temporary, file) < 0))
+    if (rc == 0 && (chmod(temporary, 0666 & ~mask) < 0 || rename(temporary, name) < 0))
         rc = err_errno(err, errno, "writing '%s'", file);
     if (rc < 0)
         unlink(temporary);

@@ -112,9 +112,9 @@ int config_load(struct arena *arena, const char *path, const char *mac_seed, str
     if (!problems->arena)
         problems->arena = arena;
     problems->file = arena_strdup(arena, path);
-    _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    _cleanup_fd_ int fd = file_read_open(path, err);
     if (fd < 0)
-        return err_errno(err, errno, "reading '%s'", path);
+        return fd;
     if (fstat(fd, &status) < 0)
         return err_errno(err, errno, "reading '%s'", path);
     int rc = file_check(problems, path, &status, err);

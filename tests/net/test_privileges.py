@@ -158,3 +158,29 @@ def test_no_symbolic_link_is_followed_where_others_may_write(host, command, stat
     host.vmwire(*command, host.directory / "mine")
     assert (host.directory / "mine").stat().st_size > 0
     host.vmwire("down")
+
+
+def test_a_link_on_the_way_and_one_to_the_file_are_not_followed_either(host):
+    """Not the last component alone: somebody else's directory may be a link, and a file that is read as well."""
+    host.config(NAT)
+    host.vmwire("up")
+    shared = host.directory / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    private = host.directory / "private"
+    private.mkdir()
+    for name, target in (("way", private), ("vmwire.yaml", host.directory / "vmwire.yaml")):
+        (shared / name).symlink_to(target)
+        os.lchown(shared / name, 65534, 65534)
+    for command in (["capture", "brnat", "--seconds", "1", "-w", shared / "way" / "out"], ["map", "--svg", shared / "way" / "out"],
+                    ["-c", shared / "vmwire.yaml", "check"]):
+        done = host.vmwire(*command, check=False)
+        assert done.returncode != 0 and "symbolic link" in done.stderr, (command, done.stderr)
+    assert list(private.iterdir()) == []
+    # One's own links lead where they lead, there too.
+    os.lchown(shared / "way", 0, 0)
+    os.lchown(shared / "vmwire.yaml", 0, 0)
+    host.vmwire("map", "--svg", shared / "way" / "out")
+    assert (private / "out").stat().st_size > 0
+    host.vmwire("-c", shared / "vmwire.yaml", "check")
+    host.vmwire("down")
