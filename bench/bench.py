@@ -2,7 +2,7 @@
 """Timings beside the hand-written floor and a peer, all in one run, in throw-away namespaces.
 
 `make bench` runs all of it (about 5 minutes); `bench/bench.py NAME…` some of: updown idle nic memory packets
-forwards shared.
+forwards shared locks.
 Prints one table: what was measured, the figure, what it is compared with, the ratio, the bound, and whether it holds.
 Exits 1 when a bound does not hold."""
 import pathlib
@@ -354,9 +354,52 @@ def bench_shared():
             host.close()
 
 
+def locked_host(lock, nics):
+    """A nat network; `guest` is wired as a tap is, and so are others, which do nothing."""
+    host = practice()
+    host.config(NAT + ("" if lock else "    lock: off\n"))
+    host.vmwire("up")
+    guest = host.uplink("guest", gateway="10.0.0.2/24")
+    guest.sh("ip route add default via 10.0.0.1")
+    mac = guest.sh("cat /sys/class/net/far/address").strip()
+    group = "$(nft list set bridge vmwire_lock no_mac | grep -o '[0-9]\\{10\\}')" if lock else 0
+    ports(host, nics - 1)
+    batch = "".join(f"link set dev p{i} alias 'vmwire:brnat -/0 02:00:00:00:{i >> 8:02x}:{i & 255:02x} 10.0.0.9'\n"
+                    for i in range(nics - 1))
+    host.run("ip", "-batch", "-", input=batch)
+    host.sh(f"ip link set dev guest group {group}; ip link set dev guest alias 'vmwire:brnat -/0 {mac} 10.0.0.2'; "
+            "ip link set dev guest master brnat")
+    host.vmwire("up", timeout=300)
+    guest.run("ping", "-c1", "-W2", "192.168.87.1")
+    return host
+
+
+def bench_locks():
+    """What a locked guest sends to the outside, beside an unlocked one; measured as `mac: shared` is."""
+    blaster = ROOT / "build" / "udpblast"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
+    hosts = {}
+    try:
+        for name, lock, nics in (("plain", False, 1), ("one", True, 1), ("many", True, 1000)):
+            hosts[name] = locked_host(lock, nics)
+        rates = {name: [] for name in hosts}
+        for _ in range(31):
+            for name, host in hosts.items():
+                rates[name].append(arriving(host.peers["guest"], host.peers["re0"], blaster, "192.168.87.1"))
+        plain, one, many = (statistics.median(rates[name]) for name in hosts)
+        ratio = statistics.median(a / b for a, b in zip(rates["one"], rates["plain"]))
+        grown = statistics.median(a / b for a, b in zip(rates["many"], rates["one"]))
+        row("nat, locked, packets/s out", f"{one:,.0f}", f"lock: off {plain:,.0f}", f"{ratio:.2f}", ">= 0.85",
+            ratio >= 0.85)
+        row("the same, 1,000 nics", f"{many:,.0f}", f"1 nic {one:,.0f}", f"{grown:.2f}", ">= 0.95", grown >= 0.95)
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
 def main():
     parts = {"updown": bench_updown, "idle": bench_idle, "nic": bench_nic, "memory": bench_memory,
-             "packets": bench_packets, "forwards": bench_forwards, "shared": bench_shared}
+             "packets": bench_packets, "forwards": bench_forwards, "shared": bench_shared, "locks": bench_locks}
     for name in sys.argv[1:] or parts:
         parts[name]()
     head = ("what", "vmwire", "beside", "ratio", "bound", "holds")

@@ -198,7 +198,10 @@ class Host(Namespace):
             "neighbours": sorted(self.sh("ip neigh show nud permanent; ip neigh show proxy").splitlines()),
             "bridges": still(self.json("bridge", "-j", "link")),
             # without what packets leave in it for less than a second
-            "nft": re.sub(r"\n\t\telements = \{[^}]* timeout \d+ms[^}]*\}", "", self.run("nft", "-s", "list", "ruleset").stdout),
+            "nft": re.sub(r"\n\t\telements = \{[^}]* timeout \d+ms[^}]*\}", "", re.sub(
+                # what is known of nics comes and goes with them, and what guests lease with packets
+                r"(\n\t(?:set|map) (?:nics|nic_\w+|own_\w+|owner_ip|(?:fresh|taken)_ip6|claims|dropped_\w+|last_\w+) \{[^}]*?)\n\t\telements = \{[^}]*\}",
+                r"\1", self.run("nft", "-s", "list", "ruleset").stdout)),
             "sysctls": self.sysctls(),
             "run": self.run_files(),
             "listeners": self.sh("ss -Hlnptu | sort"),

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/status_lock.h"
 #include "engine/doctor.h"
 #include "engine/machine.h"
 #include "engine/status.h"
@@ -345,7 +346,7 @@ static void json_rates(struct json *json, const struct rates *rates)
     json_object_close(json);
 }
 
-static void json_port(struct json *json, const struct status_port *port)
+static void json_port(struct json *json, const struct status_network *network, const struct status_port *port)
 {
     json_object_open(json, NULL);
     json_string(json, "ifname", port->ifname);
@@ -360,6 +361,7 @@ static void json_port(struct json *json, const struct status_port *port)
             json_integer(json, "vlan", port->vlan);
         else
             json_null(json, "vlan");
+        json_dropped(json, network, port);
     }
     json_object_close(json);
 }
@@ -418,7 +420,7 @@ static void json_network(struct json *json, const struct status_network *network
     json_array_close(json);
     json_array_open(json, "ports");
     vec_foreach (&network->ports, port)
-        json_port(json, port);
+        json_port(json, network, port);
     json_array_close(json);
     json_array_open(json, "devices");
     vec_foreach (&network->devices, device) {
@@ -440,6 +442,7 @@ static void json_network(struct json *json, const struct status_network *network
         json_lease(json, lease);
     json_array_close(json);
     json_owners(json, network);
+    json_lock(json, network);
     json_array_open(json, "drift");
     vec_foreach (&network->drift, text)
         json_string(json, NULL, *text);
@@ -541,6 +544,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
         print_forwards(cli, &status);
         print_leases(cli, &status);
         print_owners(cli, &status);
+        print_dropped(cli, &status);
         print_machines(cli, machines, count);
         print_drift(cli, &status);
         print_findings(cli, &findings);

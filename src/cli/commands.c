@@ -22,7 +22,7 @@ const struct command commands[] = {
      "give a running machine one more nic", "--mac --model --queues", "both", cmd_attach},
     {"detach", "MACHINE NET|MAC|INDEX [--timeout SECONDS] [--force]", "take a nic from a running machine",
      "--timeout --force", "both", cmd_detach},
-    {"exec", "--nic NET[,mac=MAC][,queues=N]… -- CMD…",
+    {"exec", "--nic NET[,mac=MAC][,address=ADDRESS][,queues=N]… -- CMD…",
      "wire any program: {fd0} {tap0} {mac0} stand for the first nic", "--nic", "command", cmd_exec},
     {"args", "MACHINE", "print the hypervisor's command line as one line that can be run", "", "machines",
      cmd_args},

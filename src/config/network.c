@@ -429,13 +429,13 @@ static void lock_word_take(struct walk *walk, struct network *network, const str
 {
     bool on = true;
     const char *text = value_text(walk, key, value);
-    if (text && strcmp(text, "mac") == 0)
-        network->ports.lock_mac = true;
-    else if (text && strcmp(text, "dhcp") == 0)
-        network->lock_dhcp = true;
-    else if (text && strcmp(text, "ra") == 0)
-        network->lock_ra = true;
-    else if (text && !(alone && bool_parse(text, &on) && !on))
+    for (int kind = 0; text && kind < LOCK_KIND_COUNT; kind++) {
+        if (strcmp(text, lock_kind_name((enum lock_kind)kind)) == 0) {
+            network->lock[kind] = true;
+            return;
+        }
+    }
+    if (text && !(alone && bool_parse(text, &on) && !on))
         value_refuse(walk, key, value, NULL);
 }
 
@@ -546,8 +546,8 @@ const struct section section_network = {
          .modes = BRIDGED | BEHIND},
         {.name = "lock",
          .take = lock_take,
-         .takes = "off or a list of mac, dhcp, ra",
-         .pos_offset = IN_NETWORK(ports_pos),
+         .takes = "off or a list of mac, ip, arp, dhcp, ra",
+         .pos_offset = IN_NETWORK(lock_pos),
          .modes = BRIDGED | BEHIND},
         {.name = "mtu",
          .take = key_number,

@@ -141,6 +141,7 @@ void doctor_guests(struct patient *patient, const char *machine)
         check_port(patient, nic);
         check_mac(patient, nic);
         check_address(patient, nic);
+        doctor_locked(patient, nic);
         check_life(patient, nic);
     }
     check_learned(patient, machine);

@@ -68,6 +68,8 @@ void doctor_firewall(struct patient *patient);
 void doctor_services(struct patient *patient);
 /* doctor_guest.c: one running machine, or a program of `exec`, by its nics on this network. */
 void doctor_guests(struct patient *patient, const char *machine);
+/* doctor_lock.c: what locks drop of one nic. */
+void doctor_locked(struct patient *patient, const struct doctor_nic *seen);
 
 bool doctor_default_route(const struct observed *observed);
 

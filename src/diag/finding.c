@@ -79,6 +79,9 @@ const struct finding_code finding_codes[] = {
     {"mac-duplicate", FINDING_ERROR, EVERY,
      "one MAC is in use twice",
      "give each nic a MAC of its own (leave `mac` out of the file)"},
+    {"nic-locked", FINDING_WARNING, FIND_DOCTOR | FIND_TRACE,
+     "the guest sends frames that are not its own to send",
+     "give its nic what it uses, or lock less"},
     /* addresses, and the way between bridge and uplink */
     {"subnet-overlap", FINDING_ERROR, EVERY,
      "the network's subnet overlaps another of the host's networks",

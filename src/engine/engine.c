@@ -332,6 +332,37 @@ static int observe_tagging(struct engine *engine, const struct model *model, str
                   : 0;
 }
 
+/* Likewise of locks. */
+static int observe_locking(struct engine *engine, const struct model *model, struct err *err)
+{
+    bool needed = false;
+    vec_foreach (&model->networks, network) {
+        for (int kind = 0; kind < LOCK_KIND_COUNT; kind++)
+            needed |= network->lock[kind] && !engine->observed.locks.count;
+    }
+    return needed ? engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_LOCKING,
+                                                   &engine->observed, err)
+                  : 0;
+}
+
+/* What guests lease now, for rules that have to be made anew. */
+static void add_leases(struct engine *engine, struct plan_request *request)
+{
+    int64_t now = (int64_t)time(NULL);
+    vec_foreach (&request->model->networks, network) {
+        struct leases leases = {0};
+        const struct file *file =
+            file_find(&engine->observed, leases_path(engine->arena, engine->observed.run_dir, network->name));
+        if (file)
+            dnsmasq_leases_parse(engine->arena, file->content, &leases);
+        vec_foreach (&leases.list, lease) {
+            if (!lease->expires || lease->expires > now)
+                *vec_push(engine->arena, &request->leases) =
+                    (struct lock_lease){.mac = lease->mac, .ip = lease->ip};
+        }
+    }
+}
+
 static int make_plan(struct engine *engine, struct plan_request *request, struct problems *problems,
                      struct plan *plan, struct err *err)
 {
@@ -343,6 +374,10 @@ static int make_plan(struct engine *engine, struct plan_request *request, struct
         rc = observe_rating(engine, request->model, err);
     if (rc == 0 && request->model)
         rc = observe_tagging(engine, request->model, err);
+    if (rc == 0 && request->model)
+        rc = observe_locking(engine, request->model, err);
+    if (rc == 0 && request->model)
+        add_leases(engine, request);
     if (rc == 0)
         rc = plan_make(engine->arena, request, problems, plan, err);
     if (rc < 0)

@@ -50,6 +50,8 @@ struct nic_spec nic_spec_make(const struct host *host, const struct nic *nic)
     bool virtio = nic->model == NIC_VIRTIO, bhyve = host->backend->bhyve;
     return (struct nic_spec){.network = nic->network,
                              .mac = nic->mac,
+                             .address = nic->address_chosen ? (struct ip){0} : nic->address,
+                             .address6 = nic->address6_chosen ? (struct ip){0} : nic->address6,
                              .rates = nic->rates,
                              .vlan = nic->vlan,
                              .queues = nic->queues && !bhyve ? nic->queues : 1,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -68,10 +69,19 @@ static int burst_member_parse(const char *value, struct rates *rates, struct err
     return 0;
 }
 
+static int address_check(const char *value, struct nic_spec *spec, struct err *err)
+{
+    struct ip ip;
+    if (ip_parse(value, &ip) < 0)
+        return err_set(err, EINVAL, "'%s' is not an address (as 10.0.0.9)", value);
+    *(ip.family == AF_INET6 ? &spec->address6 : &spec->address) = ip;
+    return 0;
+}
+
 static int member_parse(char *member, struct nic_spec *spec, struct err *err)
 {
-    static const char *const keys[] = {"mac",     "vlan",     "queues", "vhost", "vnet_hdr",
-                                       "rate_in", "rate_out", "burst",  NULL};
+    static const char *const keys[] = {"mac",      "address", "vlan",     "queues", "vhost",
+                                       "vnet_hdr", "rate_in", "rate_out", "burst",  NULL};
     char *value = strchr(member, '=');
     if (value)
         *value++ = '\0';
@@ -79,6 +89,8 @@ static int member_parse(char *member, struct nic_spec *spec, struct err *err)
         return mac_check(value, &spec->mac, err);
     if (value && strcmp(member, "vlan") == 0)
         return number_parse("vlan", value, VLAN_UNTAGGED + 1, VLAN_ID_MAX, &spec->vlan, err);
+    if (value && strcmp(member, "address") == 0)
+        return address_check(value, spec, err);
     if (value && strcmp(member, "queues") == 0)
         return number_parse("queues", value, 1, NIC_QUEUES_MAX, &spec->queues, err);
     if (value && strcmp(member, "vhost") == 0)
@@ -94,11 +106,11 @@ static int member_parse(char *member, struct nic_spec *spec, struct err *err)
     const char *near = text_nearest(member, keys);
     if (near)
         return err_set(err, EINVAL, "'%s' is not one of its options: did you mean '%s='?", member, near);
-    return err_set(
-        err, EINVAL,
-        "'%s' is not one of its options (mac=MAC, vlan=N, queues=N, vhost=on|off, vnet_hdr=on|off, "
-        "rate_in=RATE, rate_out=RATE, burst=SIZE)",
-        member);
+    return err_set(err, EINVAL,
+                   "'%s' is not one of its options (mac=MAC, address=ADDRESS, vlan=N, queues=N, "
+                   "vhost=on|off, vnet_hdr=on|off, "
+                   "rate_in=RATE, rate_out=RATE, burst=SIZE)",
+                   member);
 }
 
 int nic_parse(struct arena *arena, const char *text, struct nic_spec *spec, struct err *err)
@@ -127,6 +139,10 @@ const char *nic_format(struct arena *arena, const struct nic_spec *spec)
     text_add(&text, "%s,mac=%s", spec->network, MAC_TEXT(&spec->mac));
     if (spec->vlan)
         text_add(&text, ",vlan=%u", spec->vlan);
+    if (ip_is_set(&spec->address))
+        text_add(&text, ",address=%s", IP_TEXT(&spec->address));
+    if (ip_is_set(&spec->address6))
+        text_add(&text, ",address=%s", IP_TEXT(&spec->address6));
     if (spec->queues > 1)
         text_add(&text, ",queues=%u", spec->queues);
     if (spec->vhost)
@@ -263,6 +279,8 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
                                   .mac = spec->mac,
                                   .mac_unknown = chosen && !mentions(argv, SLOT_MAC, index),
                                   .vlan = spec->vlan,
+                                  .address = spec->address,
+                                  .address6 = spec->address6,
                                   .queues = spec->queues,
                                   .vnet_header = spec->vnet_header != NIC_OFF,
                                   .vhost = vhost,

@@ -26,6 +26,7 @@ struct nic_spec {
     enum nic_choice vhost;       /* default: when the command line has {vhostfdsN} */
     enum nic_choice vnet_header; /* IFF_VNET_HDR; default: on */
     struct rates rates;          /* its own */
+    struct ip address, address6; /* that the guest has without a lease; unset: none */
     bool guest;                  /* for a guest without a hypervisor (host/guest.h) */
 };
 
@@ -38,7 +39,8 @@ struct nics {
     VEC(struct nic_open) open;
 };
 
-/* Read "NET[,mac=MAC][,queues=N][,vhost=on|off][,vnet_hdr=on|off][,rate_in=RATE][,rate_out=RATE]
+/* Read
+ * "NET[,mac=MAC][,address=ADDRESS][,queues=N][,vhost=on|off][,vnet_hdr=on|off][,rate_in=RATE][,rate_out=RATE]
  * [,burst=SIZE]".  -EINVAL names the part and what would be
  * right. */
 int nic_parse(struct arena *arena, const char *text, struct nic_spec *spec, struct err *err);

@@ -72,6 +72,10 @@ static void add_ports(struct engine *engine, struct status *status)
         port->vlan = port_vlan_own(link) == VLAN_UNTAGGED ? 0 : port_vlan_own(link);
         if (!owner_nic(engine->arena, link, &port->nic))
             port->nic = (struct wired_nic){.machine = ""};
+        vec_foreach (&engine->observed.lock_drops, drops) {
+            if (*port->nic.machine && strcmp(drops->ifname, port->ifname) == 0)
+                port->drops = drops;
+        }
     }
 }
 
@@ -159,6 +163,10 @@ static int fill_network(struct engine *engine, struct status_network *network, s
     }
     vec_foreach (&observed->services, service)
         network->dhcp |= strcmp(service->network, network->name) == 0;
+    vec_foreach (&observed->locks, lock) {
+        if (strcmp(lock->network, network->name) == 0)
+            network->lock = lock;
+    }
     add_forwards(engine, network);
     add_rates(engine, network);
     engine_leases(engine, network->name, &network->leases);

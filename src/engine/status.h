@@ -16,9 +16,10 @@ struct status_port {
     const char *ifname;
     bool uplink;
     bool carrier;
-    uint32_t vlan;        /* a nic's, as it is; 0 none */
-    struct wired_nic nic; /* machine "" when it is not a nic of vmwire's */
-    struct rates rates;   /* its own, in force */
+    uint32_t vlan;                  /* a nic's, as it is; 0 none */
+    struct wired_nic nic;           /* machine "" when it is not a nic of vmwire's */
+    struct rates rates;             /* its own, in force */
+    const struct lock_drops *drops; /* HOST_OBSERVE_HEALTH: what locks dropped of it; NULL: nothing */
 };
 
 /* A device of a passthrough network: its card, or a function that a machine has. */
@@ -63,6 +64,7 @@ struct status_network {
     struct rates rates;          /* of all nics together, in force */
     const struct shared *shared; /* the translation that is in force; NULL: none */
     VEC(struct status_owner) owners;
+    const struct lock *lock; /* what guests are held to; NULL: nothing */
     VEC(const char *) drift; /* what `up` would do, one line each */
 };
 

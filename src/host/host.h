@@ -46,6 +46,7 @@ enum host_observe_flags {
     HOST_OBSERVE_SHARING = 1 << 12, /* can this host do `mac: shared`? */
     HOST_OBSERVE_RATING = 1 << 13,  /* and `rate`? */
     HOST_OBSERVE_TAGGING = 1 << 14, /* can it do `vlan`?  And all bridges' ports; needs links */
+    HOST_OBSERVE_LOCKING = 1 << 15, /* can this host do `lock`? */
 };
 
 /* A nic to be opened: a tap that lives as long as its descriptors. */
@@ -54,15 +55,28 @@ struct nic_request {
     const char *bridge;
     const char *machine; /* "-" for `exec` */
     unsigned index;
-    struct mac mac;     /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
-    bool mac_unknown;   /* the program may take another: the port is not locked to this one */
-    unsigned queues;    /* 1 to NIC_QUEUES_MAX */
-    bool vnet_header;   /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
+    struct mac mac;   /* the guest's, for the tag and the duplicate check; the tap's own MAC is another */
+    bool mac_unknown; /* the program may take another: the nic is not locked to this one */
+    struct ip address, address6; /* that the guest has without a lease; unset: none */
+    unsigned queues;             /* 1 to NIC_QUEUES_MAX */
+    bool vnet_header;            /* IFF_VNET_HDR: offloads; the hypervisor must know of it */
     bool vhost;         /* open /dev/vhost-net as well, one descriptor a queue, when the host has it */
-    bool guest;         /* for a guest without a hypervisor (host/guest.h); one queue, no virtio header */
     struct rates rates; /* its own; the network's are added */
     unsigned vlan;      /* that it is in, of a bridge that filters VLANs; 0: that of untagged frames */
+    bool guest;         /* for a guest without a hypervisor (host/guest.h); one queue, no virtio header */
 };
+
+/* What its tag says. */
+static inline struct wired_nic nic_request_wired(const struct nic_request *request)
+{
+    return (struct wired_nic){.network = request->network,
+                              .machine = request->machine,
+                              .index = request->index,
+                              .mac = request->mac,
+                              .mac_any = request->mac_unknown,
+                              .address = request->machine[0] == '-' ? request->address : (struct ip){0},
+                              .address6 = request->machine[0] == '-' ? request->address6 : (struct ip){0}};
+}
 
 struct nic_open {
     char tap[NAME_MAX_LENGTH + 1];

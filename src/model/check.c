@@ -515,6 +515,15 @@ static void vnc_check(struct check *check)
     }
 }
 
+/* Whoever is held to its addresses is held to its MAC: it is by the MAC that they are known.  Guests behind
+ * the host are held to everything unless the file says what they are held to. */
+static void locks_complete(struct network *network)
+{
+    for (int kind = 0; kind < LOCK_KIND_COUNT; kind++)
+        network->lock[kind] |= network->mode == NETWORK_NAT && !network->lock_pos.line;
+    network->lock[LOCK_MAC] |= network->lock[LOCK_IP] || network->lock[LOCK_ARP];
+}
+
 void model_check(struct model *model, struct arena *arena, const char *mac_seed, struct problems *problems)
 {
     _cleanup_arena_ struct arena scratch = {0};
@@ -522,6 +531,8 @@ void model_check(struct model *model, struct arena *arena, const char *mac_seed,
     networks_sort(&check);
     vec_foreach (&model->networks, network)
         subnet6_check(&check, network, mac_seed);
+    vec_foreach (&model->networks, network)
+        locks_complete(network);
     subnets_check(&check);
     vec_foreach (&model->networks, network) {
         isolated_check(&check, network);

@@ -127,8 +127,8 @@ struct network {
 
     bool host_absent; /* isolated: `host: no` */
     struct port_rules ports;
-    bool lock_dhcp, lock_ra;
-    struct rates rates; /* of all its guests' nics together */
+    struct rates rates;         /* of all its guests' nics together */
+    bool lock[LOCK_KIND_COUNT]; /* what guests are held to; nat: all of it where the file says nothing */
 
     /* behind the host: nat, routed, isolated */
     struct prefix subnet;  /* host bits clear */
@@ -160,7 +160,7 @@ struct network {
 
     /* where it stands in the file */
     struct pos pos, mode_pos, uplink_pos, address_pos, subnet_pos, dhcp_pos, device_pos, mac_pos, bind_pos,
-        in_use_pos, probe_pos, forward_pos, ports_pos, subnet6_pos, mtu_pos, rate_pos, vlan_pos;
+        in_use_pos, probe_pos, forward_pos, ports_pos, lock_pos, subnet6_pos, mtu_pos, rate_pos, vlan_pos;
 };
 
 enum nic_model { NIC_VIRTIO = 0, NIC_E1000 };

@@ -104,6 +104,29 @@ static bool index_parse(const char *text, size_t length, unsigned *index)
     return true;
 }
 
+/* "MAC", " any", addresses, " vlan N": all but the first may be left out. */
+static bool words_parse(struct arena *arena, const char *text, struct wired_nic *nic)
+{
+    char *rest = arena_strdup(arena, text), *word = strsep(&rest, " ");
+    if (mac_parse(word, &nic->mac) < 0)
+        return false;
+    while ((word = strsep(&rest, " "))) {
+        if (strcmp(word, "vlan") == 0) {
+            word = strsep(&rest, " ");
+            if (rest || !word || !index_parse(word, strlen(word), &nic->vlan) || nic->vlan > VLAN_ID_MAX)
+                return false;
+        } else if (strcmp(word, "any") == 0) {
+            nic->mac_any = true;
+        } else {
+            struct ip ip;
+            if (ip_parse(word, &ip) < 0)
+                return false;
+            *(ip.family == AF_INET6 ? &nic->address6 : &nic->address) = ip;
+        }
+    }
+    return true;
+}
+
 bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *nic)
 {
     struct wired_nic parsed = {.tap = tap->name, .network = owner_network(arena, tap->alias)};
@@ -120,14 +143,7 @@ bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *ni
         return false;
     if (!index_parse(slash + 1, (size_t)(space - slash - 1), &parsed.index))
         return false;
-    const char *mac = arena_strndup(arena, space + 1, strcspn(space + 1, " ")),
-               *rest = space + 1 + strlen(mac);
-    static const char vlan[] = " vlan ";
-    if (mac_parse(mac, &parsed.mac) < 0)
-        return false;
-    if (*rest && (strncmp(rest, vlan, strlen(vlan)) != 0 ||
-                  !index_parse(rest + strlen(vlan), strlen(rest) - strlen(vlan), &parsed.vlan) ||
-                  parsed.vlan > VLAN_ID_MAX))
+    if (!words_parse(arena, space + 1, &parsed))
         return false;
     *nic = parsed;
     return true;
@@ -140,27 +156,32 @@ const char *owner_tag(struct arena *arena, const char *network)
 
 const char *owner_bridge_tag(struct arena *arena, const char *network, const struct port_rules *rules)
 {
-    return arena_printf(arena, OWNER_PREFIX "%s%s%s", network, rules->isolated ? " isolate" : "",
-                        rules->lock_mac ? " lock-mac" : "");
+    return arena_printf(arena, OWNER_PREFIX "%s%s", network, rules->isolated ? " isolate" : "");
 }
 
 struct port_rules owner_port_rules(const char *alias)
 {
     const char *words = tag_body(alias);
     words = words ? strchr(words, ' ') : NULL;
-    return (struct port_rules){.isolated = words && strstr(words, " isolate"),
-                               .lock_mac = words && strstr(words, " lock-mac")};
+    return (struct port_rules){.isolated = words && strstr(words, " isolate")};
 }
 
-const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
-                          const struct mac *mac)
+const char *owner_nic_tag(struct arena *arena, const struct wired_nic *nic)
 {
-    return arena_printf(arena, OWNER_PREFIX "%s %s/%u %s", network, machine, index, MAC_TEXT(mac));
+    const struct ip *addresses[] = {&nic->address, &nic->address6};
+    struct text out = {.arena = arena};
+    text_add(&out, OWNER_PREFIX "%s %s/%u %s%s", nic->network, nic->machine, nic->index, MAC_TEXT(&nic->mac),
+             nic->mac_any ? " any" : "");
+    for (size_t i = 0; i < 2; i++) {
+        if (ip_is_set(addresses[i]))
+            text_add(&out, " %s", IP_TEXT(addresses[i]));
+    }
+    return text_get(&out);
 }
 
 const char *owner_nic_vlan_tag(struct arena *arena, const struct wired_nic *nic, uint32_t vlan)
 {
-    const char *tag = owner_nic_tag(arena, nic->network, nic->machine, nic->index, &nic->mac);
+    const char *tag = owner_nic_tag(arena, nic);
     return vlan ? arena_printf(arena, "%s vlan %u", tag, vlan) : tag;
 }
 

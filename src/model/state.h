@@ -12,18 +12,18 @@
 #include "model/admission.h"
 #include "model/forward.h"
 #include "model/health.h"
+#include "model/lock.h"
 #include "model/rate.h"
 #include "model/ruleset.h"
 
 /* The owner tag on an interface (Linux alias, FreeBSD description): "vmwire:NET" on a bridge,
- * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's), with " vlan N"
- * behind it where the nic has a VLAN. */
+ * "vmwire:NET MACHINE/INDEX MAC" on a tap (MACHINE is "-" for `exec`; MAC is the guest's), with " any" or an
+ * address behind it where `exec` had such, and " vlan N" where the nic has a VLAN. */
 #define OWNER_PREFIX "vmwire:"
 
 /* What a network asks of the ports that lead to guests. */
 struct port_rules {
     bool isolated; /* no frame goes from one to another */
-    bool lock_mac; /* a guest sends from its own MAC alone */
 };
 
 /* The limit on all guests' nics of a network together, one way; and what carries the nics' own. */
@@ -51,13 +51,6 @@ struct port_vlan {
     uint16_t id;
     bool own;      /* what comes without a tag is of it (PVID) */
     bool untagged; /* what leaves has no tag */
-};
-
-/* What guests of a network may not say to each other. */
-struct lock {
-    const char *network;
-    bool dhcp; /* answers of DHCP servers */
-    bool ra;   /* router advertisements and redirects */
 };
 
 enum { MTU_DEFAULT = 1500 }; /* of Ethernet, bytes */
@@ -341,8 +334,10 @@ bool file_equal(const struct file *a, const struct file *b); /* content and grou
 struct wired_nic {
     const char *tap, *network, *machine; /* machine "-": made by `exec` */
     unsigned index;
-    struct mac mac; /* the guest's */
-    uint32_t vlan;  /* 0 none */
+    struct mac mac;              /* the guest's */
+    bool mac_any;                /* a program of `exec` that may take another */
+    struct ip address, address6; /* IPv4 and IPv6 that `exec` was told; unset: none */
+    uint32_t vlan;               /* 0 none */
 };
 
 /* What sets hosts apart in what has to be done, and in which order.  All zero is Linux. */
@@ -395,6 +390,10 @@ struct observed {
     const char *port_vlan_refusal; /* and of VLANs of a bridge's ports */
     bool lock_base; /* the table of locks is there with all its rules, or is not there at all */
     VEC(struct lock) locks;
+    VEC(struct lock_nic) lock_nics;     /* in the order of strcmp(ifname); also of taps that are gone */
+    VEC(struct lock_lease) lock_leases; /* HOST_OBSERVE_HEALTH: what nics leased, as packets showed it */
+    VEC(struct lock_drops) lock_drops;  /* HOST_OBSERVE_HEALTH */
+    const char *lock_refusal;           /* why this kernel cannot lock; NULL: it can, or was not asked */
     VEC(struct shaper) shapers;
     const char *rate_refusal;        /* why this kernel cannot limit a rate; NULL: it can, or was not asked */
     bool resolver_runs;              /* the host has a resolver that takes such words */
@@ -436,11 +435,11 @@ const char *owner_network(struct arena *arena, const char *alias);
 bool owner_nic(struct arena *arena, const struct link *tap, struct wired_nic *nic);
 /* The tags. */
 const char *owner_tag(struct arena *arena, const char *network);
-/* A bridge's says what is asked of its guests' ports: "vmwire:NET isolate lock-mac". */
+/* A bridge's says what is asked of its guests' ports: "vmwire:NET isolate". */
 const char *owner_bridge_tag(struct arena *arena, const char *network, const struct port_rules *rules);
 struct port_rules owner_port_rules(const char *alias);
-const char *owner_nic_tag(struct arena *arena, const char *network, const char *machine, unsigned index,
-                          const struct mac *mac);
+/* `nic`: all but `tap`. */
+const char *owner_nic_tag(struct arena *arena, const struct wired_nic *nic);
 
 /* The same with another VLAN; 0 none. */
 const char *owner_nic_vlan_tag(struct arena *arena, const struct wired_nic *nic, uint32_t vlan);

@@ -208,14 +208,6 @@ static void check_loopback_forwards(struct planner *planner, const struct networ
     }
 }
 
-static void check_ports(struct planner *planner, const struct network *network)
-{
-    if ((network->ports.lock_mac || network->lock_dhcp || network->lock_ra) &&
-        planner->observed->traits.no_locks)
-        problem_add(planner->problems, network->ports_pos,
-                    "network '%s': 'lock' is not there on this host in this version", network->name);
-}
-
 static void check_nat(struct planner *planner, const struct passage *passage)
 {
     check_loopback_forwards(planner, passage->network);
@@ -252,7 +244,7 @@ void check_network(struct planner *planner, const struct passage *passage)
             "network '%s': this host has an interface of that name already, and it is not vmwire's; choose "
             "another name",
             network->name);
-    check_ports(planner, network);
+    check_lock(planner, passage);
     check_mtu(planner, passage);
     check_rates(planner, network);
     if (network->mode == NETWORK_BRIDGED)

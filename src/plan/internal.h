@@ -88,7 +88,9 @@ void uplink_leave(struct planner *planner, const struct passage *passage);
 unsigned link_differences(const struct link *want, const struct link *now);
 void set_up(struct planner *planner, const struct passage *passage, const char *ifname, bool up);
 void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add);
-/* lock.c: `lock: [dhcp, ra]` */
+/* lock.c: `lock`: a network's rules, what each of its nics is held to, and what this host cannot give. */
+void check_lock(struct planner *planner, const struct passage *passage);
+void lock_nic_steps(struct planner *planner, const struct passage *passage, const struct wired_nic *wired);
 void lock_steps_down(struct planner *planner, const struct passage *passage);
 void lock_steps_up(struct planner *planner, const struct passage *passage);
 /* rate.c: `rate`: what limits a network's traffic and each nic's; of a network that goes, before its bridge;
@@ -126,6 +128,8 @@ void tap_mtus_first(struct planner *planner, struct passage *passage);
 void bridge_mtu_keep(struct planner *planner, const struct passage *passage, const struct link *uplink);
 /* nics.c: which nics are wired, and what running machines lack of theirs. */
 void nics_find(struct planner *planner);
+/* The file's nic of that index: those that are passed through do not count; NULL: none. */
+const struct nic *nic_entry(const struct planner *planner, const struct machine *machine, unsigned index);
 /* Does it go to another network than it is tagged for? */
 bool nic_moves(const struct planned_nic *nic);
 /* Those that do leave before any network changes, and come up when all of their new one is done. */

@@ -514,20 +514,17 @@ static void attach_uplink(struct planner *planner, const struct passage *passage
 }
 
 /* Taps of guests that kept running while the bridge was away. */
-/* A nic of `exec` has a MAC that vmwire may not know: it keeps what it was opened with. */
 static void set_port(struct planner *planner, const struct passage *passage, const struct link *tap,
                      const struct wired_nic *nic, bool attached)
 {
     struct op op = op_for(passage, OP_PORT_SET);
-    op.port = (struct port){.ifname = tap->name, .bridge = passage->name, .mac = nic->mac, .guest = true};
+    op.port = (struct port){.ifname = tap->name, .bridge = passage->name, .guest = true};
     struct op undo = op;
     struct port_rules *now = &undo.port.rules, *want = &op.port.rules;
     *now = attached ? tap->port : (struct port_rules){0};
     *want = passage->network->ports;
-    if (strcmp(nic->machine, "-") == 0)
-        want->lock_mac = tap->port.lock_mac;
     bool moves = port_vlan_differs(planner, passage, tap, nic, &undo.port, &op.port);
-    if (now->isolated == want->isolated && now->lock_mac == want->lock_mac && !moves)
+    if (now->isolated == want->isolated && !moves)
         return;
     step_add(planner, &op, &undo);
 }
@@ -546,6 +543,7 @@ static void reattach_taps(struct planner *planner, const struct passage *passage
         if (!attached)
             change_port(planner, passage, link->name, true);
         set_port(planner, passage, link, &wired, attached);
+        lock_nic_steps(planner, passage, &wired);
     }
 }
 

@@ -27,9 +27,7 @@ static bool is_passed_through(const struct planner *planner, const struct nic *n
     return network && network->mode == NETWORK_PASSTHROUGH;
 }
 
-/* The file's nic of that index: those that are passed through do not count. */
-static const struct nic *entry_nic(const struct planner *planner, const struct machine *machine,
-                                   unsigned index)
+const struct nic *nic_entry(const struct planner *planner, const struct machine *machine, unsigned index)
 {
     vec_foreach (&machine->nics, nic) {
         if (!is_passed_through(planner, nic) && index-- == 0)
@@ -41,7 +39,7 @@ static const struct nic *entry_nic(const struct planner *planner, const struct m
 static const char *home_of(const struct planner *planner, const struct machine *machine,
                            const struct wired_nic *wired)
 {
-    const struct nic *nic = machine ? entry_nic(planner, machine, wired->index) : NULL;
+    const struct nic *nic = machine ? nic_entry(planner, machine, wired->index) : NULL;
     bool known = nic && mac_equal(&nic->mac, &wired->mac) &&
                  network_find(planner->request->model, nic->network) && plan_selects(planner, nic->network);
     return known ? nic->network : wired->network;
@@ -116,11 +114,10 @@ static void keep_rules(struct planner *planner, const char *network, const struc
     op.port = (struct port){.ifname = tap->name,
                             .bridge = tap->master,
                             .rules = tap->port,
-                            .mac = nic->nic.mac,
                             .vlan = vlan,
                             .alias = vlan ? tap->alias : NULL,
                             .guest = true};
-    if (tap->port.isolated || tap->port.lock_mac || vlan)
+    if (tap->port.isolated || vlan)
         step_add(planner, &op, &op);
 }
 
@@ -145,7 +142,9 @@ static void leave(struct planner *planner, const struct planned_nic *nic)
     const struct link *tap = nic->tap;
     const char *from = nic->nic.network;
     struct op op = nic_op(nic, nic->home, LINK_ALIAS | LINK_UP), undo = op;
-    op.link.alias = owner_nic_tag(planner->arena, nic->home, nic->nic.machine, nic->nic.index, &nic->nic.mac);
+    struct wired_nic there = nic->nic;
+    there.network = nic->home;
+    op.link.alias = owner_nic_tag(planner->arena, &there);
     undo.link.alias = tap->alias;
     undo.link.up = tap->up;
     if (*tap->master)

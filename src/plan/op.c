@@ -53,8 +53,6 @@ static const struct field port_rule_fields[] = {FIELD("ifname", F_TEXT, port.ifn
                                                 FIELD("bridge", F_TEXT, port.bridge),
                                                 FIELD("guest", F_BOOL, port.guest),
                                                 FIELD("isolated", F_BOOL, port.rules.isolated),
-                                                FIELD("lock_mac", F_BOOL, port.rules.lock_mac),
-                                                FIELD("mac", F_MAC, port.mac),
                                                 FIELD("vlan", F_U32, port.vlan),
                                                 FIELD("alias", F_TEXT, port.alias),
                                                 END};
@@ -134,8 +132,19 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
-static const struct field lock_fields[] = {FIELD("dhcp", F_BOOL, lock.dhcp), FIELD("ra", F_BOOL, lock.ra),
-                                           END};
+static const struct field lock_fields[] = {
+    FIELD("mac", F_BOOL, lock.kinds[LOCK_MAC]), FIELD("ip", F_BOOL, lock.kinds[LOCK_IP]),
+    FIELD("arp", F_BOOL, lock.kinds[LOCK_ARP]), FIELD("dhcp", F_BOOL, lock.kinds[LOCK_DHCP]),
+    FIELD("ra", F_BOOL, lock.kinds[LOCK_RA]),   FIELD("subnet6", F_PREFIX, lock.subnet6),
+    FIELD("any6", F_BOOL, lock.any6),           END};
+
+static const struct field nic_fields[] = {FIELD("ifname", F_TEXT, nic.ifname),
+                                          FIELD("mac", F_MAC, nic.mac),
+                                          FIELD("any", F_BOOL, nic.any),
+                                          FIELD("address", F_IP, nic.ip),
+                                          FIELD("address6", F_IP, nic.ip6),
+                                          FIELD("leased", F_IP, nic.leased),
+                                          END};
 
 static const struct field shaper_fields[] = {FIELD("outward", F_BOOL, shaper.outward),
                                              FIELD("nics", F_BOOL, shaper.nics),
@@ -222,6 +231,8 @@ static const struct {
     [OP_SHAPER_SET] = {"shaper-set", shaper_fields},
     [OP_SHAPER_REMOVE] = {"shaper-remove", shaper_fields},
     [OP_RATE_SET] = {"rate-set", nic_rate_fields},
+    [OP_NIC_SET] = {"nic-set", nic_fields},
+    [OP_NIC_REMOVE] = {"nic-remove", nic_fields},
     [OP_RESOLVER_SET] = {"resolver-set", resolver_fields},
     [OP_RESOLVER_CLEAR] = {"resolver-clear", resolver_fields},
     [OP_SERVICE_RELOAD] = {"service-reload", reload_fields},
@@ -512,6 +523,8 @@ static void fill_texts(struct op *op)
         op->lock.network = op->network;
     if (op->kind == OP_SHAPER_SET || op->kind == OP_SHAPER_REMOVE)
         op->shaper.network = op->network;
+    if (op->kind == OP_NIC_SET || op->kind == OP_NIC_REMOVE)
+        op->nic.network = op->network;
     if (op->kind == OP_SHARED_SET || op->kind == OP_SHARED_REMOVE)
         op->shared.network = op->network;
     if (op->kind == OP_SHARED_ADDRESS_ADD || op->kind == OP_SHARED_ADDRESS_REMOVE)

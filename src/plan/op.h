@@ -15,7 +15,7 @@ enum op_kind {
     OP_LINK_SET,      /* link.name and the attributes in link.fields */
     OP_PORT_ADD,      /* port */
     OP_PORT_REMOVE,   /* port */
-    OP_PORT_SET,      /* port: rules and mac, of one that leads to a guest; its VLAN, where that changes */
+    OP_PORT_SET,      /* port: rules, of one that leads to a guest; its VLAN, where that changes */
     OP_PORT_VLAN_ADD, /* port: also in `vlan`, with tags, or, the bridge's own, without */
     OP_PORT_VLAN_REMOVE,
     OP_ADDRESS_ADD,
@@ -46,7 +46,9 @@ enum op_kind {
     OP_LOCK_REMOVE, /* takes the table away with the last */
     OP_SHAPER_SET,  /* shaper: one way of one network */
     OP_SHAPER_REMOVE,
-    OP_RATE_SET,     /* nic_rates: of one guest's port */
+    OP_RATE_SET, /* nic_rates: of one guest's port */
+    OP_NIC_SET,  /* nic: what it may say that it is; instead of what was set before */
+    OP_NIC_REMOVE,
     OP_RESOLVER_SET, /* resolver: the host's own resolver is told of a network's names */
     OP_RESOLVER_CLEAR,
     OP_SERVICE_RELOAD, /* reload: write its file, and tell the program, when it runs */
@@ -64,8 +66,7 @@ struct port {
     const char *ifname;
     const char *bridge;
     struct port_rules rules;
-    struct mac mac; /* the guest's */
-    uint32_t vlan;  /* PORT_SET: the only one, without tags, of a tap then tagged `alias`; 0: left alone */
+    uint32_t vlan; /* PORT_SET: the only one, without tags, of a tap then tagged `alias`; 0: left alone */
     const char *alias;
     bool guest; /* a nic, which comes and goes with its program, whatever vmwire does: no failure */
 };
@@ -96,6 +97,7 @@ struct op {
         struct lock lock;
         struct shaper shaper;
         struct nic_rates nic_rates;
+        struct lock_nic nic;
         struct resolver resolver;
         struct reload reload;
         struct device_driver device;

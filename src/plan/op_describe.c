@@ -62,9 +62,8 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_PORT_REMOVE:
         return arena_printf(arena, "removing port '%s' from bridge '%s'", op->port.ifname, op->port.bridge);
     case OP_PORT_SET:
-        return arena_printf(arena, "setting port '%s' of '%s': %sisolated, %slocked to its MAC%s",
-                            op->port.ifname, op->port.bridge, op->port.rules.isolated ? "" : "not ",
-                            op->port.rules.lock_mac ? "" : "not ",
+        return arena_printf(arena, "setting port '%s' of '%s': %sisolated%s", op->port.ifname,
+                            op->port.bridge, op->port.rules.isolated ? "" : "not ",
                             op->port.vlan ? arena_printf(arena, ", in VLAN %u", op->port.vlan) : "");
     case OP_PORT_VLAN_ADD:
     case OP_PORT_VLAN_REMOVE:
@@ -137,9 +136,8 @@ const char *op_describe(struct arena *arena, const struct op *op)
     case OP_SERVICE_STOP:
         return arena_printf(arena, "stopping %s of '%s'", op->service.kind, op->network);
     case OP_LOCK_SET:
-        return arena_printf(arena, "keeping guests of '%s' from sending%s%s%s", op->network,
-                            op->lock.dhcp ? " DHCP answers" : "", op->lock.dhcp && op->lock.ra ? " and" : "",
-                            op->lock.ra ? " router advertisements" : "");
+        return arena_printf(arena, "locking guests of '%s': %s", op->network,
+                            lock_kinds_text(arena, op->lock.kinds));
     case OP_LOCK_REMOVE:
         return arena_printf(arena, "letting guests of '%s' send what they will", op->network);
     case OP_SHAPER_SET:
@@ -154,6 +152,14 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "limiting '%s': %s, %s", op->nic_rates.ifname,
                             nic_rate_words(arena, &op->nic_rates.in, RATE_IN),
                             nic_rate_words(arena, &op->nic_rates.out, RATE_OUT));
+    case OP_NIC_SET:
+        return arena_printf(arena, "holding nic '%s' of '%s' to %s%s%s", op->nic.ifname, op->network,
+                            op->nic.any ? "no MAC" : MAC_TEXT(&op->nic.mac),
+                            ip_is_set(&op->nic.ip) ? " and " : "",
+                            ip_is_set(&op->nic.ip) ? IP_TEXT(&op->nic.ip) : "");
+    case OP_NIC_REMOVE:
+        return arena_printf(arena, "forgetting what nic '%s' of '%s' is held to", op->nic.ifname,
+                            op->network);
     case OP_RESOLVER_SET:
         return arena_printf(arena, "having the host's resolver ask '%s' for names in '%s'",
                             op->resolver.ifname, op->resolver.domain);

@@ -37,6 +37,7 @@ struct plan_request {
     const char *const
         *names; /* NULL-terminated networks to touch; NULL: all, also those that left the file */
     VEC(struct network_services) services;
+    VEC(struct lock_lease) leases; /* that the host's own DHCP servers gave */
 };
 
 /* Fill `plan`.  What the file wants and this host cannot give goes to `problems`, with positions.  Returns 0

@@ -36,19 +36,27 @@ def shovel(fd, pid, mac, offload=False):
                 return
 
 
+def unlock(host):
+    """Let guests of 10.0.0.0/24 send what they will."""
+    host.config((host.directory / "vmwire.yaml").read_text().replace("10.0.0.0/24", "10.0.0.0/24, lock: off", 1))
+    host.vmwire("up")
+
+
 class Guest:
-    """`machine` None: it stays a program of exec.  Without `address` it has none yet: see lease()."""
+    """`machine` None: it stays a program of exec.  Without `address` it has none yet: see lease().  `given` is the address
+    that exec is told, by default that one."""
 
     def __init__(self, host, network, machine="vm0", index=0, mac="00:a0:98:1b:c8:07", address=None, gateway=None,
-                 offload=False, options="", vlan=None):
+                 offload=False, options="", vlan=None, given=""):
         from conftest import VMWIRE, Namespace
 
         self.host, self.mac = host, mac
         self.space = host.peers[f"guest {len(host.peers)}"] = Namespace(host.directory)
-        more, tag = (f",vlan={vlan}", f" vlan {vlan}") if vlan else ("", "")
-        self.process = host.popen(VMWIRE, "exec", "--nic", f"{network},mac={mac}{options}{more}" + ("" if offload else ",vnet_hdr=off"),
-                                  "--", "python3", __file__, "{fd0}", str(self.space.holder.pid), mac,
-                                  *(["offload"] if offload else []), stdin=subprocess.DEVNULL)
+        given = given or (address.split("/")[0] if address and ":" not in address else "")
+        more = (f",vlan={vlan}" if vlan else "") + "".join(f",address={one}" for one in given.split()) + ("" if offload else ",vnet_hdr=off")
+        tag = (f" {given}" if given else "") + (f" vlan {vlan}" if vlan else "")
+        self.process = host.popen(VMWIRE, "exec", "--nic", f"{network},mac={mac}{options}{more}", "--", "python3", __file__, "{fd0}",
+                                  str(self.space.holder.pid), mac, *(["offload"] if offload else []), stdin=subprocess.DEVNULL)
         host.wait_for(lambda: self.space.run("ip", "link", "show", "dev", "eth0", "up", check=False).stdout)
         self.tap = next(row["ifname"] for row in json.loads(host.sh("ip -j link"))
                         if row.get("ifalias", "") == f"vmwire:{network} -/0 {mac}{tag}")
@@ -59,13 +67,13 @@ class Guest:
         if gateway:
             self.space.sh(f"ip route add default via {gateway}")
 
-    def lease(self):
-        """Ask for one, as a guest does when it boots."""
+    def lease(self, *flags):
+        """Ask for one, as a guest does when it boots; flags of udhcpc."""
         script = self.host.directory / f"{self.tap}.event"
         script.write_text('#!/bin/sh\n[ "$1" = bound ] || exit 0\nip addr add $ip/$mask dev $interface\n'
                           "ip route add default via $router\n")
         script.chmod(0o755)
-        self.space.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script)
+        self.space.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", *flags, "-s", script)
         return json.loads(self.space.sh("ip -j -4 addr show dev eth0"))[0]["addr_info"][0]["local"]
 
     def ping(self, target, count=1, wait=1, check=False):

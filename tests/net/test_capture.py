@@ -192,8 +192,8 @@ def test_it_stops_after_its_seconds_and_leaves_nothing(nat):
     def flags():
         return [(row["ifname"], row["flags"], row.get("promiscuity")) for row in nat.json("ip", "-d", "-j", "link")]
 
-    before = flags(), nat.sh("nft list ruleset")
+    before = flags(), nat.sh("nft -st list ruleset")
     start = time.monotonic()
     assert nat.vmwire("capture", "brnat", "--seconds", "1", "icmp").stdout == ""
     assert 1 <= time.monotonic() - start < 3
-    assert (flags(), nat.sh("nft list ruleset")) == before
+    assert (flags(), nat.sh("nft -st list ruleset")) == before

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from conftest import VMWIRE
-from guests import Guest
+from guests import Guest, unlock
 from test_probe import serve_names
 
 MAC, OTHER_MAC = "00:a0:98:1b:c8:07", "00:a0:98:1b:c8:08"
@@ -327,6 +327,7 @@ def test_two_guests_with_one_mac(guest):
 
 
 def test_a_guest_uses_anothers_mac(guest):
+    unlock(guest)
     twin = Guest(guest, "brnat", machine="vm1", mac=OTHER_MAC, address="10.0.0.3/24")
     twin.space.sh(f"ip link set dev eth0 address {MAC}")
     told = []
@@ -684,7 +685,8 @@ def test_a_guest_that_speaks_and_nobody_knows(nat):
     guest.space.sh("ip addr add 192.168.5.5/24 dev eth0; ping -c1 -W1 192.168.5.6 || true")
     told = doctor(nat)
     guest.close()
-    assert [(f["code"], f["severity"]) for f in told] == [("guest-no-lease", "note")]
+    assert [(f["code"], f["severity"]) for f in told] == [("nic-locked", "warning"), ("guest-no-lease", "note")]
+    assert "192.168.5.5" in told[0]["evidence"]
 
 
 def test_packet_program(nat):

@@ -96,8 +96,8 @@ def up(host, text):
     return host.vmwire("up").stdout
 
 
-def guest6(host, mac=MAC, name="vm0", network="brnat"):
-    guest = Guest(host, network, name, mac=mac)
+def guest6(host, mac=MAC, name="vm0", network="brnat", given=""):
+    guest = Guest(host, network, name, mac=mac, given=given)
     host.wait_for(lambda: default6(guest.space) and "fd00:" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
     return guest
 
@@ -263,7 +263,7 @@ def test_a_routed_prefix_is_not_translated(fixed6):
 
 def test_dhcp6_static_addresses_names_and_leases(fixed6):
     up(fixed6, HEAD + f'machines:\n  vm0:\n    nics: [{{network: brnat, mac: "{MAC}", address6: "fd00:1:2:3::77"}}]\n')
-    guest = guest6(fixed6)
+    guest = guest6(fixed6, given="fd00:1:2:3::77")
     assert guest.space.sh(f"python3 -c '{DHCP6}' {MAC}").split() == ["fd00:1:2:3::77", "fd00:1:2:3::1"]
     # Whatever the client calls itself: it is known by its MAC.
     other = guest6(fixed6, mac="00:a0:98:00:00:06", name="vm1")

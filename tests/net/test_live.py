@@ -115,7 +115,7 @@ def natted(live):
     live.set("brnat", mode="nat", subnet="10.0.0.0/24", forward="[tcp 2222 -> vm0:22]")
     live.machines["vm0"] = f'{{network: brnat, mac: "{MAC}0", address: 10.0.0.50}}'
     live.up()
-    guest = Guest(live.host, "brnat", "vm0", mac=f"{MAC}0")
+    guest = Guest(live.host, "brnat", "vm0", mac=f"{MAC}0", given="10.0.0.50")
     assert guest.lease() == "10.0.0.50"
     live.guests.append(guest)
     serve(live.host.outside, 7000)

@@ -69,10 +69,10 @@ def test_a_machine_that_comes_or_changes_is_told_to_the_running_server(practice)
     up(practice, HEAD + machines(1))
     first, guest = pid(practice), Guest(practice, "brnat", "vm0", mac=MAC + "0")
     assert guest.lease()
-    assert "2 changes" in up(practice, HEAD + machines(3, ", address: 10.0.0.10{}"))
+    assert "3 changes" in up(practice, HEAD + machines(3, ", address: 10.0.0.10{}"))
     assert pid(practice) == first
     practice.wait_for(lambda: resolves(guest.space, "vm2.brnat") == ["10.0.0.102"])
-    assert Guest(practice, "brnat", "vm1", mac=MAC + "1").lease() == "10.0.0.101"
+    assert Guest(practice, "brnat", "vm1", mac=MAC + "1", given="10.0.0.101").lease() == "10.0.0.101"
     assert "nothing to do" in practice.vmwire("up").stdout
 
 
@@ -193,7 +193,7 @@ def resolved(practice, tmp_path):
 def test_the_host_resolves_guests_names_through_systemd_resolved(resolved):
     text = HEAD + "    domain: lab.example\n" + machines(1, ", address: 10.0.0.50")
     up(resolved, text)
-    Guest(resolved, "brnat", mac=MAC + "0")  # a bridge without a port has no carrier, and is not asked
+    Guest(resolved, "brnat", mac=MAC + "0", given="10.0.0.50")  # a bridge without a port has no carrier, and is not asked
     resolved.wait_for(lambda: resolves(resolved, "vm0.lab.example", "127.0.0.53") == ["10.0.0.50"])
     assert "nothing to do" in resolved.vmwire("up").stdout
     told = resolved.resolvectl("status", "brnat")

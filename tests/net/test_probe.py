@@ -7,7 +7,7 @@ import time
 import pytest
 
 from conftest import VMWIRE
-from guests import Guest
+from guests import Guest, unlock
 
 
 def probe(host, network, *args):
@@ -83,7 +83,7 @@ def healthy(told, took, ipv6="skipped", lease6="skipped"):
 
 
 def test_a_healthy_nat_network(nat):
-    before = nat.sh("ls /sys/class/net; nft list ruleset")
+    before = nat.sh("ls /sys/class/net; nft -st list ruleset")
     told, took = probe(nat, "brnat")
     healthy(told, took)
     assert [(hop["way"], hop["where"]) for hop in told["hops"] if " " not in hop["where"]] == [
@@ -94,7 +94,7 @@ def test_a_healthy_nat_network(nat):
     assert frames["out", "re0"].startswith(f"{uplink} > ") and "192.168.87.44 > 8.8.8.8: ICMP echo request" in frames["out", "re0"]
     assert f"> {uplink}, IPv4, length 98: 8.8.8.8 > 192.168.87.44: ICMP echo reply" in frames["back", "re0"]
     assert frames["back", "tap0"].startswith(f"{bridge} > ") and "8.8.8.8 > 10.0.0." in frames["back", "tap0"]
-    assert nat.sh("ls /sys/class/net; nft list ruleset") == before
+    assert nat.sh("ls /sys/class/net; nft -st list ruleset") == before
     leases = json.loads(nat.vmwire("leases", "--json").stdout)["networks"][0]["leases"]
     assert leases == []  # it was given back
 
@@ -155,14 +155,14 @@ def test_the_target_is_the_files(nat):
 
 
 def test_kill_9_leaves_nothing(nat):
-    before = nat.sh("ls /sys/class/net; nft list ruleset")
+    before = nat.sh("ls /sys/class/net; nft -st list ruleset")
     processes = sorted(command for _, command in nat.processes())
     running = nat.popen(VMWIRE, "probe", "brnat", "8.8.4.4", stdout=subprocess.DEVNULL)
     nat.wait_for(lambda: "tap" in nat.sh("ip -br link"))
     time.sleep(0.3)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    nat.wait_for(lambda: nat.sh("ls /sys/class/net; nft list ruleset") == before, seconds=1)
+    nat.wait_for(lambda: nat.sh("ls /sys/class/net; nft -st list ruleset") == before, seconds=1)
     assert sorted(command for _, command in nat.processes()) == processes
 
 
@@ -251,6 +251,7 @@ def test_a_route_to_the_subnet_leads_elsewhere(nat):
 
 
 def test_a_second_dhcp_server(nat):
+    unlock(nat)
     rogue = Guest(nat, "brnat", mac="00:a0:98:1b:c8:09", address="10.0.0.66/24")
     rogue.background("dnsmasq", "-k", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces",
                      "--no-ping", "--dhcp-range=10.0.0.70,10.0.0.80", "--dhcp-leasefile=/run/rogue", "--pid-file=")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from conftest import VMWIRE
-from guests import Guest
+from guests import Guest, unlock
 
 MAC, OTHER_MAC = "00:a0:98:1b:c8:07", "00:a0:98:1b:c8:08"
 
@@ -260,12 +260,12 @@ def tables(host):
 
 
 def test_it_adds_rules_only_while_it_runs(nat):
-    before = nat.sh("nft list ruleset")
+    before = nat.sh("nft -st list ruleset")
     process = nat.popen(VMWIRE, "trace", "vm0", "--seconds", "30", stdout=subprocess.DEVNULL)
     nat.wait_for(lambda: tables(nat))
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=5) in (0, 1)  # the guest was silent, but perhaps for IPv6's own frames
-    assert nat.sh("nft list ruleset") == before
+    assert nat.sh("nft -st list ruleset") == before
 
 
 def test_nothing_is_injected(nat):
@@ -285,13 +285,13 @@ def test_nothing_is_injected(nat):
 
 
 def test_kill_9_leaves_no_rule(nat):
-    before = nat.sh("nft list ruleset")
+    before = nat.sh("nft -st list ruleset")
     process = nat.popen(VMWIRE, "trace", "vm0", "--seconds", "30", stdout=subprocess.DEVNULL)
     nat.wait_for(lambda: tables(nat))
     process.kill()
     process.wait()
     nat.wait_for(lambda: not tables(nat), seconds=3)
-    assert nat.sh("nft list ruleset") == before
+    assert nat.sh("nft -st list ruleset") == before
 
 
 def test_wrong_command_lines(nat):
@@ -351,6 +351,7 @@ def test_dns_upstream_dead(nat):
 
 
 def test_a_second_dhcp_server(nat):
+    unlock(nat)
     rogue = Guest(nat, "brnat", machine="vm1", mac=OTHER_MAC, address="10.0.0.66/24")
     rogue.background("dnsmasq", "-k", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces",
                      "--no-ping", "--dhcp-range=10.0.0.70,10.0.0.80", "--dhcp-leasefile=/run/rogue", "--pid-file=")

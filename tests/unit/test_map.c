@@ -54,7 +54,9 @@ static void add_nic(struct world *world, const char *tap, const char *network, c
     struct mac mac = {{0, 0xa0, 0x98, 0x1b, (uint8_t)(number >> 8), (uint8_t)number}};
     struct map_lease *lease = vec_push(&world->arena, &world->request.leases);
     *lease = (struct map_lease){.mac = mac, .ip = {.family = AF_INET, .bytes = {10, 0, 0, (uint8_t)number}}};
-    add_link(world, tap, "tun", network, owner_nic_tag(&world->arena, network, machine, 0, &mac));
+    add_link(world, tap, "tun", network,
+             owner_nic_tag(&world->arena,
+                           &(struct wired_nic){.network = network, .machine = machine, .mac = mac}));
 }
 
 /* The article's host with all three of its schemes at once. */

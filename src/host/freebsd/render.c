@@ -67,6 +67,8 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
         break;
     case OP_LOCK_SET: /* never planned */
     case OP_LOCK_REMOVE:
+    case OP_NIC_SET:
+    case OP_NIC_REMOVE:
     case OP_RESOLVER_SET:
     case OP_RESOLVER_CLEAR:
         text_add(&out, "# the host's resolver is resolvconf(8)'s\n");

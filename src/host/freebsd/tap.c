@@ -153,7 +153,8 @@ static int tap_wire(struct arena *arena, const struct nic_request *request, cons
     struct freebsd_commands commands;
     struct op op = {
         .kind = OP_PORT_ADD, .network = request->network, .port = {.ifname = tap, .bridge = request->bridge}};
-    const char *tag = owner_nic_tag(arena, request->network, request->machine, request->index, &request->mac);
+    struct wired_nic nic = nic_request_wired(request);
+    const char *tag = owner_nic_tag(arena, &nic);
     if (request->guest)
         freebsd_epair_commands(arena, tap, bridge, tag, &request->mac, &commands);
     else

@@ -54,6 +54,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         vlan_probe(host, observed);
     if (rc == 0 && (what & HOST_OBSERVE_TAGGING))
         rc = port_vlans_observe(host, arena, true, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_LOCKING))
+        rc = nft_lock_probe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_RULESET))
         rc = ruleset_observe(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
@@ -64,6 +66,8 @@ static int linux_observe(struct host *base, struct arena *arena, unsigned what, 
         rc = services_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_HEALTH))
         rc = health_observe(host, arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_HEALTH))
+        rc = nft_lock_health(host, arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES))
         rc = managers_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
@@ -112,6 +116,8 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
         return service_apply(base, op, flags, err);
     case OP_LOCK_SET:
     case OP_LOCK_REMOVE:
+    case OP_NIC_SET:
+    case OP_NIC_REMOVE:
         return nft_lock_apply(host, op, flags, err);
     case OP_SHAPER_SET:
     case OP_SHAPER_REMOVE:

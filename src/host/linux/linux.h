@@ -117,12 +117,9 @@ const char *process_program(struct host *host, struct arena *arena);
 const char *process_user(struct host *host);
 const char *process_group(struct host *host, struct arena *arena);
 
-/* port.c: what a guest's port may do.  -EOPNOTSUPP where this kernel cannot lock one. */
+/* port.c: what a guest's port may do.  -EOPNOTSUPP where this kernel cannot isolate one. */
 int port_rules_set(struct linux_host *host, const char *ifname, const struct port_rules *rules,
-                   const struct mac *mac, struct err *err);
-/* The bridge knows this MAC behind the port for ever, in every VLAN of it, or forgets it; -ENOENT when it
- * does not know it is no failure. */
-int port_entry_set(struct linux_host *host, int index, const struct mac *mac, bool add, struct err *err);
+                   struct err *err);
 /* Of a port, from its IFLA_INFO_SLAVE_DATA. */
 struct port_rules port_rules_read(const struct nlattr *slave_data);
 
@@ -139,18 +136,25 @@ int rates_observe(struct linux_host *host, struct arena *arena, struct observed 
  * links. */
 int port_vlans_observe(struct linux_host *host, struct arena *arena, bool all, struct observed *observed,
                        struct err *err);
-/* A guest's port is in this VLAN alone, without tags; what its MAC was entered for is entered anew by
- * port_rules_set. */
-int port_vlan_set(struct linux_host *host, int index, uint32_t vlan, const struct mac *mac, struct err *err);
+/* A guest's port is in this VLAN alone, without tags. */
+int port_vlan_set(struct linux_host *host, int index, uint32_t vlan, struct err *err);
 /* A port is in one more, with tags (VLAN_UNTAGGED: without), or is not in it any longer. */
 int port_vlan_change(struct linux_host *host, int index, uint32_t vlan, bool add, struct err *err);
 /* vlan.c: sets observed->vlan_refusal and port_vlan_refusal where this kernel lacks them. */
 void vlan_probe(struct linux_host *host, struct observed *observed);
 
-/* nft_lock.c */
+/* nft_lock_observe.c; what health has of it apart; nft_lock.c */
 int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                      struct err *err);
+int nft_lock_health(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* What a nic may say that it is, instead of what a nic of that tap might before; network NULL: nothing more.
+ * Does nothing where there are no locks at all.  `fresh`: the tap is new. */
+int nft_lock_nic_set(struct linux_host *host, const struct lock_nic *nic, bool fresh, struct err *err);
+/* Of the comment that an element of `nics` has. */
+bool nft_lock_nic_parse(struct arena *arena, const char *ifname, const char *comment, struct lock_nic *nic);
+/* Sets observed->lock_refusal when this kernel cannot do it. */
+int nft_lock_probe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 
 /* tap.c */
 int tap_open(struct host *host, const struct nic_request *request, struct nic_open *nic, struct err *err);

@@ -1,139 +1,175 @@
-/* nft_lock.c: reads and writes the table of locks (nft_lock_text.c). */
+/* nft_lock.c: writes the table of locks (nft_lock_text.c), one transaction an operation, of which one costs
+ * what the first did. */
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <nftables/libnftables.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "host/linux/linux.h"
 
-#define LOCK_TABLE "vmwire_lock"
+#define TABLE "bridge vmwire_lock"
 
-struct reader {
-    struct arena *arena;
-    struct observed *observed;
-    size_t rules; /* known ones in their order */
-    bool strange, ra;
-};
-
-static struct lock *lock_of(struct reader *reader, const char *network)
+/* What nft says of a kernel that lacks something is of no use to those who read it. */
+static int lacking(int rc, struct err *err)
 {
-    vec_foreach (&reader->observed->locks, known) {
-        if (strcmp(known->network, network) == 0)
-            return known;
-    }
-    struct lock *fresh = vec_push(reader->arena, &reader->observed->locks);
-    *fresh = (struct lock){.network = network};
-    return fresh;
+    return rc == -EOPNOTSUPP ? err_set(err, rc,
+                                       "this kernel's nf_tables has no bridge family, or one without sets "
+                                       "that packets write to "
+                                       "(CONFIG_NF_TABLES_BRIDGE, Linux 5.4 or later)")
+                             : rc;
 }
 
-static int rule_each(const struct nlmsghdr *header, void *data)
+static const struct lock *known(const struct observed *observed, const char *network)
 {
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_RULE_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_RULE_MAX + 1);
-    if (strcmp(netlink_text(table[NFTA_RULE_TABLE]), LOCK_TABLE) != 0)
-        return 0;
-    const char *wanted = nft_lock_rules[reader->rules * 2];
-    if (!wanted || strcmp(nft_comment(table[NFTA_RULE_USERDATA], reader->arena), wanted) != 0)
-        reader->strange = true;
-    else
-        reader->rules++;
+    vec_foreach (&observed->locks, lock) {
+        if (strcmp(lock->network, network) == 0)
+            return lock;
+    }
+    return NULL;
+}
+
+static int lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct observed observed = {0};
+    struct text out = {.arena = &arena};
+    int rc = nft_lock_observe(host, &arena, &observed, err);
+    if (rc < 0)
+        return rc;
+    const struct lock *now = known(&observed, op->network);
+    if (op->kind == OP_LOCK_REMOVE && !now)
+        return flags & HOST_APPLY_TOLERANT
+                   ? 0
+                   : err_set(err, ENOENT, "there are no such rules of network '%s'", op->network);
+    if (op->kind == OP_LOCK_REMOVE && observed.locks.count == 1)
+        return nft_run(host, "delete table " TABLE "\n", err);
+    if (op->kind == OP_LOCK_SET && (!observed.lock_base || !observed.locks.count))
+        text_add(&out, "%s", nft_lock_base_text(&arena));
+    if (now)
+        text_add(&out, "%s", nft_lock_elements(&arena, now, false));
+    if (op->kind == OP_LOCK_SET)
+        text_add(&out, "%s", nft_lock_elements(&arena, &op->lock, true));
+    return nft_run(host, text_get(&out), err);
+}
+
+int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+{
+    if (op->kind == OP_NIC_SET)
+        return lacking(nft_lock_nic_set(host, &op->nic, false, err), err);
+    if (op->kind == OP_NIC_REMOVE)
+        return lacking(nft_lock_nic_set(host, &(struct lock_nic){.ifname = op->nic.ifname}, false, err), err);
+    return lacking(lock_apply(host, op, flags, err), err);
+}
+
+static int table_each(const struct nlmsghdr *header, void *data)
+{
+    (void)header, (void)data;
     return 0;
 }
 
-static int elements_each(const struct nlmsghdr *header, void *data)
+/* -ENOENT: there is no such table. */
+static int table_find(struct linux_host *host)
 {
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1], *one[NFTA_SET_ELEM_MAX + 1],
-        *key[NFTA_DATA_MAX + 1], *attribute;
+    struct netlink_message message;
+    struct nfgenmsg *header =
+        netlink_start(&message, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, sizeof(*header));
+    header->nfgen_family = NFPROTO_BRIDGE;
+    netlink_put_string(&message, NFTA_TABLE_NAME, "vmwire_lock");
+    return netlink_call(&host->netfilter, &message, table_each, NULL, NULL);
+}
+
+struct record {
+    struct arena *arena;
+    const char *ifname;
+    struct lock_nic nic; /* network NULL: there is none */
+};
+
+static int record_each(const struct nlmsghdr *header, void *data)
+{
+    struct record *record = data;
+    const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1], *one[NFTA_SET_ELEM_MAX + 1], *attribute;
     netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_ELEM_LIST_MAX + 1);
     if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
         return 0;
     mnl_attr_for_each_nested (attribute, table[NFTA_SET_ELEM_LIST_ELEMENTS]) {
         netlink_nested(attribute, one, NFTA_SET_ELEM_MAX + 1);
-        netlink_nested(one[NFTA_SET_ELEM_KEY], key, NFTA_DATA_MAX + 1);
-        const char *network = nft_comment(one[NFTA_SET_ELEM_USERDATA], reader->arena);
-        if (name_fault(reader->arena, network) || netlink_u32(key[NFTA_DATA_VALUE]) != owner_group(network)) {
-            reader->strange = true;
-            continue;
-        }
-        struct lock *lock = lock_of(reader, network);
-        *(reader->ra ? &lock->ra : &lock->dhcp) = true;
+        struct lock_nic nic;
+        const char *comment = nft_comment(one[NFTA_SET_ELEM_USERDATA], record->arena);
+        if (nft_lock_nic_parse(record->arena, record->ifname, comment, &nic))
+            record->nic = nic;
     }
     return 0;
 }
 
-static void reset(void *data)
+/* The element of `nics`, without a dump. */
+static void record_get(struct linux_host *host, struct record *record)
 {
-    struct reader *reader = data;
-    reader->rules = 0;
-    reader->strange = false;
+    struct netlink_message message;
+    char key[16] = "";
+    struct nfgenmsg *header =
+        netlink_start(&message, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, 0, sizeof(*header));
+    header->nfgen_family = NFPROTO_BRIDGE;
+    memcpy(key, record->ifname, strnlen(record->ifname, sizeof(key) - 1));
+    netlink_put_string(&message, NFTA_SET_ELEM_LIST_TABLE, "vmwire_lock");
+    netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, "nics");
+    struct nlattr *list = netlink_nest_open(&message, NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
+    struct nlattr *element = netlink_nest_open(&message, NFTA_LIST_ELEM | NLA_F_NESTED);
+    struct nlattr *data = netlink_nest_open(&message, NFTA_SET_ELEM_KEY | NLA_F_NESTED);
+    netlink_put(&message, NFTA_DATA_VALUE, key, sizeof(key));
+    netlink_nest_close(&message, data);
+    netlink_nest_close(&message, element);
+    netlink_nest_close(&message, list);
+    netlink_call(&host->netfilter, &message, record_each, record, NULL);
 }
 
-static void keep(void *data)
-{
-    (void)data;
-}
-
-static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t attribute,
-                const char *set, struct err *err)
-{
-    const struct nft_dump asked = {NFPROTO_BRIDGE, type, attribute, LOCK_TABLE, set};
-    return nft_dump(host, &asked, set ? elements_each : rule_each, set ? keep : reset, reader, err);
-}
-
-int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
-{
-    struct reader reader = {.arena = arena, .observed = observed};
-    struct err ignored;
-    size_t wanted = 0;
-    observed->locks.count = 0;
-    observed->lock_base = true;
-    while (nft_lock_rules[wanted * 2])
-        wanted++;
-    int rc = netlink_open(&host->netfilter, NETLINK_NETFILTER, &ignored);
-    if (rc == 0)
-        rc = dump(host, &reader, NFT_MSG_GETRULE, NFTA_RULE_TABLE, NULL, err);
-    if (rc == 0)
-        rc = dump(host, &reader, NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE, "no_dhcp", err);
-    reader.ra = true;
-    if (rc == 0)
-        rc = dump(host, &reader, NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE, "no_ra", err);
-    /* No table; or a caller who may not look; or a kernel that has none. */
-    if (rc == -ENOENT || rc == -EPERM || rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP)
-        return 0;
-    if (rc < 0)
-        return err_wrap(err, "reading the rules of locks");
-    observed->lock_base = reader.rules == wanted && !reader.strange;
-    return 0;
-}
-
-int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+int nft_lock_nic_set(struct linux_host *host, const struct lock_nic *nic, bool fresh, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    struct observed observed = {0};
-    VEC(struct lock) all = {0};
-    int rc = nft_lock_observe(host, &arena, &observed, err);
-    if (rc < 0)
-        return rc;
-    bool there = false;
-    vec_foreach (&observed.locks, lock) {
-        bool same = strcmp(lock->network, op->network) == 0;
-        there |= same;
-        if (!same)
-            *vec_push(&arena, &all) = *lock;
+    struct text out = {.arena = &arena};
+    struct record old = {.arena = &arena, .ifname = nic->ifname};
+    /* Without a table, or a kernel that has one, nobody asked for locks; or `up` has yet to put them back. */
+    if (netlink_open(&host->netfilter, NETLINK_NETFILTER, NULL) < 0 || table_find(host) < 0)
+        return 0;
+    record_get(host, &old);
+    if (old.nic.network)
+        text_add(&out, "%s", nft_lock_nic_text(&arena, &old.nic, false));
+    if (old.nic.network && fresh)
+        text_add(&out, "%s", nft_lock_forget_text(&arena, nic->ifname));
+    if (nic->network)
+        text_add(&out, "%s", nft_lock_nic_text(&arena, nic, true));
+    return out.length ? nft_run(host, text_get(&out), err) : 0;
+}
+
+/* Words of a moment in which the kernel could not be asked, not of what it lacks. */
+static bool passing(const char *text)
+{
+    static const char *const words[] = {"cache initialization failed", "No buffer space", "Cannot allocate",
+                                        "Interrupted", NULL};
+    for (size_t i = 0; words[i]; i++) {
+        if (strstr(text, words[i]))
+            return true;
     }
-    if (op->kind == OP_LOCK_REMOVE && !there)
-        return flags & HOST_APPLY_TOLERANT
-                   ? 0
-                   : err_set(err, ENOENT, "there are no such rules of network '%s'", op->network);
-    if (op->kind == OP_LOCK_SET)
-        *vec_push(&arena, &all) = op->lock;
-    rc = nft_run(host, nft_lock_text(&arena, all.items, all.count), err);
-    return rc == -EOPNOTSUPP
-               ? err_set(err, EOPNOTSUPP,
-                         "this kernel's nf_tables has no bridge family (CONFIG_NF_TABLES_BRIDGE)")
-               : rc;
+    return false;
+}
+
+/* The whole table is offered to the kernel, which judges it and forgets it. */
+int nft_lock_probe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
+{
+    int rc = nft_open(host, err);
+    /* libnftables speaks of it on standard error when the caller may not. */
+    if (rc == 0 && table_find(host) != -EPERM) {
+        nft_ctx_set_dry_run(host->nft, true);
+        rc = nft_run(host, nft_lock_base_text(arena), err);
+        nft_ctx_set_dry_run(host->nft, false);
+    }
+    if (rc == 0 || rc == -EPERM)
+        return 0;
+    if (rc != -EOPNOTSUPP && passing(err->text))
+        return err_wrap(err, "asking the kernel for locks");
+    lacking(rc, err);
+    observed->lock_refusal = arena_strdup(arena, err->text);
+    return 0;
 }

@@ -93,7 +93,6 @@ static void render_port_vlan(struct arena *arena, struct text *out, const struct
     const char *name = quote(arena, port->ifname);
     if (!port->vlan)
         return;
-    text_add(out, "bridge fdb del %s dev %s master static 2>/dev/null || :\n", MAC_TEXT(&port->mac), name);
     text_add(out, "bridge vlan add dev %s vid %u pvid untagged\n", name, port->vlan);
     for (int above = 0; above < 2; above++) {
         unsigned first = above ? port->vlan + 1 : 1, last = above ? VLAN_ID_MAX : port->vlan - 1;
@@ -113,15 +112,8 @@ static void render_port(struct arena *arena, struct text *out, const struct op *
         text_add(out, "bridge vlan %s dev %s vid %u%s\n", add ? "add" : "del", name, op->port.vlan,
                  add && op->port.vlan == VLAN_UNTAGGED ? " pvid untagged" : "");
     } else if (op->kind == OP_PORT_SET) {
-        bool lock = op->port.rules.lock_mac;
         render_port_vlan(arena, out, &op->port);
-        const char *mac = arena_strdup(arena, MAC_TEXT(&op->port.mac));
-        if (lock)
-            text_add(out, "bridge fdb replace %s dev %s master static\n", mac, name);
-        text_add(out, "bridge link set dev %s isolated %s learning %s locked %s\n", name,
-                 op->port.rules.isolated ? "on" : "off", lock ? "off" : "on", lock ? "on" : "off");
-        if (!lock)
-            text_add(out, "bridge fdb del %s dev %s master static 2>/dev/null || :\n", mac, name);
+        text_add(out, "bridge link set dev %s isolated %s\n", name, op->port.rules.isolated ? "on" : "off");
     } else if (op->kind == OP_PORT_ADD)
         text_add(out, "ip link set dev %s master %s\n", name, quote(arena, op->port.bridge));
     else
@@ -410,6 +402,11 @@ const char *linux_render(struct arena *arena, const struct op *op)
         break;
     case OP_RATE_SET:
         text_add(&out, "%s", nic_rate_commands(arena, op->network, &op->nic_rates));
+        break;
+    case OP_NIC_SET:
+    case OP_NIC_REMOVE:
+        text_add(&out, "nft -f - <<'EOF'\n%sEOF\n",
+                 nft_lock_nic_text(arena, &op->nic, op->kind == OP_NIC_SET));
         break;
     case OP_RESOLVER_SET:
         text_add(&out, "resolvectl dns %s %s\n", quote(arena, op->resolver.ifname),

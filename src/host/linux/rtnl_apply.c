@@ -270,11 +270,11 @@ static int port_set_apply(struct linux_host *host, const struct op *op, unsigned
         return err_set(err, ENOENT, "'%s' is not a port of '%s'", op->port.ifname, op->port.bridge);
     if (rc == 0 && op->port.vlan) {
         struct link tag = {.fields = LINK_ALIAS, .alias = op->port.alias};
-        rc = went(op, port_vlan_set(host, port.index, op->port.vlan, &op->port.mac, err));
+        rc = went(op, port_vlan_set(host, port.index, op->port.vlan, err));
         if (rc == 0)
             rc = went(op, link_change(host, &tag, port.index, err));
     }
-    return rc < 0 ? rc : went(op, port_rules_set(host, op->port.ifname, &op->port.rules, &op->port.mac, err));
+    return rc < 0 ? rc : went(op, port_rules_set(host, op->port.ifname, &op->port.rules, err));
 }
 
 static int port_vlan_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)

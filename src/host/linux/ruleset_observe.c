@@ -56,7 +56,8 @@ static uint8_t family_number(const char *name)
 static bool foreign(const struct nlattr *table)
 {
     const char *name = netlink_text(table);
-    return *name && strcmp(name, "vmwire") != 0 && strcmp(name, "vmwire_trace") != 0;
+    return *name && strcmp(name, "vmwire") != 0 && strcmp(name, "vmwire_lock") != 0 &&
+           strcmp(name, "vmwire_trace") != 0;
 }
 
 static enum chain_hook hook_of(const char *family, uint32_t number)

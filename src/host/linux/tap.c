@@ -109,12 +109,9 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     int index = link_index(name, err);
     if (index < 0)
         return index;
-    const struct wired_nic nic = {.network = request->network,
-                                  .machine = request->machine,
-                                  .index = request->index,
-                                  .mac = request->mac};
+    struct wired_nic nic = nic_request_wired(request);
     const char *tag = owner_nic_vlan_tag(&arena, &nic, request->vlan);
-    /* Two messages sent at once: the kernel heeds IFF_UP before the IPv6 mode of the same message. */
+    /* Two messages: the kernel heeds IFF_UP before the IPv6 mode of the same message. */
     struct netlink_message messages[2];
     struct ifinfomsg *info = netlink_start(&messages[0], RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
     info->ifi_index = index;
@@ -127,17 +124,23 @@ static int tap_wire(struct linux_host *host, const struct nic_request *request, 
     info->ifi_index = index;
     info->ifi_change = info->ifi_flags = IFF_UP;
     struct port_rules rules = owner_port_rules(bridge->alias);
-    rules.lock_mac &= !request->mac_unknown;
-    bool ruled = rules.isolated || rules.lock_mac || request->vlan;
+    const struct lock_nic lock = {.ifname = name,
+                                  .network = request->network,
+                                  .mac = request->mac,
+                                  .any = request->mac_unknown,
+                                  .ip = request->address,
+                                  .ip6 = request->address6};
     int rc = rates_open(host, request, name, err);
     /* Not up before it is locked. */
     if (rc == 0)
-        rc = netlink_call_all(&host->route, messages, ruled ? 1 : 2, err);
+        rc = netlink_call(&host->route, &messages[0], NULL, NULL, err);
     if (rc == 0 && request->vlan)
-        rc = port_vlan_set(host, index, request->vlan, &request->mac, err);
-    if (rc == 0 && ruled)
-        rc = port_rules_set(host, name, &rules, &request->mac, err);
-    if (rc == 0 && ruled)
+        rc = port_vlan_set(host, index, request->vlan, err);
+    if (rc == 0 && rules.isolated)
+        rc = port_rules_set(host, name, &rules, err);
+    if (rc == 0)
+        rc = nft_lock_nic_set(host, &lock, true, err);
+    if (rc == 0)
         rc = netlink_call(&host->route, &messages[1], NULL, NULL, err);
     return rc < 0 ? err_wrap(err, "wiring '%s' to '%s'", name, request->bridge) : 0;
 }
@@ -171,6 +174,7 @@ int tap_open(struct host *base, const struct nic_request *request, struct nic_op
     }
     if (rc == 0)
         rc = tap_wire(host, request, name, &bridge, err);
+    nft_close(host); /* its socket would be the program's too */
     if (rc < 0) {
         nic_close(nic);
         return rc;

@@ -13,16 +13,28 @@
 const char *nft_base_text(struct arena *arena);
 const char *nft_set_text(struct arena *arena, const struct firewall *firewall);
 const char *nft_remove_text(struct arena *arena, const struct firewall *firewall);
-/* nft_lock_text.c: the table of locks whole, for these networks; "" for none. */
-const char *nft_lock_text(struct arena *arena, const struct lock *locks, size_t count);
-/* One network's, as commands of sh that leave the others' alone. */
-const char *nft_lock_commands(struct arena *arena, const struct lock *lock, bool add);
-extern const char *const nft_lock_rules[]; /* comment, rule, …, NULL */
 /* Every rule that the base has: chain and comment, ending with a NULL chain. */
 struct nft_rule {
     const char *chain, *comment, *text;
 };
 extern const struct nft_rule nft_rules[];
+
+/* nft_lock_text.c: the table of locks.  `base`: table, sets and rules, also where some of it is there, whose
+ * elements stay; a network's elements; a nic's. */
+struct nft_lock_set {
+    const char *name, *spec;
+};
+extern const struct nft_rule nft_lock_rules[];    /* ending with a NULL chain */
+extern const struct nft_lock_set nft_lock_sets[]; /* likewise; the maps are not among them */
+const char *nft_lock_base_text(struct arena *arena);
+const char *nft_lock_elements(struct arena *arena, const struct lock *lock, bool add);
+const char *nft_lock_nic_text(struct arena *arena, const struct lock_nic *nic, bool add);
+/* What was counted of a tap of that name. */
+const char *nft_lock_forget_text(struct arena *arena, const char *ifname);
+/* "NET MAC any|- IP|- IP|-": how the element of `nics` tells what else there is. */
+const char *nft_lock_nic_comment(struct arena *arena, const struct lock_nic *nic);
+/* One network's, as commands of sh that leave the others' alone. */
+const char *nft_lock_commands(struct arena *arena, const struct lock *lock, bool add);
 
 /* nft_shared_text.c: the table of the networks that share a MAC, in the same way.  Chains and sets of a
  * network are named NAME_NETWORK; its rules' chains are written without the network. */

@@ -115,10 +115,9 @@ static void put_range(struct netlink_message *message, uint32_t first, uint32_t 
     }
 }
 
-int port_vlan_set(struct linux_host *host, int index, uint32_t vlan, const struct mac *mac, struct err *err)
+int port_vlan_set(struct linux_host *host, int index, uint32_t vlan, struct err *err)
 {
     struct netlink_message message;
-    port_entry_set(host, index, mac, false, NULL);
     struct nlattr *nest = vlans_open(&message, index, true);
     put_vlan(&message, vlan, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED);
     netlink_nest_close(&message, nest);
