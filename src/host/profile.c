@@ -55,7 +55,8 @@ static const struct host_profile profiles[] = {
         .install = "FreeBSD: pkg install",
         .loopback = "lo0",
         .dhclient = true,
-        .traits = {.no_link_fields = LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6 | LINK_FILTERS_VLANS,
+        .traits = {.no_link_fields =
+                       LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6 | LINK_ACCEPT_RA | LINK_FILTERS_VLANS,
                    .bare_ports = true,
                    .leases_stay = true,
                    .nat_names_uplink = true,

@@ -66,6 +66,7 @@ enum link_field {
     LINK_FORWARD_DELAY = 1 << 5,
     LINK_IPV6 = 1 << 6,
     LINK_FILTERS_VLANS = 1 << 7,
+    LINK_ACCEPT_RA = 1 << 8,
 };
 
 struct link {
@@ -79,6 +80,8 @@ struct link {
     bool stp;               /* a bridge's spanning tree */
     uint32_t forward_delay; /* a bridge's, in hundredths of a second (IFLA_BR_FORWARD_DELAY) */
     bool ipv6;              /* makes itself a link-local address (addrgenmode is not none) */
+    uint8_t accept_ra;      /* router advertisements: 0 never, 1 as long as it does not forward, 2 always
+                               (net.ipv6.conf.NAME.accept_ra) */
     bool filters_vlans;     /* a bridge: each port has VLANs of its own */
 
     const char *lower; /* the interface that it stands on, as a VLAN does; of a veth its other end (observed);
@@ -91,8 +94,6 @@ struct link {
     struct port_rules port; /* of a bridge's port */
     struct nic_rate rates[RATE_WAYS];
     bool localnet; /* routes loopback addresses (net.ipv4.conf.NAME.route_localnet) */
-    int accept_ra; /* router advertisements: 0 never, 1 as long as it does not forward, 2 always
-                      (net.ipv6.conf.NAME.accept_ra) */
     int index;
     bool carrier; /* IFF_LOWER_UP */
     bool loopback;

@@ -102,7 +102,7 @@ void host_sysctl_set(struct planner *planner, const char *name, const char *valu
 /* learning.c: router advertisements on a network's bridge; the interface that a setting of them is of, NULL
  * when it is another setting; what somebody has set back of what RUN/former6 (NULL: none) has; bridges that
  * have taken an uplink. */
-void set_learning(struct planner *planner, const struct passage *passage);
+void learning_wanted(const struct passage *passage, struct link *bridge);
 const char *learning_interface(const struct planner *planner, const char *name);
 int learning_mend(struct planner *planner, const struct file *old, struct err *err);
 void learning_bridges(struct planner *planner);

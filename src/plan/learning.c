@@ -8,22 +8,15 @@
 
 #include "plan/internal.h"
 
-/* The host takes no address and no route from a guest's router advertisements.  It goes with the bridge, and
- * comes back where the bridge becomes that of a bridged network. */
-void set_learning(struct planner *planner, const struct passage *passage)
+/* The host takes no address and no route from a guest's router advertisements.  A bridge that becomes that of
+ * a bridged network learns as any interface does. */
+void learning_wanted(const struct passage *passage, struct link *bridge)
 {
-    bool never = network_has_subnet(passage->network), known = passage->bridge;
-    bool stays = passage->network->mode != NETWORK_BRIDGED || !mode_behind_host(passage->now.mode);
-    const char *want = never ? "0" : "1";
-    if (planner->observed->traits.ra_for_all || planner->observed->ipv6_refusal ||
-        (!never && (stays || !known || passage->bridge->accept_ra)) ||
-        (never && known && passage->bridge->accept_ra == 0))
-        return;
-    struct op op = op_for(passage, OP_SYSCTL_SET), undo = op_for(passage, OP_SYSCTL_SET);
-    const char *name = interface_sysctl(planner, 6, passage->name, "accept_ra");
-    op.sysctl = (struct sysctl){.name = name, .value = want};
-    undo.sysctl = (struct sysctl){.name = name, .value = never ? "1" : "0"};
-    step_add(planner, &op, &undo);
+    bool never = network_has_subnet(passage->network);
+    bool again = passage->network->mode == NETWORK_BRIDGED && mode_behind_host(passage->now.mode) &&
+                 passage->bridge && passage->bridge->accept_ra == 0;
+    bridge->accept_ra = never ? 0 : 1;
+    bridge->fields |= never || again ? LINK_ACCEPT_RA : 0;
 }
 
 /* The interface that a setting of router advertisements is of; NULL when it is another setting. */

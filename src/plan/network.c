@@ -347,7 +347,7 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
     struct op op = op_for(passage, OP_LINK_DELETE), undo = op_for(passage, OP_LINK_CREATE);
     op.link = undo.link = *bridge;
     undo.link.fields = (LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY |
-                        LINK_IPV6 | (bridge->filters_vlans ? LINK_FILTERS_VLANS : 0)) &
+                        LINK_IPV6 | LINK_ACCEPT_RA | (bridge->filters_vlans ? LINK_FILTERS_VLANS : 0)) &
                        ~lacking(planner, bridge->ipv6);
     op.link.fields = 0;
     step_add(planner, &op, &undo);
@@ -404,19 +404,20 @@ static struct link bridge_wanted(const struct planner *planner, const struct pas
     }
     if (network->mode == NETWORK_ISOLATED && network->host_absent)
         link.ipv6 = false;
+    learning_wanted(passage, &link);
     link.fields &= ~lacking(planner, network_has_subnet6(network));
     return link;
 }
 
 unsigned link_differences(const struct link *want, const struct link *now)
 {
-    unsigned differ = (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) |
-                      (want->mtu == now->mtu ? 0 : LINK_MTU) | (want->up == now->up ? 0 : LINK_UP) |
-                      (strcmp(want->alias, now->alias) == 0 ? 0 : LINK_ALIAS) |
-                      (want->stp == now->stp ? 0 : LINK_STP) |
-                      (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
-                      (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6) |
-                      (want->filters_vlans == now->filters_vlans ? 0 : LINK_FILTERS_VLANS);
+    unsigned differ =
+        (mac_equal(&want->mac, &now->mac) ? 0 : LINK_MAC) | (want->mtu == now->mtu ? 0 : LINK_MTU) |
+        (want->up == now->up ? 0 : LINK_UP) | (strcmp(want->alias, now->alias) == 0 ? 0 : LINK_ALIAS) |
+        (want->stp == now->stp ? 0 : LINK_STP) |
+        (want->forward_delay == now->forward_delay ? 0 : LINK_FORWARD_DELAY) |
+        (want->ipv6 == now->ipv6 ? 0 : LINK_IPV6) | (want->accept_ra == now->accept_ra ? 0 : LINK_ACCEPT_RA) |
+        (want->filters_vlans == now->filters_vlans ? 0 : LINK_FILTERS_VLANS);
     return differ & want->fields;
 }
 
@@ -597,7 +598,6 @@ void network_steps(struct planner *planner, struct passage *passage)
     enter_zone(planner, passage);
     tap_mtus_first(planner, passage);
     make_bridge(planner, passage);
-    set_learning(planner, passage);
     if (bare_ports(planner))
         clear_uplink(planner, passage);
     else

@@ -39,6 +39,7 @@ static const struct field link_fields[] = {
     OPTIONAL("stp", F_BOOL, link.stp, LINK_STP),
     OPTIONAL("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
     OPTIONAL("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
+    OPTIONAL("accept_ra", F_U8, link.accept_ra, LINK_ACCEPT_RA),
     FIELD("guest", F_BOOL, link.guest),
     OPTIONAL("filters_vlans", F_BOOL, link.filters_vlans, LINK_FILTERS_VLANS),
     FIELD("lower", F_TEXT, link.lower),

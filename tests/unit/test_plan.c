@@ -315,14 +315,12 @@ static void forwarding_comes_last_and_is_recorded(void **state)
     *vec_push(&world->arena, &world->observed.forwarding) =
         (struct forwarding_sysctl){.name = "net.ipv4.ip_forward", .now = "0", .wanted = "1"};
     add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
-    assert_string_equal(plan_text(world, false),
-                        "file-write\n"
-                        "link-create creating bridge 'brnat'\n"
-                        "sysctl-set setting sysctl net.ipv6.conf.brnat.accept_ra to '0'\n"
-                        "address-add adding address 10.0.0.1/24 to 'brnat'\n"
-                        "firewall-set setting the firewall rules of 'brnat'\n"
-                        "file-write\n"
-                        "sysctl-set setting sysctl net.ipv4.ip_forward to '1'\n");
+    assert_string_equal(plan_text(world, false), "file-write\n"
+                                                 "link-create creating bridge 'brnat'\n"
+                                                 "address-add adding address 10.0.0.1/24 to 'brnat'\n"
+                                                 "firewall-set setting the firewall rules of 'brnat'\n"
+                                                 "file-write\n"
+                                                 "sysctl-set setting sysctl net.ipv4.ip_forward to '1'\n");
 }
 
 static void nothing_here_means_nothing_to_take_down(void **state)

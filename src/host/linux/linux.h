@@ -42,6 +42,8 @@ int link_index(const char *name, struct err *err);
 /* sysctl.c */
 int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                        struct err *err);
+/* What an interface does with router advertisements (struct link); nothing where the kernel has no IPv6. */
+int accept_ra_set(const char *ifname, uint8_t value, struct err *err);
 int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
 /* Into device->sysctls. */
 void interface_sysctls_observe(struct arena *arena, struct device *device);

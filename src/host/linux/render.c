@@ -83,6 +83,12 @@ static void render_link(struct arena *arena, struct text *out, const struct op *
         text_add(out, "ip link set dev %s group %u\n", name, owner_group(network));
     if (link->fields & LINK_IPV6)
         text_add(out, "ip link set dev %s addrgenmode %s\n", name, link->ipv6 ? "eui64" : "none");
+    if (link->fields & LINK_ACCEPT_RA) {
+        char *ifname = arena_strdup(arena, link->name);
+        for (char *c = ifname; *c; c++)
+            *c = *c == '.' ? '/' : *c;
+        text_add(out, "sysctl -w net.ipv6.conf.%s.accept_ra=%u\n", ifname, link->accept_ra);
+    }
     if (link->fields & LINK_UP)
         text_add(out, "ip link set dev %s %s\n", name, link->up ? "up" : "down");
 }

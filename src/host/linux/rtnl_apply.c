@@ -79,7 +79,10 @@ static int link_change(struct linux_host *host, const struct link *link, int ind
 {
     struct netlink_message messages[2];
     size_t count = 0, attributes = (link->fields & LINK_UP) && !link->up ? 1 : 0;
-    if (link->fields & ~(unsigned)LINK_UP) {
+    int rc = link->fields & LINK_ACCEPT_RA ? accept_ra_set(link->name, link->accept_ra, err) : 0;
+    if (rc < 0)
+        return rc;
+    if (link->fields & ~(unsigned)(LINK_UP | LINK_ACCEPT_RA)) {
         struct netlink_message *message = &messages[attributes];
         struct ifinfomsg *info = netlink_start(message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
         info->ifi_index = index;
@@ -190,7 +193,8 @@ static int link_create(struct linux_host *host, const struct op *op, unsigned fl
     /* What it is created with lasts until a port comes or goes: only an MTU that is set stays
      * (br_mtu_auto_adjust, net/bridge/br_if.c). */
     struct link bridge = *link, rest = *link;
-    rest.fields &= LINK_UP | LINK_ALIAS | LINK_IPV6 | (link->mtu == MTU_DEFAULT ? 0 : LINK_MTU);
+    rest.fields &=
+        LINK_UP | LINK_ALIAS | LINK_IPV6 | LINK_ACCEPT_RA | (link->mtu == MTU_DEFAULT ? 0 : LINK_MTU);
     bridge.fields &= ~(rest.fields & LINK_MTU);
     put_attributes(&message, &bridge);
     bridge.fields |= LINK_STP | LINK_FORWARD_DELAY; /* so that the kind is named */

@@ -136,7 +136,7 @@ static void link_read(const struct nlmsghdr *header, struct arena *arena, struct
         .name = arena_strdup(arena, netlink_text(table[IFLA_IFNAME])),
         .kind = "",
         .fields = LINK_MAC | LINK_MTU | LINK_UP | LINK_ALIAS | LINK_STP | LINK_FORWARD_DELAY | LINK_IPV6 |
-                  LINK_FILTERS_VLANS,
+                  LINK_ACCEPT_RA | LINK_FILTERS_VLANS,
         .mtu = netlink_u32(table[IFLA_MTU]),
         .up = info->ifi_flags & IFF_UP,
         .carrier = (info->ifi_flags & IFF_UP) && (info->ifi_flags & LINK_LOWER_UP),
@@ -152,7 +152,7 @@ static void link_read(const struct nlmsghdr *header, struct arena *arena, struct
     link->ipv6 = makes_link_local(table[IFLA_AF_SPEC]);
     link->localnet =
         setting(table[IFLA_AF_SPEC], AF_INET, IFLA_INET_CONF, IPV4_DEVCONF_ROUTE_LOCALNET - 1) != 0;
-    link->accept_ra = (int)setting(table[IFLA_AF_SPEC], AF_INET6, IFLA_INET6_CONF, DEVCONF_ACCEPT_RA);
+    link->accept_ra = (uint8_t)setting(table[IFLA_AF_SPEC], AF_INET6, IFLA_INET6_CONF, DEVCONF_ACCEPT_RA);
     *relatives = (struct relatives){.master = netlink_u32(table[IFLA_MASTER])};
     if (!table[IFLA_LINK_NETNSID]) /* else it is in another namespace */
         relatives->lower = netlink_u32(table[IFLA_LINK]);

@@ -137,6 +137,14 @@ static const char *interface_setting(struct arena *arena, bool ipv6, const char 
     return arena_printf(arena, "net.ipv%d.conf.%s.%s", ipv6 ? 6 : 4, text, entry);
 }
 
+int accept_ra_set(const char *ifname, uint8_t value, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct sysctl sysctl = {.name = interface_setting(&arena, true, ifname, "accept_ra"),
+                            .value = arena_printf(&arena, "%u", value)};
+    return access("/proc/sys/net/ipv6", F_OK) < 0 ? 0 : sysctl_apply(&sysctl, 0, err);
+}
+
 struct forwarding_watcher {
     struct arena *arena;
     struct observed *observed;
