@@ -139,6 +139,8 @@ void nics_arrive(struct planner *planner, const struct passage *passage);
 void nic_remove(struct planner *planner, const char *network, const struct planned_nic *nic);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
+/* renamed.c: of a network that goes. */
+void follow_renamed_uplink(struct planner *planner, struct passage *passage);
 /* neighbour.c: neighbours entered by hand, which go where the addresses go: back to the uplink, off the
  * bridge, onto the bridge, off the uplink. */
 void give_neighbours_back(struct planner *planner, const struct passage *passage, const char *uplink);

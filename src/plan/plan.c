@@ -127,7 +127,10 @@ static int passage_start(struct planner *planner, const char *name, const struct
         passage->bridge = bridge;
     if (network)
         passage->mtu = plan_network_mtu(planner->request->model, network, planner->observed);
-    return record_read(planner->arena, planner->observed, name, &passage->now, err);
+    int rc = record_read(planner->arena, planner->observed, name, &passage->now, err);
+    if (rc == 0 && !network)
+        follow_renamed_uplink(planner, passage);
+    return rc;
 }
 
 static const struct network *desired(const struct planner *planner, const char *name)

@@ -9,7 +9,8 @@ from conftest import BUILD, ROOT
 from outer import Outer, OuterError
 from passthrough import images  # noqa: F401
 
-FILES = ["tests/net/test_vlan.py", "tests/net/test_rate_flow.py"]
+FILES = ["tests/net/test_vlan.py", "tests/net/test_rate_flow.py",
+         "'tests/net/test_exact.py::test_every_example_comes_and_goes_without_a_trace[vlan.yaml]'"]
 MODULES = "tun veth bridge nf_tables"
 
 
