@@ -57,6 +57,12 @@ def test_every_example_comes_and_goes_without_a_trace(host, name):
     assert uplinks <= {"re0", "re1", "re2"}, uplinks
     host.sh("sysctl -qw net.ipv4.conf.re0.forwarding=0 net.ipv4.conf.re0.rp_filter=2 net.ipv6.conf.re1.accept_ra=2; "
             "ip neigh add 172.20.2.99 lladdr 02:00:00:00:00:99 dev re2 nud permanent")
+    for vlan in set(re.findall(r"^    vlan: (\d+)", text, flags=re.M)):  # whose segments have a DHCP server as well
+        for peer in host.peers.values():
+            peer.sh(f"ip link add link far name far.{vlan} type vlan id {vlan} && ip link set dev far.{vlan} up && "
+                    f"ip addr add 172.21.{vlan}.1/24 dev far.{vlan} && dnsmasq --conf-file=/dev/null --port=0 "
+                    f"--interface=far.{vlan} --bind-interfaces --dhcp-range=172.21.{vlan}.10,172.21.{vlan}.20,1h "
+                    f"--dhcp-leasefile=/run/leases{vlan} --pid-file=/run/dnsmasq{vlan}.pid || true")
     host.config(text)
     before = everything(host)
     done = host.vmwire("up", *wanted, check=False)
