@@ -16,6 +16,7 @@ static void linux_close(struct host *base)
     netlink_close(&host->netfilter);
     linux_reach_end(base);
     nft_close(host);
+    nft_seen_close(host);
     free(host);
 }
 

@@ -13,6 +13,7 @@ struct linux_host {
     struct netlink route;     /* NETLINK_ROUTE */
     struct netlink netfilter; /* NETLINK_NETFILTER, for reading */
     struct nft_ctx *nft;      /* for writing; made at first use */
+    struct nft_seen *seen;    /* nft_seen.c's; NULL at first */
     int neighbours[2];        /* neighbour.c's sockets; -1: not open */
 };
 
@@ -72,6 +73,15 @@ int nft_shared_observe(struct linux_host *host, struct arena *arena, struct obse
 void nft_shared_probe(struct linux_host *host, struct arena *arena, struct observed *observed);
 /* ruleset_observe.c: everybody else's chains */
 int ruleset_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
+/* nft_seen.c: vmwire's table and its locks', read only when somebody else has changed nftables since.  What
+ * is returned stays until the next call. */
+int nft_seen_get(struct linux_host *host, const struct observed **observed, struct err *err);
+/* After a transaction that set or removed one network's rules or lock in a table that is whole. */
+void nft_seen_note(struct linux_host *host, const struct op *op);
+/* After any transaction of vmwire's own. */
+void nft_seen_moved(struct linux_host *host);
+void nft_seen_forget(struct linux_host *host);
+void nft_seen_close(struct linux_host *host);
 /* One transaction, as nft(8) text. */
 int nft_run(struct linux_host *host, const char *text, struct err *err);
 /* What one dump of nftables asks for. */

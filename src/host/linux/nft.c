@@ -53,6 +53,8 @@ int nft_run(struct linux_host *host, const char *text, struct err *err)
     rc = nft_run_cmd_from_buffer(host->nft, text);
     const char *words = nft_ctx_get_error_buffer(host->nft);
     nft_ctx_get_output_buffer(host->nft);
+    if (rc == 0)
+        nft_seen_moved(host);
     return rc ? nft_failure(words ? words : "", err) : 0;
 }
 
@@ -123,10 +125,19 @@ static int firewall_remove(struct linux_host *host, struct arena *arena, const s
 int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    struct observed observed = {0};
-    int rc = nft_observe(host, &arena, &observed, err);
+    const struct observed *observed;
+    int rc = nft_seen_get(host, &observed, err);
     if (rc < 0)
         return rc;
-    return op->kind == OP_FIREWALL_SET ? firewall_set(host, &arena, &observed, &op->firewall, err)
-                                       : firewall_remove(host, &arena, &observed, &op->firewall, flags, err);
+    bool set = op->kind == OP_FIREWALL_SET, known = known_network(observed, op->network);
+    /* A change of one network's elements, not of the table. */
+    bool part = observed->firewall_base && (known || (set && !any_trace(observed, op->network))) &&
+                (set || observed->firewalls.count > 1);
+    rc = set ? firewall_set(host, &arena, observed, &op->firewall, err)
+             : firewall_remove(host, &arena, observed, &op->firewall, flags, err);
+    if (rc == 0 && part)
+        nft_seen_note(host, op);
+    else
+        nft_seen_forget(host);
+    return rc;
 }

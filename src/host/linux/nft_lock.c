@@ -34,25 +34,33 @@ static const struct lock *known(const struct observed *observed, const char *net
 static int lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    struct observed observed = {0};
+    const struct observed *observed;
     struct text out = {.arena = &arena};
-    int rc = nft_lock_observe(host, &arena, &observed, err);
+    int rc = nft_seen_get(host, &observed, err);
     if (rc < 0)
         return rc;
-    const struct lock *now = known(&observed, op->network);
+    const struct lock *now = known(observed, op->network);
     if (op->kind == OP_LOCK_REMOVE && !now)
         return flags & HOST_APPLY_TOLERANT
                    ? 0
                    : err_set(err, ENOENT, "there are no such rules of network '%s'", op->network);
-    if (op->kind == OP_LOCK_REMOVE && observed.locks.count == 1)
+    if (op->kind == OP_LOCK_REMOVE && observed->locks.count == 1) {
+        nft_seen_forget(host);
         return nft_run(host, "delete table " TABLE "\n", err);
-    if (op->kind == OP_LOCK_SET && (!observed.lock_base || !observed.locks.count))
+    }
+    if (op->kind == OP_LOCK_SET && (!observed->lock_base || !observed->locks.count))
         text_add(&out, "%s", nft_lock_base_text(&arena));
     if (now)
         text_add(&out, "%s", nft_lock_elements(&arena, now, false));
     if (op->kind == OP_LOCK_SET)
         text_add(&out, "%s", nft_lock_elements(&arena, &op->lock, true));
-    return nft_run(host, text_get(&out), err);
+    bool part = observed->lock_base && observed->locks.count;
+    rc = nft_run(host, text_get(&out), err);
+    if (rc == 0 && part)
+        nft_seen_note(host, op);
+    else
+        nft_seen_forget(host);
+    return rc;
 }
 
 int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)

@@ -187,6 +187,7 @@ void nft_shared_probe(struct linux_host *host, struct arena *arena, struct obser
         nft_ctx_set_dry_run(host->nft, true);
         rc = nft_run(host, text, &err);
         nft_ctx_set_dry_run(host->nft, false);
+        nft_seen_forget(host);
     }
     if (rc < 0 && rc != -EPERM) {
         lacking(rc, &err);
