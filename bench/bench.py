@@ -2,7 +2,8 @@
 """Timings beside the hand-written floor and a peer, all in one run, in throw-away namespaces.
 
 `make bench` runs all of it (about 5 minutes); `bench/bench.py NAME…` some of: updown idle nic memory packets
-forwards shared locks.
+forwards shared locks scale.  The last one has 200 and 400 dnsmasq at once, for which vmwire raises root's inotify limit
+and puts it back.
 Prints one table: what was measured, the figure, what it is compared with, the ratio, the bound, and whether it holds.
 Exits 1 when a bound does not hold."""
 import pathlib
@@ -397,9 +398,82 @@ def bench_locks():
             host.close()
 
 
+def scale_text(networks, nics=20):
+    """nat networks with locks; each nic has a lease of its own and a port of the host's."""
+    out = ["networks:"]
+    for i in range(networks):
+        out += [f"  n{i}:", "    mode: nat", f"    subnet: 10.{i // 250 + 1}.{i % 250}.0/24",
+                "    forward:", *(f"      - tcp {10000 + i * nics + k} -> vm{i * nics + k}:22" for k in range(nics))]
+    out.append("machines:")
+    for i in range(networks):
+        for k in range(nics):
+            out.append(f"  vm{i * nics + k}:\n    nics:\n"
+                       f"      - {{network: n{i}, address: 10.{i // 250 + 1}.{i % 250}.{k + 10}}}")
+    return "\n".join(out) + "\n"
+
+
+def scale_host(networks):
+    """Seconds of each command, and a guest on n0 among a thousand ports."""
+    host = practice()
+    host.config(scale_text(networks))
+
+    def seconds(*command):
+        start = time.perf_counter()
+        host.vmwire(*command, timeout=300)
+        return time.perf_counter() - start
+
+    host.times = {"up from nothing": seconds("up")}
+    for words in (("up",), ("status",), ("doctor",)):
+        name = "up, nothing to do" if words == ("up",) else words[0]
+        host.times[name] = min(seconds(*words) for _ in range(3))
+    batch = "".join(f"tuntap add name p{i} mode tap\nlink set dev p{i} master n{i % networks} up\n" for i in range(1000))
+    host.run("ip", "-batch", "-", input=batch)
+    guest = host.uplink("guest", gateway="10.1.0.10/24")
+    guest.sh("ip route add default via 10.1.0.1")
+    mac = guest.sh("cat /sys/class/net/far/address").strip()
+    host.sh("ip link set dev guest group $(nft list set bridge vmwire_lock no_mac | grep -o '[0-9]* comment \"n0\"' | "
+            f"cut -d' ' -f1); ip link set dev guest alias 'vmwire:n0 -/0 {mac} 10.1.0.10'; ip link set dev guest master n0")
+    host.vmwire("up", timeout=300)
+    guest.run("ping", "-c1", "-W2", "192.168.87.1")
+    return host
+
+
+def bench_scale():
+    blaster = ROOT / "build" / "udpblast"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
+    hosts = {}
+    try:
+        for networks in (1, 200):
+            hosts[networks] = scale_host(networks)
+        rates = {networks: [] for networks in hosts}
+        for _ in range(31):
+            for networks, host in hosts.items():
+                rates[networks].append(arriving(host.peers["guest"], host.peers["re0"], blaster, "192.168.87.1", 0.2))
+        ratio = statistics.median(a / b for a, b in zip(rates[200], rates[1]))
+        one, many = statistics.median(rates[1]), statistics.median(rates[200])
+        row("packets/s out, 4,000 nics on 200 networks", f"{many:,.0f}", f"20 nics on 1 {one:,.0f}", f"{ratio:.2f}",
+            ">= 0.97", round(ratio, 2) >= 0.97)
+        times = hosts[200].times
+        while hosts:
+            host = hosts.popitem()[1]
+            host.vmwire("down", timeout=300)  # and with it the limit
+            host.close()
+        hosts[400] = scale_host(400)
+        for name, bound in (("up from nothing", 3), ("up, nothing to do", 0.3), ("status", 0.6), ("doctor", 0.6)):
+            row(f"{name}, 4,000 nics on 200 networks", ms(times[name]), "-", "-", f"<= {bound} s", times[name] <= bound)
+            grown = hosts[400].times[name] / times[name]
+            row("the same, 8,000 nics on 400", ms(hosts[400].times[name]), f"half of them {ms(times[name])}", f"{grown:.2f}",
+                "<= 2.2", grown <= 2.2)
+        hosts[400].vmwire("down", timeout=300)
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
 def main():
     parts = {"updown": bench_updown, "idle": bench_idle, "nic": bench_nic, "memory": bench_memory,
-             "packets": bench_packets, "forwards": bench_forwards, "shared": bench_shared, "locks": bench_locks}
+             "packets": bench_packets, "forwards": bench_forwards, "shared": bench_shared, "locks": bench_locks,
+             "scale": bench_scale}
     for name in sys.argv[1:] or parts:
         parts[name]()
     head = ("what", "vmwire", "beside", "ratio", "bound", "holds")

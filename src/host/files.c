@@ -115,9 +115,10 @@ static int folders_files(struct arena *arena, struct observed *observed, const c
 int files_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
     const char *run_dir = observed->run_dir;
-    static const char *const records[] = {"former", "former6"};
+    static const char *const records[] = {"former", "former6", "former-watches"};
     int rc = 0;
-    for (size_t i = 0; i < 2 && rc == 0 && access(run_dir, R_OK | X_OK) == 0; i++)
+    for (size_t i = 0; i < sizeof(records) / sizeof(*records) && rc == 0 && access(run_dir, R_OK | X_OK) == 0;
+         i++)
         rc = file_observe(arena, observed, arena_printf(arena, "%s/%s", run_dir, records[i]), err);
     if (rc == 0)
         rc = folder_files(arena, observed, arena_printf(arena, "%s/device", run_dir), err);

@@ -162,6 +162,8 @@ struct forwarding_sysctl {
                     switch */
 };
 
+#define WATCH_LIMIT_SYSCTL "fs.inotify.max_user_instances"
+
 /* The firewall rules of one nat network. */
 struct firewall {
     const char *network;
@@ -371,6 +373,7 @@ struct observed {
     VEC(struct route) routes;               /* unicast and blackhole-like, all tables but local */
     VEC(struct fixed_neighbour) neighbours; /* permanent ones and proxies */
     VEC(struct forwarding_sysctl) forwarding;
+    const char *watch_limit;  /* root's inotify instances, WATCH_LIMIT_SYSCTL; NULL: there is no such limit */
     const char *ipv6_refusal; /* why no network can have IPv6 here; NULL: it can */
     struct firewall_main firewall_main;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */

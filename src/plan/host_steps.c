@@ -5,16 +5,22 @@
  * sysctl, one for the firewall.  `down` of the last carries them out.  RUN/former6 is the same for IPv6, for
  * the first and the last that has it.
  *
- * Before forwarding of IPv6 is what keeps the host's own (learning.c); and behind it on the way back. */
+ * Before forwarding of IPv6 is what keeps the host's own (learning.c); and behind it on the way back.
+ *
+ * Each dnsmasq that follows the host's resolvers takes one of root's inotify instances, of which there are
+ * 128 at first.  Where the networks' come near that, the limit is raised before they start;
+ * RUN/former-watches is its record, for as long as there are such networks. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "plan/internal.h"
 
-static const char *former_path(const struct planner *planner, bool ipv6)
+static const char *former_path(const struct planner *planner, enum former former)
 {
-    return arena_printf(planner->arena, "%s/former%s", planner->observed->run_dir, ipv6 ? "6" : "");
+    static const char *const names[] = {"former", "former6", "former-watches"};
+    return arena_printf(planner->arena, "%s/%s", planner->observed->run_dir, names[former]);
 }
 
 void host_sysctl_set(struct planner *planner, const char *name, const char *value, const char *former)
@@ -69,12 +75,13 @@ static void switch_forwarding_on(struct planner *planner, const struct sysctls *
     }
 }
 
-static void write_former(struct planner *planner, bool ipv6, const struct file *old, const char *content)
+static void write_former(struct planner *planner, enum former former, const struct file *old,
+                         const char *content)
 {
     if (text_equal(old ? old->content : NULL, content))
         return;
     struct op op = {.kind = OP_FILE_WRITE, .network = ""};
-    op.file = (struct file){.path = former_path(planner, ipv6), .content = content, .mode = 0600};
+    op.file = (struct file){.path = former_path(planner, former), .content = content, .mode = 0600};
     struct op undo = op;
     if (old)
         undo.file = *old;
@@ -100,7 +107,7 @@ static bool records(const struct file *file, enum op_kind kind)
 /* Rules are in force before packets are forwarded. */
 void host_steps_up(struct planner *planner, bool forward)
 {
-    const struct file *old = file_find(planner->observed, former_path(planner, false));
+    const struct file *old = file_find(planner->observed, former_path(planner, FORMER_IPV4));
     const struct firewall_main *main = &planner->observed->firewall_main;
     struct sysctls sysctls = forward ? sysctls_of(planner, false, false) : (struct sysctls){0};
     bool firewall = main->load || main->enable;
@@ -113,7 +120,7 @@ void host_steps_up(struct planner *planner, bool forward)
         text_add(&record, "%s\n", op_format(planner->arena, &undo));
     if (!sysctls.list.count && !firewall)
         return;
-    write_former(planner, false, old, text_get(&record));
+    write_former(planner, FORMER_IPV4, old, text_get(&record));
     if (firewall)
         step_add(planner, &op, &undo);
     switch_forwarding_on(planner, &sysctls);
@@ -121,13 +128,13 @@ void host_steps_up(struct planner *planner, bool forward)
 
 int host_steps6_up(struct planner *planner, struct err *err)
 {
-    const struct file *old = file_find(planner->observed, former_path(planner, true));
+    const struct file *old = file_find(planner->observed, former_path(planner, FORMER_IPV6));
     struct sysctls sysctls = sysctls_of(planner, true, old != NULL);
     struct text record = {.arena = planner->arena};
     text_add(&record, "%s", old ? old->content : "");
     forwarding_record(planner, &sysctls, text_get(&record), &record);
     if (sysctls.list.count)
-        write_former(planner, true, old, text_get(&record));
+        write_former(planner, FORMER_IPV6, old, text_get(&record));
     if (!planner->observed->traits.ra_for_all)
         learning_bridges(planner);
     int rc = learning_mend(planner, old, err);
@@ -135,8 +142,31 @@ int host_steps6_up(struct planner *planner, struct err *err)
     return rc;
 }
 
+void watches_up(struct planner *planner)
+{
+    enum { OTHERS = 16, SPARE = 128 };
+    const char *now = planner->observed->watch_limit;
+    unsigned long limit = now ? strtoul(now, NULL, 10) : 0, needed = OTHERS;
+    const struct file *old = file_find(planner->observed, former_path(planner, FORMER_WATCHES));
+    vec_foreach (&planner->request->services, services) {
+        vec_foreach (&services->services, service)
+            needed += strcmp(service->kind, "dnsmasq") == 0;
+    }
+    if (!now || limit >= needed)
+        return;
+    struct op former = {
+        .kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = WATCH_LIMIT_SYSCTL, .value = now}};
+    if (!old)
+        write_former(planner, FORMER_WATCHES, NULL,
+                     arena_printf(planner->arena, "%s\n", op_format(planner->arena, &former)));
+    host_sysctl_set(planner, WATCH_LIMIT_SYSCTL, arena_printf(planner->arena, "%lu", needed - OTHERS + SPARE),
+                    now);
+}
+
 static const char *sysctl_now(const struct observed *observed, const char *name)
 {
+    if (strcmp(name, WATCH_LIMIT_SYSCTL) == 0)
+        return observed->watch_limit;
     vec_foreach (&observed->forwarding, sysctl) {
         if (strcmp(sysctl->name, name) == 0)
             return sysctl->now;
@@ -175,9 +205,9 @@ static void put_firewall_back(struct planner *planner, const struct op *former)
     step_add(planner, &op, &undo);
 }
 
-int host_steps_down(struct planner *planner, bool ipv6, struct err *err)
+int host_steps_down(struct planner *planner, enum former former, struct err *err)
 {
-    const char *path = former_path(planner, ipv6);
+    const char *path = former_path(planner, former);
     const struct file *file = file_find(planner->observed, path);
     if (!file)
         return 0;

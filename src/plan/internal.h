@@ -46,9 +46,13 @@ void check_network(struct planner *planner, const struct passage *passage);
 void want_record(struct planner *planner, struct passage *passage);
 /* host_steps.c: what all networks with rules share; up when one stays or comes, and whether one forwards. */
 void host_steps_up(struct planner *planner, bool forward);
+/* Before the networks' steps: room for as many DHCP and DNS servers as the file has. */
+void watches_up(struct planner *planner);
+/* Records of what is put back when the last network goes that needs it. */
+enum former { FORMER_IPV4, FORMER_IPV6, FORMER_WATCHES };
 /* And what those share that have IPv6. */
 int host_steps6_up(struct planner *planner, struct err *err);
-int host_steps_down(struct planner *planner, bool ipv6, struct err *err);
+int host_steps_down(struct planner *planner, enum former former, struct err *err);
 /* firewall.c: a network's rules that go or lose something, and those that come. */
 void firewall_steps_down(struct planner *planner, const struct passage *passage);
 void firewall_steps_up(struct planner *planner, const struct passage *passage);

@@ -140,7 +140,7 @@ static const struct network *desired(const struct planner *planner, const char *
 
 /* What networks that stay or come ask of the host. */
 struct shared_needs {
-    bool forward, forward6;
+    bool forward, forward6, servers;
     bool filter; /* a main ruleset, where there is one */
 };
 
@@ -157,6 +157,7 @@ static void needs_add(struct shared_needs *needs, const struct observed *observe
                       const struct record *record)
 {
     needs->forward |= mode_forwards(record->mode);
+    needs->servers |= mode_behind_host(record->mode);
     needs->forward6 |= mode_forwards(record->mode) && has_ipv6(record);
     /* A network has rules where the host has an address; an isolated one's are for a host that forwards for
      * others. */
@@ -221,14 +222,17 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
     nics_find(&planner);
     nics_leave(&planner);
     firewall_ports_release(&planner);
+    watches_up(&planner);
     int rc = plan_networks(&planner, &needs, err);
     if (rc == 0 && !needs.forward6)
-        rc = host_steps_down(&planner, true, err);
+        rc = host_steps_down(&planner, FORMER_IPV6, err);
+    if (rc == 0 && !needs.servers)
+        rc = host_steps_down(&planner, FORMER_WATCHES, err);
     if (rc < 0)
         return rc;
     if (needs.forward || needs.filter)
         host_steps_up(&planner, needs.forward);
     else
-        rc = host_steps_down(&planner, false, err);
+        rc = host_steps_down(&planner, FORMER_IPV4, err);
     return rc == 0 && needs.forward6 ? host_steps6_up(&planner, err) : rc;
 }

@@ -34,7 +34,8 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     const char *path = sysctl_path(&arena, sysctl->name);
-    if (strncmp(sysctl->name, "net.", 4) != 0 || strstr(path, "/../"))
+    bool known = strncmp(sysctl->name, "net.", 4) == 0 || strcmp(sysctl->name, WATCH_LIMIT_SYSCTL) == 0;
+    if (!known || strstr(path, "/../"))
         return err_set(err, EINVAL, "'%s' is not the name of a sysctl", sysctl->name);
     const char *now = sysctl_read(&arena, sysctl->name);
     if (now && strcmp(now, sysctl->value) == 0)
@@ -272,5 +273,6 @@ int forwarding_observe(struct linux_host *host, struct arena *arena, struct obse
                        struct err *err)
 {
     int rc = forwarding4_observe(host, arena, observed, err);
+    observed->watch_limit = sysctl_read(arena, WATCH_LIMIT_SYSCTL);
     return rc < 0 ? rc : forwarding6_observe(host, arena, observed, err);
 }
