@@ -150,7 +150,8 @@ static void remove_parents(const char *run_dir, const char *path)
     char *slash;
     while (parent && (slash = strrchr(parent, '/'))) {
         *slash = '\0';
-        if (strcmp(parent, run_dir) == 0 || strlen(parent) < strlen(run_dir) || rmdir(parent) < 0)
+        if (strcmp(parent, run_dir) == 0 || strlen(parent) < strlen(run_dir) ||
+            (rmdir(parent) < 0 && errno != ENOENT))
             return;
     }
 }
@@ -200,10 +201,18 @@ int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct 
     if (place == PLACE_ELSEWHERE)
         return err_set(err, EPERM, "'%s' is not below '%s'", file->path, run_dir);
     if (op->kind == OP_FILE_WRITE) {
+        bool there = access(file->path, F_OK) == 0;
         int rc = place == PLACE_TABLES ? tables_check(run_dir, err) : 0;
         if (rc == 0)
             rc = file_write_atomic(file->path, file->content, strlen(file->content), (mode_t)file->mode, err);
-        return rc == 0 && place == PLACE_TABLES ? share_file(run_dir, file, err) : rc;
+        if (rc == 0 && place == PLACE_TABLES)
+            rc = share_file(run_dir, file, err);
+        /* Folders made for a file that did not come to be go again. */
+        if (rc < 0 && !there) {
+            (void)unlink(file->path);
+            remove_parents(run_dir, file->path);
+        }
+        return rc;
     }
     int rc = unlink(file->path) < 0 ? -errno : 0;
     if (rc == -ENOENT && (flags & HOST_APPLY_TOLERANT))
