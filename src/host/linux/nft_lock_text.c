@@ -98,7 +98,8 @@ const struct nft_rule nft_lock_rules[] = {
     {"arp_ip", "no other address", "goto drop_arp"},
 
     {"arp_probe", "of what it leased", MAC " . " ARP_TARGET " @own_ip accept"},
-    {"arp_probe", "of another's", "iifgroup . " ARP_TARGET " @owner_ip goto drop_arp"},
+    /* Before Linux 6.4 a map is asked for its value alone; the frame that gets it is dropped. */
+    {"arp_probe", "of another's", "ether daddr set iifgroup . " ARP_TARGET " map @owner_ip goto drop_arp"},
 
     {"from_ip6", "from its own address", "iifgroup @no_ip jump source6"},
     {"from_ip6", "neighbour discovery",
