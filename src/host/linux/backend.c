@@ -263,6 +263,11 @@ int host_open(struct host **host, struct err *err)
         free(made);
         return err_wrap(err, "opening the host");
     }
+    /* Who needs it asks again, and is told; so do a guard and a keeper, forks that have something to end. */
+    static bool opened;
+    if (!opened)
+        (void)nft_open(made, NULL);
+    opened = true;
     *host = &made->host;
     return 0;
 }

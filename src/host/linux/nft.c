@@ -1,7 +1,12 @@
 /* nft.c: writes the ruleset through libnftables, one transaction an operation. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "host/linux/linux.h"
@@ -13,16 +18,45 @@ void nft_close(struct linux_host *host)
     host->nft = NULL;
 }
 
-/* libnftables ends the whole program when the kernel has no netfilter socket, so that is looked at first. */
+static bool starting;
+
+/* libnftables calls exit() where it gets no socket.  Its own message has been said by then; 3 would be drift.
+ */
+static void ended_by_library(void)
+{
+    if (starting)
+        _exit(1);
+}
+
+/* The library's socket is nobody's whom vmwire becomes or starts. */
+static void keep_from_programs(int fd)
+{
+    struct sockaddr_nl address = {0};
+    socklen_t length = sizeof(address);
+    if (fd >= 0 && getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+        address.nl_family == AF_NETLINK)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* A kernel without netfilter's sockets is met here.  host_open calls this too, before anything is changed:
+ * where the library ends the program, nothing has to be taken back. */
 int nft_open(struct linux_host *host, struct err *err)
 {
+    static bool handled;
     if (host->nft)
         return 0;
     if (netlink_open(&host->netfilter, NETLINK_NETFILTER, err) < 0)
         return err_set(err, EOPNOTSUPP, "this kernel has no nf_tables (CONFIG_NF_TABLES)");
+    handled = handled || atexit(ended_by_library) == 0;
+    int next = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0); /* the number that its socket will have */
+    if (next >= 0)
+        close(next);
+    starting = true;
     host->nft = nft_ctx_new(NFT_CTX_DEFAULT);
+    starting = false;
     if (!host->nft)
         return err_set(err, ENOMEM, "libnftables could not be started");
+    keep_from_programs(next);
     nft_ctx_buffer_output(host->nft);
     nft_ctx_buffer_error(host->nft);
     return 0;

@@ -174,7 +174,6 @@ int tap_open(struct host *base, const struct nic_request *request, struct nic_op
     }
     if (rc == 0)
         rc = tap_wire(host, request, name, &bridge, err);
-    nft_close(host); /* its socket would be the program's too */
     if (rc < 0) {
         nic_close(nic);
         return rc;
