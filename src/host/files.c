@@ -201,24 +201,17 @@ int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct 
     if (place == PLACE_ELSEWHERE)
         return err_set(err, EPERM, "'%s' is not below '%s'", file->path, run_dir);
     if (op->kind == OP_FILE_WRITE) {
-        bool there = access(file->path, F_OK) == 0;
         int rc = place == PLACE_TABLES ? tables_check(run_dir, err) : 0;
         if (rc == 0)
             rc = file_write_atomic(file->path, file->content, strlen(file->content), (mode_t)file->mode, err);
-        if (rc == 0 && place == PLACE_TABLES)
-            rc = share_file(run_dir, file, err);
-        /* Folders made for a file that did not come to be go again. */
-        if (rc < 0 && !there) {
-            (void)unlink(file->path);
-            remove_parents(run_dir, file->path);
-        }
-        return rc;
+        return rc == 0 && place == PLACE_TABLES ? share_file(run_dir, file, err) : rc;
     }
     int rc = unlink(file->path) < 0 ? -errno : 0;
     if (rc == -ENOENT && (flags & HOST_APPLY_TOLERANT))
         rc = 0;
     if (rc < 0)
         return err_errno(err, rc, "removing '%s'", file->path);
-    remove_parents(run_dir, file->path);
+    if (place == PLACE_RUN || tables_check(run_dir, NULL) == 0)
+        remove_parents(run_dir, file->path);
     return 0;
 }

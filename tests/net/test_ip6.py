@@ -228,7 +228,7 @@ def test_a_bridge_learns_in_its_uplinks_place(host6):
 
 @pytest.mark.parametrize("network", [
     "  brin:\n    mode: isolated\n    subnet: 10.0.5.0/24\n    subnet6: fd00:5::/64\n",
-    "  brin:\n    mode: nat\n    subnet: 10.0.5.0/24\n"])
+    "  brin:\n    mode: nat\n    subnet: 10.0.5.0/24\n    lock: off\n"])
 def test_a_guest_that_advertises_itself_is_no_router_of_the_hosts(fixed6, network):
     up(fixed6, "networks:\n" + network)
     guest = Guest(fixed6, "brin", "vm0", mac=MAC)
