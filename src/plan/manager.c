@@ -85,6 +85,12 @@ void note_managers(struct planner *planner, const struct passage *passage)
             "ends: have it let go now, which disturbs nothing (nmcli device set %s managed no; after down: "
             "nmcli device set %s managed yes)",
             passage->name, uplink, uplink, uplink);
+    else if (strcmp(manager->name, "ifupdown") == 0)
+        plan_note(planner,
+                  "network '%s': ifupdown has set '%s' up (interfaces(5)), and does so when the host starts: "
+                  "that comes first, and 'up' takes over from there; do not run ifup or ifdown on '%s' "
+                  "before 'vmwire down'",
+                  passage->name, uplink, uplink);
     else
         plan_note(
             planner,

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from conftest import FAULTY, dies_with_us
+from test_exact import difference
 
 KEEP = "networks:\n  brext:\n    mode: bridged\n    uplink: re0\n"
 BOTH = KEEP + "  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\n"
@@ -139,3 +140,24 @@ def test_a_dhcp_client_of_the_uplink_is_named(bus):
             os.kill(pid, signal.SIGKILL)
     host.vmwire("down")
     assert has_address(host)
+
+
+def test_ifupdown_is_named_and_finds_its_interface_again(host):
+    """Debian's own way: no resident program, but ifup and ifdown by hand, and at the start of the host."""
+    host.borrow("ifup")
+    host.uplink("re0", gateway="192.168.87.1/24")
+    host.sh("mkdir -p /run/network; printf 'iface re0 inet static\\n  address 192.168.87.44/24\\n  gateway 192.168.87.1\\n' "
+            "> /run/interfaces; ifup -i /run/interfaces re0")
+    before = host.snapshot()
+    assert has_address(host)
+    host.config(KEEP)
+    said = host.vmwire("up").stderr
+    assert "ifupdown has set 're0' up" in said and "before 'vmwire down'" in said
+    assert has_address(host, "brext") and not has_address(host)
+    assert "already configured" in host.run("ifup", "-i", "/run/interfaces", "re0", check=False).stderr
+    assert has_address(host, "brext") and not has_address(host)
+    assert "ifupdown" not in host.vmwire("up").stderr  # said when the uplink is taken
+    host.vmwire("down")
+    assert difference(before, host.snapshot()) == {}
+    host.sh("ifdown -i /run/interfaces re0")
+    assert not has_address(host)

@@ -2,8 +2,8 @@
  * systemd.network(5) below /run, and its Reload.
  *
  * What each manages is read where its own tools read it: /run/systemd/netif/links (sd-network),
- * /run/NetworkManager/devices (NetworkManager's restart), pid files.  A program is asked for on the bus only
- * where it has such a folder. */
+ * /run/NetworkManager/devices (NetworkManager's restart), /run/network/ifstate (ifup(8)), pid files.  A
+ * program is asked for on the bus only where it has such a folder. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -117,6 +117,7 @@ int managers_observe(struct arena *arena, struct observed *observed, struct err 
     bool manager =
         access("/run/NetworkManager/devices", F_OK) == 0 && runs(&bus, "org.freedesktop.NetworkManager");
     observed->networkd = access("/run/systemd/netif", F_OK) == 0 && runs(&bus, "org.freedesktop.network1");
+    const char *ifstate = file_content(arena, "/run/network/ifstate");
     int rc = told_observe(arena, observed, err);
     if (rc < 0)
         return rc;
@@ -132,6 +133,8 @@ int managers_observe(struct arena *arena, struct observed *observed, struct err 
         if (dhcpcd)
             add(arena, observed, link->name, "dhcpcd");
         clients_observe(arena, observed, link->name);
+        if (has_line(ifstate, arena_printf(arena, "%s=", link->name)))
+            add(arena, observed, link->name, "ifupdown");
     }
     return 0;
 }
