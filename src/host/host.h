@@ -36,17 +36,17 @@ enum host_observe_flags {
     HOST_OBSERVE_FIREWALL = 1 << 4,
     HOST_OBSERVE_SERVICES = 1 << 5,
     HOST_OBSERVE_FILES = 1 << 6,
-    HOST_OBSERVE_NEIGHBOURS = 1 << 15, /* those entered by hand; needs links */
-    HOST_OBSERVE_ALL = ((1 << 7) - 1) | HOST_OBSERVE_NEIGHBOURS,
-    HOST_OBSERVE_DEVICES = 1 << 7,         /* apart: only passthrough needs it */
-    HOST_OBSERVE_DEVICE_NAMES = 1 << 8,    /* vendors' and products' names of the devices observed */
-    HOST_OBSERVE_RULESET = 1 << 9,         /* every firewall chain that is not vmwire's */
-    HOST_OBSERVE_DEVICE_SYSCTLS = 1 << 10, /* of those `wanted`: what their interfaces would lose */
-    HOST_OBSERVE_HEALTH = 1 << 11,  /* counters, tables, sockets: model/health.h; needs links, services */
-    HOST_OBSERVE_SHARING = 1 << 12, /* can this host do `mac: shared`? */
-    HOST_OBSERVE_RATING = 1 << 13,  /* and `rate`? */
-    HOST_OBSERVE_TAGGING = 1 << 14, /* can it do `vlan`?  And all bridges' ports; needs links */
-    HOST_OBSERVE_LOCKING = 1 << 15, /* can this host do `lock`? */
+    HOST_OBSERVE_NEIGHBOURS = 1 << 7, /* those entered by hand; needs links */
+    HOST_OBSERVE_ALL = (1 << 8) - 1,
+    HOST_OBSERVE_DEVICES = 1 << 8,         /* apart: only passthrough needs it */
+    HOST_OBSERVE_DEVICE_NAMES = 1 << 9,    /* vendors' and products' names of the devices observed */
+    HOST_OBSERVE_RULESET = 1 << 10,        /* every firewall chain that is not vmwire's */
+    HOST_OBSERVE_DEVICE_SYSCTLS = 1 << 11, /* of those `wanted`: what their interfaces would lose */
+    HOST_OBSERVE_HEALTH = 1 << 12,  /* counters, tables, sockets: model/health.h; needs links, services */
+    HOST_OBSERVE_SHARING = 1 << 13, /* can this host do `mac: shared`? */
+    HOST_OBSERVE_RATING = 1 << 14,  /* and `rate`? */
+    HOST_OBSERVE_TAGGING = 1 << 15, /* can it do `vlan`?  And all bridges' ports; needs links */
+    HOST_OBSERVE_LOCKING = 1 << 16, /* can this host do `lock`? */
 };
 
 /* A nic to be opened: a tap that lives as long as its descriptors. */
