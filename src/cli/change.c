@@ -106,7 +106,7 @@ int change_host(struct cli *cli, const char *const *names, bool down, const stru
     if (pending)
         fprintf(stderr, "%s: undone in %d s unless you confirm it, from here or elsewhere: %s confirm\n",
                 cli->program, guard->confirm_ms / 1000, cli->program);
-    if (!down && engine_tell_refusals(&engine, &cli->model, names, &err) < 0)
+    if (!down && engine_tell_refusals(&engine, &cli->model, names, plan.steps.count, &err) < 0)
         return cli_fail(cli, &err);
     if (plan.steps.count)
         printf("%s: %zu change%s\n", down ? "down" : "up", plan.steps.count,

@@ -76,7 +76,7 @@ static bool mend(struct looking *looking, const char *const *names)
         looking->look->failed = true;
     }
     if (plan.steps.count)
-        engine_tell_refusals(&engine, &cli->model, names, NULL);
+        engine_tell_refusals(&engine, &cli->model, names, true, NULL);
     return true;
 }
 

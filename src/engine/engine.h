@@ -82,10 +82,9 @@ int engine_apply(struct engine *engine, const struct plan *plan, struct err *err
 int engine_check_programs(struct engine *engine, const struct plan *plan, struct err *err);
 
 /* Tell the listener what everybody else's firewall chains would certainly drop of these networks' usual
- * traffic
- * (`names` as in plan_request), each with the rule and a cure.  Observes anew: engine->observed is replaced.
- */
+ * traffic (`names` as in plan_request), each with the rule and a cure.  Where something was `changed` since
+ * the last look, engine->observed is replaced by a new one; else rules are added to it. */
 int engine_tell_refusals(struct engine *engine, const struct model *model, const char *const *names,
-                         struct err *err);
+                         bool changed, struct err *err);
 
 #endif

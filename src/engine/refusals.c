@@ -38,9 +38,12 @@ static void tell(struct engine *engine, const struct network *network)
 }
 
 int engine_tell_refusals(struct engine *engine, const struct model *model, const char *const *names,
-                         struct err *err)
+                         bool changed, struct err *err)
 {
-    int rc = engine_observe(engine, HOST_OBSERVE_LINKS | HOST_OBSERVE_ROUTES | HOST_OBSERVE_RULESET, err);
+    int rc =
+        changed ? engine_observe(engine, HOST_OBSERVE_LINKS | HOST_OBSERVE_ROUTES | HOST_OBSERVE_RULESET, err)
+                : engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_RULESET,
+                                                 &engine->observed, err);
     if (rc < 0)
         return rc;
     vec_foreach (&model->networks, network) {
