@@ -146,9 +146,13 @@ def test_nics_of_one_network_have_vlans_and_its_other_guests_stay(switch):
     status = json.loads(switch.vmwire("status", "--json").stdout)["networks"][0]["ports"]
     assert {port["machine"]: port["vlan"] for port in status if port["kind"] == "nic"} == {"vm1": None, "vm2": 20, "vm3": 30}
     switch.guest = two
-    told = trace(switch, "10.20.0.1", machine="vm2", doing=["ping", "-i", "0.3", "10.20.0.1"], seconds=3)
-    assert told["answered"] and not told["findings"], told["findings"]
-    assert "re1" in [hop["where"] for hop in told["hops"] if "vlan 20," in (hop["frame"] or "")]
+    for _ in range(3):  # a slow machine does not see every frame at every hop
+        told = trace(switch, "10.20.0.1", machine="vm2", doing=["ping", "-i", "0.3", "10.20.0.1"], seconds=3)
+        assert told["answered"] and not told["findings"], told["findings"]
+        tagged_at = [hop["where"] for hop in told["hops"] if "vlan 20," in (hop["frame"] or "")]
+        if "re1" in tagged_at:
+            break
+    assert "re1" in tagged_at, told["hops"]
     mended(switch, {f"bridge vlan del dev {three.tap} vid 30; bridge vlan del dev re1 vid 20": "vlan-ends",
                     "bridge vlan add dev re1 vid 77; ip link set dev plain type bridge vlan_filtering 0": None,
                     "ip link set dev re1 nomaster": "uplink-unplugged"}, (two, "10.20.0.1"), (plain, "192.168.87.1"))
