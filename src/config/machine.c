@@ -354,22 +354,34 @@ static void nic_network_take(struct walk *walk, void *target, const struct key *
         nic->network = arena_strdup(walk->arena, text);
 }
 
+/* An address without length, of `family`; `other` says where one of the other family belongs.  False where it
+ * is refused. */
+static bool nic_ip_read(struct walk *walk, const struct key *key, const struct yaml_node *value, int family,
+                        const char *other, struct ip *ip)
+{
+    struct prefix prefix;
+    const char *text = value_text(walk, key, value);
+    if (!text)
+        return false;
+    if (prefix_parse(text, &prefix) == 0 && prefix.ip.family == family)
+        value_refuse(walk, key, value, "the length is its network's; write '%s'", IP_TEXT(&prefix.ip));
+    else if (ip_parse(text, ip) < 0)
+        value_refuse(walk, key, value, NULL);
+    else if (ip->family != family)
+        value_refuse(walk, key, value, "%s", other);
+    else
+        return true;
+    return false;
+}
+
 static void nic_address_take(struct walk *walk, void *target, const struct key *key,
                              const struct yaml_node *value)
 {
     struct nic *nic = target;
-    struct prefix prefix;
     struct ip ip;
-    const char *text = value_text(walk, key, value);
-    if (!text)
+    if (!nic_ip_read(walk, key, value, AF_INET, "that is IPv6, which is 'address6'", &ip))
         return;
-    if (prefix_parse(text, &prefix) == 0 && prefix.ip.family == AF_INET)
-        value_refuse(walk, key, value, "the length is its network's; write '%s'", IP_TEXT(&prefix.ip));
-    else if (ip_parse(text, &ip) < 0)
-        value_refuse(walk, key, value, NULL);
-    else if (ip.family != AF_INET)
-        value_refuse(walk, key, value, "that is IPv6, which is 'address6'");
-    else if (ip_is_multicast(&ip) || ip_is_loopback(&ip) || ip.bytes[0] == 0 || ip.bytes[0] >= 240)
+    if (ip_is_multicast(&ip) || ip_is_loopback(&ip) || ip.bytes[0] == 0 || ip.bytes[0] >= 240)
         value_refuse(walk, key, value, "it is no address that a guest can have");
     else
         nic->address = ip;
@@ -379,18 +391,10 @@ static void nic_address6_take(struct walk *walk, void *target, const struct key 
                               const struct yaml_node *value)
 {
     struct nic *nic = target;
-    struct prefix prefix;
     struct ip ip;
-    const char *text = value_text(walk, key, value);
-    if (!text)
+    if (!nic_ip_read(walk, key, value, AF_INET6, "that is IPv4, which is 'address'", &ip))
         return;
-    if (prefix_parse(text, &prefix) == 0 && prefix.ip.family == AF_INET6)
-        value_refuse(walk, key, value, "the length is its network's; write '%s'", IP_TEXT(&prefix.ip));
-    else if (ip_parse(text, &ip) < 0)
-        value_refuse(walk, key, value, NULL);
-    else if (ip.family != AF_INET6)
-        value_refuse(walk, key, value, "that is IPv4, which is 'address'");
-    else if (ip_is_multicast(&ip) || ip_is_link_local(&ip) || ip.bytes[0] == 0)
+    if (ip_is_multicast(&ip) || ip_is_link_local(&ip) || ip.bytes[0] == 0)
         value_refuse(walk, key, value, "it is no address that a guest can be given");
     else
         nic->address6 = ip;
