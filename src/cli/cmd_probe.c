@@ -136,6 +136,11 @@ static int probe_do(struct cli *cli, struct probe_request *request, struct probe
 static int target_find(struct cli *cli, struct probe_request *request, const char *text)
 {
     const struct network *entry = network_find(&cli->model, request->network);
+    if (!entry && machine_find(&cli->model, request->network))
+        return cli_usage(cli,
+                         "'%s' is a machine: probe takes a network, and brings its own guest; to follow "
+                         "that machine's packets: vmwire trace %s",
+                         request->network, request->network);
     if (entry && entry->mode == NETWORK_PASSTHROUGH)
         return cli_usage(cli, "network '%s' is passthrough: its guests do not go through the host",
                          request->network);

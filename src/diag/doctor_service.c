@@ -173,7 +173,8 @@ void doctor_services(struct patient *patient)
     check_range(patient);
     check_forwards(patient);
     const struct network *entry = patient->network->entry;
-    bool asks_hosts = !entry || (entry->dns && !entry->upstream.count);
+    bool asks_hosts =
+        patient->network->mode != NETWORK_ISOLATED && (!entry || (entry->dns && !entry->upstream.count));
     if (patient->health->seen && asks_hosts && !patient->health->nameservers.count)
         PATIENT_FIND(patient, "dns-no-upstream", patient->subject, "/etc/resolv.conf %s",
                      patient->health->resolv_read ? "names no name server" : "cannot be read");

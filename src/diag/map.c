@@ -197,9 +197,8 @@ static void forwards_add(struct builder *builder, size_t node, const struct forw
     for (size_t i = 0; i < forwards->list.count && i < FORWARDS_SHOWN; i++)
         line_add(builder, node, forward_format(builder->arena, &forwards->list.items[i]));
     if (forwards->list.count > FORWARDS_SHOWN)
-        line_add(
-            builder, node,
-            arena_printf(builder->arena, "and %zu forwards more", forwards->list.count - FORWARDS_SHOWN));
+        line_add(builder, node,
+                 arena_printf(builder->arena, "and %zu more", forwards->list.count - FORWARDS_SHOWN));
 }
 
 static size_t nat_of(struct builder *builder, const char *network, const char *uplink)

@@ -120,12 +120,6 @@ static void explain(struct tracer *tracer, struct probe *probe, enum probe_step 
     trace_explain(tracer, ask);
 }
 
-/* Of an isolated network the server knows its own names, and asks nobody. */
-static bool knows_own_names(const struct tracer *tracer, const struct probe *probe)
-{
-    return tracer->mode == NETWORK_ISOLATED && probe->steps[PROBE_NAME].dns_status == REFUSED;
-}
-
 /* Many a target answers no ping and is well. */
 static bool answers_no_ping(struct tracer *tracer, struct probe *probe, const struct ask *ping)
 {
@@ -149,8 +143,7 @@ static void conclude(struct tracer *tracer, struct probe *probe, const struct pr
     bool no_ping =
         answers_no_ping(tracer, probe, ask_of(tracer, PROBE_PING, &request->target, &request->target6));
     while (step < PROBE_STEP_COUNT &&
-           (probe->steps[step].outcome != PROBE_FAILED || (no_ping && step == PROBE_PING) ||
-            (step == PROBE_NAME && knows_own_names(tracer, probe))))
+           (probe->steps[step].outcome != PROBE_FAILED || (no_ping && step == PROBE_PING)))
         step++;
     bool healthy = step == PROBE_STEP_COUNT;
     /* A router may keep to itself and yet pass packets on. */
@@ -201,13 +194,22 @@ static int follow(struct tracer *tracer, struct probe *probe, const struct probe
 /* A router advertised itself to the host itself on a bridged network; on a nat network the host is the
  * router.
  */
+/* The host's own IPv6 address on the bridge that is not link-local; unset: it has none. */
+static struct ip host_address6(const struct tracer *tracer)
+{
+    vec_foreach (&tracer->request->observed->addresses, address) {
+        if (strcmp(address->ifname, tracer->network) == 0 && address->prefix.ip.family == AF_INET6 &&
+            !ip_is_link_local(&address->prefix.ip))
+            return address->prefix.ip;
+    }
+    return (struct ip){0};
+}
+
 static enum probe_ipv6 ipv6_of(const struct tracer *tracer, const struct ip *target6)
 {
     const struct observed *observed = tracer->request->observed;
-    bool nat = mode_behind_host(tracer->mode), address_there = false, route_there = false;
-    vec_foreach (&observed->addresses, address)
-        address_there |= strcmp(address->ifname, tracer->network) == 0 &&
-                         address->prefix.ip.family == AF_INET6 && !ip_is_link_local(&address->prefix.ip);
+    struct ip own = host_address6(tracer);
+    bool nat = mode_behind_host(tracer->mode), address_there = ip_is_set(&own), route_there = false;
     vec_foreach (&observed->routes, route)
         route_there |= route->protocol == ROUTE_BY_RA && route->to.length == 0 &&
                        strcmp(route->ifname, tracer->network) == 0;
@@ -227,7 +229,10 @@ static void guest_fill(const struct tracer *tracer, const struct probe_request *
         .target6 = request->target6,
         .ipv6 = ipv6_of(tracer, &request->target6),
         .program = request->program,
+        .isolated = tracer->mode == NETWORK_ISOLATED,
     };
+    if (guest->isolated && !ip_is_set(&guest->target6))
+        guest->target6 = host_address6(tracer);
     if (mode_behind_host(tracer->mode) && entry) {
         guest->gateway = network_host_address(entry).ip;
         if (!entry->dhcp) {

@@ -22,8 +22,9 @@ enum probe_step {
     PROBE_NAME,    /* a name, over the leased DNS server */
     PROBE_TCP,     /* the target answers a TCP connection, if by refusing it */
     PROBE_MTU,     /* the target answers packets of the nic's MTU */
-    PROBE_ROUTER6, /* a router advertisement, and an address by it; skipped where the network has no IPv6 */
-    PROBE_PING6,   /* the IPv6 target, else that router, answers */
+    PROBE_ROUTER6, /* a router advertisement, and an address by it; skipped where the network has no IPv6; of
+                      an isolated network the address alone */
+    PROBE_PING6,   /* the IPv6 target, else that router (isolated: the host), answers */
     PROBE_LEASE6,  /* an offer, by DHCPv6; skipped where the network has none of its own */
     PROBE_STEP_COUNT,
 };
@@ -95,7 +96,8 @@ struct probe_guest {
     struct prefix address; /* set: the network has no DHCP, this is the guest's address */
     const char *program;
     enum probe_ipv6 ipv6;
-    bool dhcp6; /* the network's own server offers IPv6 addresses */
+    bool dhcp6;    /* the network's own server offers IPv6 addresses */
+    bool isolated; /* the network leads nowhere: its server asks nobody, and nobody is a router */
 };
 void probe_guest_act(int fd, const char *ifname, void *guest);
 

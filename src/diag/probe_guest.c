@@ -260,10 +260,10 @@ static size_t dns_question(uint8_t *out, uint16_t id, const char *name, uint16_t
     return at;
 }
 
-static void name_step(const struct ip *server, struct probe_report *report)
+static void name_step(const struct probe_guest *guest, const struct ip *server, struct probe_report *report)
 {
     static const char name[] = "example.com";
-    enum { ID_NAME = 0x7601, ID_SERVER = 0x7602, NXDOMAIN = 3 };
+    enum { ID_NAME = 0x7601, ID_SERVER = 0x7602, NXDOMAIN = 3, REFUSED = 5 };
     uint8_t bytes[512];
     report->dns_status = -1;
     _cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -283,7 +283,9 @@ static void name_step(const struct ip *server, struct probe_report *report)
                 break;
         }
     }
-    report->outcome = report->dns_status == 0 || report->dns_status == NXDOMAIN ? PROBE_PASSED : PROBE_FAILED;
+    bool asks_nobody = guest->isolated && report->dns_status == REFUSED; /* as it should */
+    bool passed = report->dns_status == 0 || report->dns_status == NXDOMAIN || asks_nobody;
+    report->outcome = passed ? PROBE_PASSED : PROBE_FAILED;
     report->dns_alive = report->dns_status >= 0;
     if (!report->dns_alive) {
         (void)!send(other, bytes, dns_question(bytes, ID_SERVER, "version.bind", 16, 3), 0);
@@ -292,7 +294,9 @@ static void name_step(const struct ip *server, struct probe_report *report)
     }
     static const char *const statuses[] = {"", "FORMERR", "SERVFAIL", "", "NOTIMP", "REFUSED"};
     int status = report->dns_status;
-    if (report->outcome == PROBE_PASSED)
+    if (asks_nobody)
+        snprintf(report->text, sizeof(report->text), "%s answers, and asks nobody outside", IP_TEXT(server));
+    else if (passed)
         snprintf(report->text, sizeof(report->text), "%s %s %s", IP_TEXT(server),
                  status ? "knows that there is no" : "knows", name);
     else if (status >= 0)
@@ -368,7 +372,7 @@ static void ipv4_steps(int fd, const struct probe_guest *guest, const struct pro
         else if (step == PROBE_PING)
             ping_step(guest, &report);
         else if (step == PROBE_NAME)
-            name_step(&lease->dns, &report);
+            name_step(guest, &lease->dns, &report);
         else if (step == PROBE_TCP)
             tcp_step(guest, &report);
         else if (step == PROBE_MTU)

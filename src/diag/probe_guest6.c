@@ -57,7 +57,7 @@ void probe_solicit(const struct probe_guest *guest)
 }
 
 /* The guest's own address and router; false while it has no router. */
-static bool look(struct host *host, const char *ifname, struct ip *router, struct prefix *own)
+static bool look(struct host *host, const char *ifname, bool isolated, struct ip *router, struct prefix *own)
 {
     _cleanup_arena_ struct arena arena = {0};
     struct observed observed = {0};
@@ -73,7 +73,7 @@ static bool look(struct host *host, const char *ifname, struct ip *router, struc
         if (route->to.ip.family == AF_INET6 && route->to.length == 0 && ip_is_set(&route->gateway))
             *router = route->gateway;
     }
-    return ip_is_set(router);
+    return ip_is_set(isolated ? &own->ip : router);
 }
 
 void probe_router6(const struct probe_guest *guest, int64_t born_ns, struct probe_report *report)
@@ -89,18 +89,22 @@ void probe_router6(const struct probe_guest *guest, int64_t born_ns, struct prob
         snprintf(report->text, sizeof(report->text), "%.150s", err.text);
         return;
     }
-    while (!look(host, guest->ifname, &report->router6, &own) && probe_now_ns() < end)
+    while (!look(host, guest->ifname, guest->isolated, &report->router6, &own) && probe_now_ns() < end)
         poll(NULL, 0, LOOK_EVERY_MS);
     host_close(&host);
-    if (!ip_is_set(&report->router6)) {
+    if (!ip_is_set(guest->isolated ? &own.ip : &report->router6)) {
         report->outcome = wanted ? PROBE_FAILED : PROBE_SKIPPED;
         snprintf(report->text, sizeof(report->text), "no router advertisement came to the guest%s",
                  wanted ? "" : ": the network has no IPv6");
         return;
     }
     report->outcome = PROBE_PASSED;
-    snprintf(report->text, sizeof(report->text), "%s from %s",
-             ip_is_set(&own.ip) ? PREFIX_TEXT(&own) : "no address", IP_TEXT(&report->router6));
+    const char *address = ip_is_set(&own.ip) ? PREFIX_TEXT(&own) : "no address";
+    if (ip_is_set(&report->router6))
+        snprintf(report->text, sizeof(report->text), "%s from %s", address, IP_TEXT(&report->router6));
+    else
+        snprintf(report->text, sizeof(report->text), "%s, and no router, as the network is isolated",
+                 address);
 }
 
 static bool answered(int fd, const struct ip *target, int64_t end_ns)

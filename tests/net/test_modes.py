@@ -75,6 +75,15 @@ def test_an_isolated_network_has_guests_and_host_and_nothing_else(practice):
     assert b"secret" not in watch.communicate()[0]
 
 
+def test_an_isolated_network_needs_no_name_server(practice):
+    (practice.directory / "resolv.conf").write_text("# nobody\n")
+    practice.sh(f"mount --bind {practice.directory}/resolv.conf $(readlink -f /etc/resolv.conf)")
+    practice.config(file(net0="isolated"))
+    practice.vmwire("up")
+    assert "nothing is wrong" in practice.vmwire("doctor").stdout
+    assert "warning" not in practice.vmwire("status").stdout
+
+
 def test_forwarding_is_not_switched_on_for_an_isolated_network(practice):
     practice.config(file(net0="isolated"))
     practice.vmwire("up")

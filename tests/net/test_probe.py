@@ -136,10 +136,27 @@ def test_ipv6_router_silent(bridged6):
 def test_isolated_networks(host):
     host.config("networks:\n  isolated: {mode: isolated, subnet: 10.0.0.0/24}\n  alone: {mode: isolated, host: no}\n")
     host.vmwire("up")
-    told, _ = probe(host, "isolated", "10.0.0.1")
-    assert told["findings"] == [], told
+    told, _ = probe(host, "isolated")
+    healthy(told, 0)
+    assert told["steps"][3]["what"] == "10.0.0.1 answers, and asks nobody outside"
     done = host.vmwire("probe", "alone", check=False)
     assert done.returncode == 2 and "there is nobody to ask" in done.stderr
+
+
+def test_an_isolated_network_with_ipv6_has_addresses_and_no_router(host):
+    host.config("networks:\n  brin: {mode: isolated, subnet: 10.0.0.0/24, subnet6: fd00:5::/64}\n")
+    host.vmwire("up")
+    told, took = probe(host, "brin")
+    healthy(told, min(took, 1), ipv6="passed", lease6="passed")
+    router, ping, lease = (step["what"] for step in told["steps"][6:])
+    assert router.startswith("fd00:5::") and "no router" in router
+    assert ping.startswith("fd00:5::1 answers") and "fd00:5::" in lease
+
+
+def test_a_machine_is_no_network(host):
+    host.config("networks:\n  brin: {mode: isolated, subnet: 10.0.0.0/24}\nmachines:\n  vm0: {nics: [{network: brin}]}\n")
+    done = host.vmwire("probe", "vm0", check=False)
+    assert done.returncode == 2 and "is a machine" in done.stderr and "vmwire trace vm0" in done.stderr
 
 
 def test_text(nat):

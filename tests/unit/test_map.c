@@ -182,7 +182,7 @@ static void test_nat_shows_its_forwards(void **state)
     const struct map_node *nat = node(world, "nat:brnat");
     assert_int_equal(nat->lines.count, 6);
     assert_string_equal(nat->lines.items[1], "tcp 2200 -> 10.0.0.10:22");
-    assert_string_equal(nat->lines.items[5], "and 2 forwards more");
+    assert_string_equal(nat->lines.items[5], "and 2 more");
 }
 
 static void test_broken_parts_carry_their_reasons(void **state)
