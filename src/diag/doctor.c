@@ -54,6 +54,10 @@ static void addresses_find(struct patient *patient)
         patient->subnet = entry->subnet;
         patient->host_ip = network_host_address(entry).ip;
     }
+    if (entry && network_has_subnet6(entry)) {
+        patient->subnet6 = entry->subnet6;
+        patient->host_ip6 = network_host_address6(entry).ip;
+    }
     if (patient->network->leases.count)
         patient->guest = patient->network->leases.items[0].ip;
     else if (nat && entry->dhcp)

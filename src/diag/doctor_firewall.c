@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "diag/doctor_internal.h"
 #include "diag/firewall_text.h"
+#include "plan/plan.h"
 #include "plan/refusal.h"
 
 static const char *refusal_text(struct arena *arena, struct host *host, const struct refusal *refusal)
@@ -26,9 +27,9 @@ static const char *code_of(const struct patient *patient, const struct refusal *
     bool bridge = strcmp(family, "bridge") == 0 || strcmp(family, "netdev") == 0;
     if (bridge)
         return "bridge-refused";
-    if (refusal->way == WAY_ARP)
+    if (refusal->way == WAY_ARP && !refusal->six)
         return "arp-off";
-    if (refusal->way == WAY_SERVICE)
+    if (refusal->way == WAY_SERVICE || refusal->way == WAY_ARP)
         return "service-refused";
     return refusal->way == WAY_BRIDGED || patient->network->mode == NETWORK_BRIDGED ? "bridge-netfilter"
                                                                                     : "forward-refused";
@@ -42,17 +43,37 @@ static const char *cure_of(struct patient *patient, const struct refusal *refusa
     return firewall_cure(patient->arena, patient->network->name, refusal);
 }
 
+static bool same_rule(const struct refusal *a, const struct refusal *b)
+{
+    return a->judgement.as == b->judgement.as && a->judgement.rule == b->judgement.rule &&
+           a->judgement.chain == b->judgement.chain && a->way == b->way;
+}
+
+/* A code is told once, and once more where another rule does the same to IPv6. */
+static bool is_told(const struct patient *patient, const struct refusals *refusals,
+                    const struct refusal *refusal)
+{
+    const char *code = code_of(patient, refusal);
+    if (!refusal->six)
+        return finding_find(patient->findings, code, patient->subject);
+    for (const struct refusal *earlier = refusals->list.items; earlier < refusal; earlier++) {
+        if (earlier->judgement.as == JUDGED_DROPPED && strcmp(code_of(patient, earlier), code) == 0 &&
+            (earlier->six || same_rule(earlier, refusal)))
+            return true;
+    }
+    return false;
+}
+
 /* Everything that the same rule drops, in one finding. */
 static void tell_dropped(struct patient *patient, const struct refusals *refusals,
                          const struct refusal *first)
 {
     struct text what = {.arena = patient->arena};
     const char *code = code_of(patient, first);
-    if (finding_find(patient->findings, code, patient->subject))
+    if (is_told(patient, refusals, first))
         return;
     vec_foreach (&refusals->list, refusal) {
-        if (refusal->judgement.as == JUDGED_DROPPED && refusal->judgement.rule == first->judgement.rule &&
-            refusal->judgement.chain == first->judgement.chain && refusal->way == first->way)
+        if (same_rule(refusal, first))
             text_add(&what, "%s%s", what.length ? ", " : "", refusal->what);
     }
     const char *owner = judgement_owner(&patient->observed->ruleset, &first->judgement);
@@ -63,6 +84,8 @@ static void tell_dropped(struct patient *patient, const struct refusals *refusal
     struct finding *finding = &patient->findings->list.items[patient->findings->list.count - 1];
     if (strcmp(code, "bridge-netfilter") != 0)
         finding_cure(patient->findings, finding, "%s", cure_of(patient, first, owner));
+    else if (first->six)
+        finding_cure(patient->findings, finding, "sysctl -w net.bridge.bridge-nf-call-ip6tables=0");
 }
 
 static void tell_unknown(struct patient *patient, const struct refusal *refusal)
@@ -75,13 +98,17 @@ static struct refusal_request request_make(const struct patient *patient)
 {
     const struct network *entry = patient->network->entry;
     bool nat = mode_behind_host(patient->network->mode);
-    struct refusal_request request = {.mode = patient->network->mode,
-                                      .bridge = patient->network->name,
-                                      .uplink = patient->out,
-                                      .target = patient->target};
+    struct refusal_request request = {
+        .mode = patient->network->mode,
+        .bridge = patient->network->name,
+        .uplink = patient->out,
+        .uplink6 = patient->network->uplink_named ? NULL : plan_default_uplink6(patient->observed),
+        .target = patient->target};
     if (nat) {
         request.subnet = patient->subnet;
         request.host = patient->host_ip;
+        request.subnet6 = patient->subnet6;
+        request.host6 = patient->host_ip6;
         request.dns = !entry || entry->dns;
         request.dhcp = !entry || entry->dhcp;
     }

@@ -50,8 +50,10 @@ struct patient {
     const char *out;           /* what guests' packets leave by; "" not known */
     struct prefix subnet;      /* of nat, else the bridge's IPv4 prefix; unset: none */
     struct ip host_ip;         /* the host's on the bridge; unset: none */
-    struct ip guest;           /* an address that a guest has or could have; unset: none */
-    struct ip target;          /* outside */
+    struct prefix subnet6;     /* the same of nat's IPv6 */
+    struct ip host_ip6;
+    struct ip guest;  /* an address that a guest has or could have; unset: none */
+    struct ip target; /* outside */
 };
 
 #define PATIENT_FIND(patient, code, about, ...)                                                              \

@@ -139,7 +139,7 @@ const struct finding_code finding_codes[] = {
      "the network's DHCP and DNS server runs, and does not answer",
      "restart it: vmwire down and vmwire up of the network"},
     {"service-refused", FINDING_ERROR, EVERY,
-     "a firewall of this host drops what guests ask its DHCP and DNS server",
+     "a firewall of this host drops what guests ask of it: DHCP, DNS, IPv6 routers and neighbours",
      "admit the bridge there"},
     {"dhcp-none", FINDING_ERROR, FIND_PROBE | FIND_TRACE,
      "no DHCP server answers on this segment",

@@ -82,7 +82,7 @@ static struct judgement judge(const struct tracer *tracer, const struct sample *
 {
     const struct ruleset *ruleset = &tracer->request->observed->ruleset;
     if (tracer->mode == NETWORK_BRIDGED && !sample->target_local && !sample->source_local)
-        return ruleset_judge_bridged(ruleset, sample, ruleset->bridged_ip);
+        return ruleset_judge_bridged(ruleset, sample);
     return ruleset_judge_way(ruleset, sample);
 }
 

@@ -23,11 +23,17 @@ static void tell(struct engine *engine, const struct network *network)
     struct refusal_request request = {.mode = network->mode,
                                       .bridge = network->name,
                                       .uplink = uplink ? uplink : "",
+                                      .uplink6 =
+                                          network->uplink ? NULL : plan_default_uplink6(&engine->observed),
                                       .dhcp = nat && network->dhcp,
                                       .dns = nat && network->dns};
     if (nat) {
         request.subnet = network->subnet;
         request.host = network_host_address(network).ip;
+    }
+    if (network_has_subnet6(network)) {
+        request.subnet6 = network->subnet6;
+        request.host6 = network_host_address6(network).ip;
     }
     struct refusals refusals = {0};
     struct firewall_lines lines = {0};

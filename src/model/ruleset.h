@@ -152,10 +152,9 @@ struct rule_chain {
 };
 
 struct ruleset {
-    bool read;       /* it could be read: false without CAP_NET_ADMIN */
-    bool legacy;     /* iptables-legacy has tables, and they could not be read */
-    bool bridged_ip; /* bridged IPv4 frames go through the chains of IP as well (br_netfilter) */
-    bool bridged_ip6;
+    bool read;                     /* it could be read: false without CAP_NET_ADMIN */
+    bool legacy;                   /* iptables-legacy has tables, and they could not be read */
+    bool bridged_ip, bridged_ip6;  /* bridged frames go through the chains of IP as well (br_netfilter) */
     VEC(struct rule_chain) chains; /* vmwire's own tables' are not among them */
     VEC(struct rule_set) sets;
 };
@@ -170,10 +169,10 @@ struct sample {
     uint16_t ethertype;                /* 0: by the family */
     uint8_t protocol;                  /* IPPROTO_*; 0: not known */
     uint16_t source_port, target_port; /* 0: one that a sender chose, above 32767 */
-    uint8_t icmp_type;                 /* with ICMP and ICMPv6 */
-    bool answer;                       /* of a connection that is there; else the first packet of one */
-    bool translated;                   /* by a port forward (ct status dnat) */
-    bool target_local;                 /* the host's own address */
+    uint8_t icmp_type; /* with ICMP and ICMPv6; of the latter, neighbour discovery's are of one hop */
+    bool answer;       /* of a connection that is there; else the first packet of one */
+    bool translated;   /* by a port forward (ct status dnat) */
+    bool target_local; /* the host's own address */
     bool target_broadcast;
     bool source_local;
 };
@@ -198,10 +197,8 @@ struct judgement ruleset_judge_way(const struct ruleset *ruleset, const struct s
 /* ARP that the host itself takes in (`out` "") or sends (`in` ""): the family arp has chains of its own. */
 struct judgement ruleset_judge_arp(const struct ruleset *ruleset, const struct sample *sample);
 
-/* Between two ports of the bridge `in`.  `through_ip`: bridged frames are shown to the IP firewall as well
- * (br_netfilter). */
-struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const struct sample *sample,
-                                       bool through_ip);
+/* Between two ports of the bridge `in`. */
+struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const struct sample *sample);
 
 const struct rule_chain *ruleset_chain_find(const struct ruleset *ruleset, bool legacy, const char *family,
                                             const char *table, const char *name);

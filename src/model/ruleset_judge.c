@@ -260,13 +260,13 @@ struct judgement ruleset_judge_arp(const struct ruleset *ruleset, const struct s
     return judgement;
 }
 
-struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const struct sample *sample,
-                                       bool through_ip)
+struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const struct sample *sample)
 {
     struct walk walk = {.ruleset = ruleset, .sample = sample};
     struct judgement judgement = {0};
     walk_headers_make(&walk);
-    bool ip = through_ip && (sample_ethertype(sample) == 0x0800 || sample_ethertype(sample) == 0x86dd);
+    uint16_t ethertype = sample_ethertype(sample);
+    bool ip = (ruleset->bridged_ip && ethertype == 0x0800) || (ruleset->bridged_ip6 && ethertype == 0x86dd);
     (void)(device_hook(&walk, HOOK_INGRESS, sample->in_port, &judgement) ||
            bridge_hook(&walk, HOOK_PREROUTING, true, false, &judgement) ||
            (ip && ip_hook(&walk, HOOK_PREROUTING, true, false, &judgement)) ||

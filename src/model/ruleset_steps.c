@@ -56,6 +56,14 @@ static void put_port(struct bytes *to, size_t at, uint16_t port)
         to->bits[at] = to->known[at] = 0x80;
 }
 
+/* Of one hop alone, and connection tracking leaves it alone.  RFC 4861. */
+static bool is_neighbour_discovery(const struct sample *sample)
+{
+    enum { ROUTER_SOLICITATION = 133, REDIRECT = 137 };
+    return sample->protocol == IPPROTO_ICMPV6 && sample->icmp_type >= ROUTER_SOLICITATION &&
+           sample->icmp_type <= REDIRECT;
+}
+
 /* The packet's headers, as far as they are known.  RFC 791, 8200, 768, 9293, 792. */
 void walk_headers_make(struct walk *walk)
 {
@@ -87,6 +95,8 @@ void walk_headers_make(struct walk *walk)
         put_prefix(&walk->network, 24, &sample->target);
         if (sample->protocol)
             put_u8(&walk->network, 6, sample->protocol);
+        if (is_neighbour_discovery(sample))
+            put_u8(&walk->network, 7, 255);
         walk->network_size = 40;
     }
     if (sample->protocol == IPPROTO_TCP || sample->protocol == IPPROTO_UDP) {
@@ -133,6 +143,7 @@ static uint32_t target_type(const struct sample *sample)
 /* Connection tracking's and the routes' answers. */
 static void load_state(const struct walk *walk, const struct rule_step *step, struct bytes *to)
 {
+    enum { ESTABLISHED = 2, NEW = 8, UNTRACKED = 64 };
     const struct sample *sample = walk->sample;
     uint32_t translated = 1 << 5; /* IPS_DST_NAT */
     switch (step->source) {
@@ -141,7 +152,7 @@ static void load_state(const struct walk *walk, const struct rule_step *step, st
             load_number(to, 0, 4);
         break;
     case SOURCE_CT_STATE:
-        load_number(to, sample->answer ? 2 : 8, 4);
+        load_number(to, is_neighbour_discovery(sample) ? UNTRACKED : sample->answer ? ESTABLISHED : NEW, 4);
         break;
     case SOURCE_CT_DIRECTION:
         load_number(to, sample->answer, 1);

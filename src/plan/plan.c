@@ -34,15 +34,25 @@ const char *interface_sysctl(const struct planner *planner, int version, const c
     return arena_printf(planner->arena, "net.ipv%d.conf.%s.%s", version, text, entry);
 }
 
-const char *plan_default_uplink(const struct observed *observed)
+static const char *default_route_interface(const struct observed *observed, uint8_t family)
 {
     const struct route *best = NULL;
     vec_foreach (&observed->routes, route) {
-        if (route->to.length == 0 && route->to.ip.family == AF_INET && route->table == TABLE_MAIN &&
+        if (route->to.length == 0 && route->to.ip.family == family && route->table == TABLE_MAIN &&
             route->ifname && *route->ifname && (!best || route->metric < best->metric))
             best = route;
     }
     return best ? best->ifname : NULL;
+}
+
+const char *plan_default_uplink(const struct observed *observed)
+{
+    return default_route_interface(observed, AF_INET);
+}
+
+const char *plan_default_uplink6(const struct observed *observed)
+{
+    return default_route_interface(observed, AF_INET6);
 }
 
 /* --- which networks

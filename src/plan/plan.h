@@ -58,6 +58,8 @@ size_t plan_shapers_wanted(const struct network *network);
 
 /* The interface of the IPv4 default route with the lowest metric in table main, or NULL. */
 const char *plan_default_uplink(const struct observed *observed);
+/* The same of IPv6. */
+const char *plan_default_uplink6(const struct observed *observed);
 
 /* What a network's record (RUN/network/NET/record) says: the mode it was brought up in, the operations that
  * put its uplink back, and the operations by which vmwire gave the bridge its addresses and routes.  It is

@@ -11,7 +11,7 @@ enum refused_way {
     WAY_OUT,     /* from the guests to the outside, through the host */
     WAY_ANSWER,  /* the answers */
     WAY_SERVICE, /* DHCP and DNS: to the host, and its answers */
-    WAY_ARP,     /* the host's own address on the bridge */
+    WAY_ARP,     /* the host's own address on the bridge; of IPv6, routers and neighbours by ICMPv6 */
     WAY_BRIDGED, /* between ports of the bridge */
 };
 
@@ -20,22 +20,25 @@ struct refusal_request {
     const char *bridge;
     const char
         *uplink; /* what the packets leave by: of nat the default route's when the file names none; "" none */
-    struct prefix subnet; /* nat: the guests'; bridged: unset */
-    struct prefix guest;  /* one guest's address alone; unset: every one */
-    struct ip host;       /* nat: the host's address on the bridge */
-    struct ip target;     /* outside; unset: 8.8.8.8 */
-    bool dhcp, dns;       /* the host serves them there */
-    const char *tap;      /* one nic's; NULL: any */
+    const char *uplink6;           /* the same of IPv6; NULL: as `uplink` */
+    struct prefix subnet, subnet6; /* nat: the guests'; bridged: unset */
+    struct prefix guest;           /* one guest's address alone; unset: every one of both families */
+    struct ip host, host6;         /* nat: the host's addresses on the bridge */
+    struct ip target; /* outside; unset, and of the other family: 8.8.8.8, 2001:4860:4860::8888 */
+    bool dhcp, dns;   /* the host serves them there */
+    const char *tap;  /* one nic's; NULL: any */
 };
 
 struct refusal {
     enum refused_way way;
-    const char *what;           /* "TCP connections to 8.8.8.8, port 443" */
+    bool six;                   /* IPv6 */
+    const char *what;           /* "TCP connections (port 443)" */
     struct judgement judgement; /* JUDGED_DROPPED or JUDGED_UNKNOWN */
 };
 
 struct refusals {
-    VEC(struct refusal) list; /* in the order of what was asked: ping, TCP, DNS outward, answers, services */
+    /* In the order of what was asked: ping, TCP, DNS outward, answers, services; IPv4, then IPv6. */
+    VEC(struct refusal) list;
 };
 
 void plan_refusals(struct arena *arena, const struct observed *observed,

@@ -1,6 +1,7 @@
 """IPv6 behind the host: addresses, names, the way out and in, and the host's own IPv6, which it keeps while it forwards."""
 import json
 import pathlib
+import re
 import subprocess
 import threading
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 from conftest import FAULTY
 from guests import Guest
-from test_firewalls import Firewalld, ufw_on
+from test_firewalls import RULES, Firewalld, ufw_on
 from test_forward import ask, server
 from test_probe import serve_names
 
@@ -407,24 +408,116 @@ def test_probe(fixed6):
     assert steps["lease6"][0] == "failed" and "dhcp6-silent" in [row["code"] for row in told["findings"]]
 
 
+def has_all(host, guest):
+    """Router, addresses by both ways, names, and the way out."""
+    host.wait_for(lambda: "fe80" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
+    solicit(guest.space, "eth0")
+    host.wait_for(lambda: default6(guest.space) and "fd00:" in guest.space.sh("ip -6 addr show dev eth0 -tentative"))
+    assert ask(guest.space, "tcp", WORLD, 80) == "world 2001:db8:1::44 80"
+    assert guest.space.sh(f"python3 -c '{DHCP6}' {MAC}").startswith("fd00:1:2:3:")
+    host.wait_for(lambda: "fd00:" in guest.space.run("busybox", "nslookup", "vm0.brnat", "fd00:1:2:3::1", check=False).stdout)
+
+
+def found(host):
+    """What doctor says, but that a host without name servers has none."""
+    rows = json.loads(host.vmwire("doctor", "--json", check=False).stdout)["findings"]
+    return [row for row in rows if row["code"] != "dns-no-upstream"]
+
+
+def docker6(command):
+    return f"sysctl -qw net.ipv6.conf.all.forwarding=1; {command} {RULES}/docker-28.rules6"
+
+
 @pytest.mark.parametrize("whose", ["ufw", "docker", "firewalld"])
 def test_beside_other_firewalls(fixed6, whose):
-    """ufw and firewalld themselves; Docker's ip6tables as it leaves them."""
+    """ufw and firewalld themselves; Docker's ip6tables as it leaves them.  Nothing is said of what drops nothing."""
     if whose == "ufw":
         ufw_on(fixed6)
+        fixed6.sh("ufw reload")  # its tables stand in another order from then on
     elif whose == "docker":
-        fixed6.sh("sysctl -qw net.ipv6.conf.all.forwarding=1; ip6tables -N DOCKER-USER; ip6tables -A FORWARD -j DOCKER-USER; "
-                  "ip6tables -P FORWARD DROP")
+        fixed6.sh(docker6("ip6tables-restore"))
     else:
         Firewalld(fixed6, False).cmd("--reload")
     before = fixed6.snapshot()["nft"]
-    assert up(fixed6, HEAD + VM0)
-    guest = guest6(fixed6)
+    fixed6.config(HEAD + VM0)
+    assert fixed6.vmwire("up").stderr == ""
     server(fixed6.outside, "world", "tcp6:80")
-    assert ask(guest.space, "tcp", WORLD, 80) == "world 2001:db8:1::44 80"
-    assert guest.space.sh(f"python3 -c '{DHCP6}' {MAC}").startswith("fd00:1:2:3:")
-    fixed6.wait_for(lambda: "fd00:" in guest.space.run("busybox", "nslookup", "vm0.brnat", "fd00:1:2:3::1", check=False).stdout)
-    assert "nothing to do" in fixed6.vmwire("up").stdout
+    guest = guest6(fixed6)
+    has_all(fixed6, guest)
+    assert "nothing to do" in fixed6.vmwire("up").stdout and found(fixed6) == []
+    if whose == "ufw":  # its reload takes vmwire's rules away: of both families it is named
+        fixed6.sh("ufw reload")
+        told = [row["evidence"] for row in found(fixed6) if row["code"] == "forward-refused"]
+        assert len(told) == 2 and "IPv6" not in told[0] and "TCP connections by IPv6" in told[1] and "chain 'ufw6-" in told[1], told
+        assert ask(guest.space, "tcp", WORLD, 80) == ""
     guest.close()
     fixed6.vmwire("down")
     assert fixed6.snapshot()["nft"] == before
+
+
+UNKNOWN = {
+    "nft inet": ("nft 'add table inet strict; add chain inet strict way { type filter hook forward priority 0; policy drop; }'",
+                 ["drops pings, TCP connections (port 443), UDP (DNS, port 53), IPv6 pings, TCP connections by IPv6 (port 443), UDP by IPv6 (DNS, port 53): "
+                  "table 'inet strict', chain 'way', by its policy; to let it pass: nft insert rule inet strict way"]),
+    "a rule by name": ("ip6tables -N GUESTS; ip6tables -A FORWARD -j GUESTS; ip6tables -A GUESTS -i br+ -p tcp -j REJECT",
+                       ["drops TCP connections by IPv6 (port 443): table 'ip6 filter', chain 'GUESTS', rule handle", "ip6tables -I GUESTS -i brnat -j ACCEPT"]),
+    "Docker's, legacy": (docker6("ip6tables-legacy-restore"),
+                         ["drops IPv6 pings", "iptables-legacy, table 'ip6 filter', chain 'FORWARD', by its policy", "ip6tables-legacy -I FORWARD -i brnat -j ACCEPT"]),
+    "to the host": ("ip6tables -P INPUT DROP",
+                    ["drops guests' router solicitations, guests' neighbour solicitations", "ip6tables -I INPUT -p ipv6-icmp -j ACCEPT",
+                     "drops guests' DHCPv6 requests, guests' DNS requests by IPv6", "ip6tables -I INPUT -i brnat -p udp -m multiport --dports 53,547 -j ACCEPT"]),
+    "by the host": ("ip6tables -A OUTPUT -o brnat -j DROP",
+                    ["drops the host's router advertisements, the host's neighbour advertisements", "drops the host's DHCPv6 answers, the host's DNS answers by IPv6",
+                     "ip6tables -I OUTPUT -o brnat -p udp -m multiport --sports 53,547 -j ACCEPT"]),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_unknown_firewall_is_named_and_its_cure_cures(fixed6, name):
+    """As IPv4's: test_firewalls.py."""
+    make, words = UNKNOWN[name]
+    fixed6.config(HEAD + VM0)
+    fixed6.sh(make)
+    server(fixed6.outside, "world", "tcp6:80")
+    said = fixed6.vmwire("up").stderr
+    for word in words:
+        assert word in said, said
+    # What the forward chains drop, they drop between guests too, where bridged frames are shown to them.
+    codes = {row["code"] for row in found(fixed6)} - {"bridge-netfilter"}
+    assert codes == {"service-refused" if "host" in name else "forward-refused"}
+    if "host" in name:
+        guest = Guest(fixed6, "brnat", mac=MAC)
+        fixed6.wait_for(lambda: "fe80" in fixed6.sh("ip -6 addr show dev brnat -tentative"))
+        own = re.search(r"fe80::[0-9a-f:]+", fixed6.sh("ip -6 addr show dev brnat"))[0]
+        assert guest.ping(f"{own}%eth0").returncode != 0
+    else:
+        guest = guest6(fixed6)
+        assert guest.space.run("socat", "-T1", "-", f"TCP6:[{WORLD}]:80,connect-timeout=1", input="", check=False).returncode != 0
+    for _ in range(6):  # a cure a line; an answer's turn comes when its question passes
+        cures = [line.split("to let it pass: ")[1] for line in said.splitlines() if "to let it pass: " in line]
+        if not cures:
+            break
+        fixed6.sh("\n".join(cures))
+        said = fixed6.vmwire("up").stderr
+    assert said == ""
+    has_all(fixed6, guest)
+    assert found(fixed6) == []
+    guest.close()
+
+
+def test_bridged_ipv6_that_meets_the_firewall_is_named(fixed6):
+    """br_netfilter: frames between the ports of a bridge go through ip6tables, and only where that is switched on."""
+    fixed6.config("networks:\n  brext:\n    mode: bridged\n    uplink: re0\n")
+    fixed6.sh("ip6tables-legacy -P FORWARD DROP; sysctl -qw net.bridge.bridge-nf-call-ip6tables=0")
+    assert fixed6.vmwire("up").stderr == "" and found(fixed6) == []
+    fixed6.sh("sysctl -qw net.bridge.bridge-nf-call-ip6tables=1")
+    said = fixed6.vmwire("up").stderr
+    assert "drops guests' neighbour solicitations, " in said and "ip6tables-legacy -I FORWARD -i brext -o brext -j ACCEPT" in said
+    row, = found(fixed6)
+    assert row["code"] == "bridge-netfilter" and row["cure"] == "sysctl -w net.bridge.bridge-nf-call-ip6tables=0"
+    guest = Guest(fixed6, "brext", address="2001:db8:1::77/64")
+    assert guest.ping("2001:db8:1::1").returncode != 0
+    fixed6.sh(row["cure"])
+    fixed6.wait_for(lambda: guest.ping("2001:db8:1::1").returncode == 0)
+    assert found(fixed6) == []
+    guest.close()

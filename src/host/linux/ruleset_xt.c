@@ -11,6 +11,7 @@
 #include <linux/netfilter/xt_physdev.h>
 #include <linux/netfilter/xt_tcpudp.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
+#include <linux/netfilter_ipv6/ip6t_hl.h>
 #include <string.h>
 
 #include "host/linux/ruleset.h"
@@ -222,6 +223,26 @@ static bool physdev(struct rule_maker *maker, uint32_t revision, const void *byt
     return true;
 }
 
+static bool hop_limit(struct rule_maker *maker, uint32_t revision, const void *bytes)
+{
+    struct ip6t_hl_info info;
+    (void)revision;
+    memcpy(&info, bytes, sizeof(info));
+    if (info.mode != IP6T_HL_EQ && info.mode != IP6T_HL_NE)
+        return false;
+    rule_load(maker, SOURCE_NETWORK, 7, 1);
+    rule_compare(maker, &info.hop_limit, NULL, 1, info.mode == IP6T_HL_NE);
+    return true;
+}
+
+/* A header of IPv6's that the packets which are asked about do not have. */
+static bool extension(struct rule_maker *maker, uint32_t revision, const void *bytes)
+{
+    (void)revision, (void)bytes;
+    set_add(maker, 1, false);
+    return true;
+}
+
 static bool comment(struct rule_maker *maker, uint32_t revision, const void *bytes)
 {
     (void)revision;
@@ -247,6 +268,11 @@ void xt_match(struct rule_maker *maker, const char *name, uint32_t revision, con
                  {"mark", sizeof(struct xt_mark_mtinfo1), mark},
                  {"mac", sizeof(struct xt_mac_info), mac},
                  {"physdev", sizeof(struct xt_physdev_info), physdev},
+                 {"hl", sizeof(struct ip6t_hl_info), hop_limit},
+                 {"rt", 1, extension},
+                 {"frag", 1, extension},
+                 {"hbh", 1, extension},
+                 {"dst", 1, extension},
                  {"comment", 1, comment}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(known[i].name, name) == 0 && length >= known[i].size &&
