@@ -141,6 +141,8 @@ static int lock_wait(const char *path, int wait_ms, struct err *err)
     }
 }
 
+/* Best effort: nothing was ever made where the directory is not, and whoever may not lock it reads all the
+ * same. */
 int engine_read_lock(struct host *host)
 {
     const char *path = host->backend->run_dir;

@@ -132,6 +132,7 @@ static int lock_wait(const struct machine_dir *dir, struct err *err)
     }
 }
 
+/* As far as it can: what is not seen now is by the next command, and nothing else depends on it. */
 static void settle_each(struct engine *engine, bool look_only, bool *stale)
 {
     DIR *machines = opendir(arena_printf(engine->arena, "%s/machine", engine->host->backend->run_dir));

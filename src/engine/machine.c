@@ -68,25 +68,27 @@ static void specs_fill(struct launch *launch)
     }
 }
 
-/* What the networks' bridges have; of one that is not up, what the file says. */
-static void mtus_look(struct launch *launch)
+/* What the networks' bridges have; of one that is not up, or another's, what the file says. */
+static int mtus_look(struct launch *launch, struct err *err)
 {
     size_t count = launch->machine->nics.count;
     uint32_t *mtus = arena_alloc(launch->arena, (count + 1) * sizeof(*mtus));
     for (size_t i = 0; i < count; i++) {
         const struct network *network = network_find(launch->model, launch->machine->nics.items[i].network);
         struct link bridge;
-        if (network &&
-            launch->host->backend->bridge_get(launch->host, launch->arena, network->name, &bridge, NULL) == 0)
-            mtus[i] = bridge.mtu;
-        else
-            mtus[i] = network ? network->mtu : 0;
+        if (!network)
+            continue;
+        int rc = launch->host->backend->bridge_get(launch->host, launch->arena, network->name, &bridge, err);
+        if (rc < 0 && rc != -ENODEV && rc != -EEXIST)
+            return err_wrap(err, "network '%s'", network->name);
+        mtus[i] = rc == 0 ? bridge.mtu : network->mtu;
     }
     launch->options.mtus = mtus;
+    return 0;
 }
 
-static void launch_init(struct launch *launch, struct host *host, struct arena *arena,
-                        const struct model *model, const struct machine *machine)
+static int launch_init(struct launch *launch, struct host *host, struct arena *arena,
+                       const struct model *model, const struct machine *machine, struct err *err)
 {
     *launch = (struct launch){.host = host, .arena = arena, .model = model, .machine = machine};
     launch->nics.machine = machine->name;
@@ -95,7 +97,7 @@ static void launch_init(struct launch *launch, struct host *host, struct arena *
     launch->options.directory = model->directory;
     launch->keeper = devices_wanted(model, machine);
     specs_fill(launch);
-    mtus_look(launch);
+    return mtus_look(launch, err);
 }
 
 static const char *vars_path(struct arena *arena, const char *name)
@@ -358,8 +360,9 @@ int machine_run(struct host *host, struct arena *arena, const struct model *mode
 {
     struct launch launch;
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    launch_init(&launch, host, arena, model, machine);
-    int rc = machine_dir_init(&dir, arena, host, machine->name, err);
+    int rc = launch_init(&launch, host, arena, model, machine, err);
+    if (rc == 0)
+        rc = machine_dir_init(&dir, arena, host, machine->name, err);
     if (rc == 0)
         rc = launch_prepare(&launch, &dir, false, err);
     if (rc < 0)
@@ -457,8 +460,9 @@ int machine_start(struct host *host, struct arena *arena, const struct model *mo
 {
     struct launch launch;
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    launch_init(&launch, host, arena, model, machine);
-    int rc = machine_dir_init(&dir, arena, host, machine->name, err);
+    int rc = launch_init(&launch, host, arena, model, machine, err);
+    if (rc == 0)
+        rc = machine_dir_init(&dir, arena, host, machine->name, err);
     if (rc == 0)
         rc = launch_prepare(&launch, &dir, true, err);
     if (rc < 0)
@@ -487,8 +491,9 @@ int machine_argv(struct host *host, struct arena *arena, const struct model *mod
                  struct err *err)
 {
     struct launch launch;
-    launch_init(&launch, host, arena, model, machine);
-    int rc = launch.keeper ? devices_look(host, arena, model, machine, &launch.options.devices, err) : 0;
+    int rc = launch_init(&launch, host, arena, model, machine, err);
+    if (rc == 0 && launch.keeper)
+        rc = devices_look(host, arena, model, machine, &launch.options.devices, err);
     if (rc < 0)
         return rc;
     const char *vars = vars_path(arena, machine->name);

@@ -47,16 +47,21 @@ void machine_dir_close(struct machine_dir *dir)
     fd_close(&dir->lock_fd);
 }
 
-/* Everything but the lock. */
-static void stale_remove(const struct machine_dir *dir)
+/* Everything but the lock.  A stop or a nic that an earlier machine was promised is not for the next one. */
+static int stale_remove(const struct machine_dir *dir, struct err *err)
 {
     DIR *files = opendir(dir->path);
+    int rc = files ? 0 : err_errno(err, errno, "opening '%s'", dir->path);
     for (struct dirent *entry; files && (entry = readdir(files));) {
-        if (strcmp(entry->d_name, "lock") != 0)
-            unlinkat(dirfd(files), entry->d_name, 0);
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lock") == 0)
+            continue;
+        if (unlinkat(dirfd(files), name, 0) < 0 && rc == 0)
+            rc = err_errno(err, errno, "taking '%s/%s' away", dir->path, name);
     }
     if (files)
         closedir(files);
+    return rc;
 }
 
 /* The last machine takes RUN/machine along; what is not empty stays. */
@@ -100,8 +105,11 @@ int machine_dir_lock(struct machine_dir *dir, struct err *err)
         }
         rc = lock_try(dir, O_CREAT);
         if (rc == 1) {
-            stale_remove(dir);
-            return 0;
+            rc = stale_remove(dir, err);
+            if (rc == 0)
+                return 0;
+            machine_dir_remove(dir);
+            return err_wrap(err, "machine '%s'", dir->name);
         }
         pid_t pid = rc == -EWOULDBLOCK ? machine_dir_pid(dir) : 0;
         if (pid)
@@ -119,7 +127,7 @@ void machine_dir_remove(struct machine_dir *dir)
 {
     if (dir->lock_fd < 0)
         return;
-    stale_remove(dir);
+    (void)stale_remove(dir, NULL); /* what stays keeps the directory, and the next one takes it away */
     unlink(dir->lock);
     remove_empty(dir);
     machine_dir_close(dir);

@@ -310,6 +310,7 @@ int nics_open(struct arena *arena, struct host *host, struct nics *nics, const c
     if (nics->specs.count > NICS_MAX)
         return err_set(err, EINVAL, "%zu nics are more than %d", nics->specs.count, NICS_MAX);
     nics->host = host;
+    /* Without it, too, each nic is whole or fails: what is seen half made is not opened. */
     _cleanup_fd_ int lock = engine_read_lock(host);
     for (size_t i = 0; i < nics->specs.count; i++) {
         int rc = open_one(arena, host, nics, i, argv, err);

@@ -112,8 +112,8 @@ def test_a_call_that_fails_leaves_nothing_or_what_was_wanted(ready, command):
             settle(ready)
         assert difference(before, seen(ready)) == {}, (call, number, done.returncode, done.stderr)
         assert done.returncode in (0, 1, 2) and (done.returncode == 0 or done.stderr), (call, number, done.returncode)
-    # A third are the keeper's, which has nothing to give back here, and looks that may fail.
-    assert failed > len(found) * 0.4
+    # The rest is memory that the C library gets elsewhere, libnftables asking again, and looks that may fail.
+    assert failed > len(found) * 0.6
 
 
 def test_a_stop_that_is_killed_or_fails_at_any_call_leaves_it_running_or_stopped(ready):

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -186,28 +187,32 @@ static bool processor_virtualises(struct arena *arena)
 #endif
 }
 
-static bool linux_accelerated(struct host *base, struct arena *arena, const char **why_not)
+static const char *acceleration_lack(struct arena *arena)
 {
-    (void)base;
-    const char *unused;
-    if (!why_not)
-        why_not = &unused;
     _cleanup_fd_ int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    if (kvm < 0) {
-        *why_not = errno == ENOENT
-                       ? "/dev/kvm is missing (no hardware virtualisation, or module kvm is not loaded)"
-                       : arena_printf(arena, "/dev/kvm cannot be opened: %s", strerror(errno));
-        return false;
-    }
+    if (kvm < 0)
+        return errno == ENOENT
+                   ? "/dev/kvm is missing (no hardware virtualisation, or module kvm is not loaded)"
+                   : arena_printf(arena, "/dev/kvm cannot be opened: %s", strerror(errno));
     _cleanup_fd_ int machine =
         ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION ? ioctl(kvm, KVM_CREATE_VM, 0) : -1;
     if (machine < 0)
-        *why_not = "/dev/kvm does not make virtual machines";
-    if (machine >= 0 && !processor_virtualises(arena)) {
-        *why_not = "/dev/kvm is there, but the processor has neither vmx nor svm";
-        return false;
+        return "/dev/kvm does not make virtual machines";
+    return processor_virtualises(arena) ? NULL
+                                        : "/dev/kvm is there, but the processor has neither vmx nor svm";
+}
+
+static bool linux_accelerated(struct host *base, struct arena *arena, const char **why_not)
+{
+    struct acceleration *known = &((struct linux_host *)base)->acceleration;
+    if (!known->asked) {
+        const char *lack = acceleration_lack(arena);
+        *known = (struct acceleration){.asked = true, .there = !lack};
+        snprintf(known->why_not, sizeof(known->why_not), "%s", lack ? lack : "");
     }
-    return machine >= 0;
+    if (why_not && !known->there)
+        *why_not = known->why_not;
+    return known->there;
 }
 
 static const char *linux_identity(struct host *base, struct arena *arena)

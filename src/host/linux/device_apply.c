@@ -144,7 +144,9 @@ static int link_rename(struct linux_host *host, const char *from, const char *to
 {
     struct netlink_message message;
     struct ifinfomsg *info = netlink_start(&message, RTM_NEWLINK, NLM_F_ACK, sizeof(*info));
-    info->ifi_index = (int)if_nametoindex(from);
+    info->ifi_index = link_index(from, err);
+    if (info->ifi_index < 0)
+        return info->ifi_index;
     netlink_put_string(&message, IFLA_IFNAME, to);
     return netlink_call(&host->route, &message, NULL, NULL, err);
 }

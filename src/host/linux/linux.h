@@ -15,6 +15,10 @@ struct linux_host {
     struct nft_ctx *nft;      /* for writing; made at first use */
     struct nft_seen *seen;    /* nft_seen.c's; NULL at first */
     int neighbours[2];        /* neighbour.c's sockets; -1: not open */
+    struct acceleration {
+        bool asked, there;
+        char why_not[120];
+    } acceleration; /* asked once: what was said of a machine is how it runs */
 };
 
 /* rtnl_observe.c */
@@ -37,8 +41,9 @@ int traffic_get(struct host *host, const char *ifname, struct traffic *traffic, 
 int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 /* Ask for no IPv6 address of its own, or for the usual one; nothing on a kernel without IPv6. */
 void link_put_ipv6(struct netlink_message *message, bool on);
-/* The index of an interface; -ENODEV with the name in err. */
+/* The index of an interface; -ENODEV with the name in err, or 0 where it is not there. */
 int link_index(const char *name, struct err *err);
+int link_index_or_none(const char *name, struct err *err);
 
 /* sysctl.c */
 int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,

@@ -79,14 +79,20 @@ static int table_each(const struct nlmsghdr *header, void *data)
 }
 
 /* -ENOENT: there is no such table. */
-static int table_find(struct linux_host *host)
+static int table_find(struct linux_host *host, struct err *err)
 {
     struct netlink_message message;
     struct nfgenmsg *header =
         netlink_start(&message, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, sizeof(*header));
     header->nfgen_family = NFPROTO_BRIDGE;
     netlink_put_string(&message, NFTA_TABLE_NAME, "vmwire_lock");
-    return netlink_call(&host->netfilter, &message, table_each, NULL, NULL);
+    return netlink_call(&host->netfilter, &message, table_each, NULL, err);
+}
+
+/* What a kernel says that has no netfilter sockets, no nf_tables behind them, or not this family. */
+static bool no_nftables(int rc)
+{
+    return rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT;
 }
 
 struct record {
@@ -113,7 +119,7 @@ static int record_each(const struct nlmsghdr *header, void *data)
 }
 
 /* The element of `nics`, without a dump. */
-static void record_get(struct linux_host *host, struct record *record)
+static int record_get(struct linux_host *host, struct record *record, struct err *err)
 {
     struct netlink_message message;
     char key[16] = "";
@@ -130,7 +136,8 @@ static void record_get(struct linux_host *host, struct record *record)
     netlink_nest_close(&message, data);
     netlink_nest_close(&message, element);
     netlink_nest_close(&message, list);
-    netlink_call(&host->netfilter, &message, record_each, record, NULL);
+    int rc = netlink_call(&host->netfilter, &message, record_each, record, err);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 int nft_lock_nic_set(struct linux_host *host, const struct lock_nic *nic, bool fresh, struct err *err)
@@ -138,10 +145,16 @@ int nft_lock_nic_set(struct linux_host *host, const struct lock_nic *nic, bool f
     _cleanup_arena_ struct arena arena = {0};
     struct text out = {.arena = &arena};
     struct record old = {.arena = &arena, .ifname = nic->ifname};
+    int rc = netlink_open(&host->netfilter, NETLINK_NETFILTER, err);
+    if (rc == 0)
+        rc = table_find(host, err);
     /* Without a table, or a kernel that has one, nobody asked for locks; or `up` has yet to put them back. */
-    if (netlink_open(&host->netfilter, NETLINK_NETFILTER, NULL) < 0 || table_find(host) < 0)
+    if (rc == -ENOENT || no_nftables(rc))
         return 0;
-    record_get(host, &old);
+    if (rc == 0)
+        rc = record_get(host, &old, err);
+    if (rc < 0)
+        return err_wrap(err, "asking what '%s' is locked to", nic->ifname);
     if (old.nic.network)
         text_add(&out, "%s", nft_lock_nic_text(&arena, &old.nic, false));
     if (old.nic.network && fresh)
@@ -168,7 +181,7 @@ int nft_lock_probe(struct linux_host *host, struct arena *arena, struct observed
 {
     int rc = nft_open(host, err);
     /* libnftables speaks of it on standard error when the caller may not. */
-    if (rc == 0 && table_find(host) != -EPERM) {
+    if (rc == 0 && table_find(host, NULL) != -EPERM) {
         nft_ctx_set_dry_run(host->nft, true);
         rc = nft_run(host, nft_lock_base_text(arena), err);
         nft_ctx_set_dry_run(host->nft, false);

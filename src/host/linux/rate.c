@@ -63,8 +63,10 @@ static int root_put(struct linux_host *host, int index, struct err *err)
     struct netlink_message message;
     struct tc_htb_glob glob = {.version = 3, .rate2quantum = 10, .defcls = SHAPER_REST};
     struct tc_sizespec size = {.overhead = SHAPER_OVERHEAD};
-    if (shaper_root_there(host, index))
-        return 0;
+    bool there;
+    int rc = shaper_root_there(host, index, &there, err);
+    if (rc < 0 || there)
+        return rc;
     tc_start(&message, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index, TC_H_ROOT, SHAPER_CLASS(0));
     netlink_put_string(&message, TCA_KIND, "htb");
     struct nlattr *options = netlink_nest_open(&message, TCA_OPTIONS);
@@ -209,12 +211,13 @@ static int filter_delete(struct linux_host *host, int index, uint32_t parent, st
 static int finder_put(struct linux_host *host, int index, bool wanted, struct err *err)
 {
     struct err words = {0};
-    bool there = shaper_finder_there(host, index);
-    if (there == wanted)
-        return 0;
+    bool there;
+    int rc = shaper_finder_there(host, index, &there, err);
+    if (rc < 0 || there == wanted)
+        return rc;
     if (!wanted)
         return filter_delete(host, index, SHAPER_CLASS(0), err);
-    int rc = flow_put(host, index, err);
+    rc = flow_put(host, index, err);
     if (rc != -ENOENT || program_put(host, index, &words) == 0)
         return rc == -ENOENT ? 0 : rc;
     struct err lack = {0};
@@ -227,18 +230,17 @@ static int finder_put(struct linux_host *host, int index, bool wanted, struct er
 static int shaper_link(struct linux_host *host, const char *name, const char *tag, struct err *err)
 {
     struct netlink_message messages[2];
-    if (if_nametoindex(name) == 0) {
+    int index = link_index_or_none(name, err), rc = index < 0 ? index : 0;
+    if (index == 0) {
         netlink_start(&messages[0], RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
                       sizeof(struct ifinfomsg));
         netlink_put_string(&messages[0], IFLA_IFNAME, name);
         struct nlattr *info = netlink_nest_open(&messages[0], IFLA_LINKINFO);
         netlink_put_string(&messages[0], IFLA_INFO_KIND, "ifb");
         netlink_nest_close(&messages[0], info);
-        int rc = lacking(call(host, &messages[0], err), &ifb, err);
-        if (rc < 0)
-            return rc;
+        rc = lacking(call(host, &messages[0], err), &ifb, err);
+        index = rc < 0 ? rc : link_index(name, err);
     }
-    int index = link_index(name, err);
     if (index < 0)
         return index;
     for (int i = 0; i < 2; i++) {
@@ -251,7 +253,7 @@ static int shaper_link(struct linux_host *host, const char *name, const char *ta
             info->ifi_change = info->ifi_flags = IFF_UP;
         }
     }
-    int rc = netlink_call_all(&host->route, messages, 2, err);
+    rc = netlink_call_all(&host->route, messages, 2, err);
     return rc < 0 ? rc : index;
 }
 
@@ -348,8 +350,9 @@ static int way_set(struct linux_host *host, int index, int shaper, enum rate_way
 {
     unsigned minor = SHAPER_NICS | ((unsigned)index & SHAPER_NIC_MASK);
     uint32_t hook = rate_hook(way);
-    int rc = 0, now = redirect_target(host, index, hook), want = rate->shaped ? shaper : 0;
-    if (rate->shaped && rate->rate.bits_s)
+    int now, want = rate->shaped ? shaper : 0;
+    int rc = redirect_target(host, index, hook, &now, err);
+    if (rc == 0 && rate->shaped && rate->rate.bits_s)
         rc = class_put(host, shaper, SHAPER_ALL, minor, &rate->rate, err);
     if (rc == 0 && now && now != want)
         rc = filter_delete(host, index, hook, err);
@@ -369,16 +372,17 @@ static int nic_set(struct linux_host *host, const char *tap, const char *network
     if (rc == 0 && any)
         rc = clsact_put(host, index, err);
     for (int way = 0; rc == 0 && way < RATE_WAYS; way++) {
-        int shaper = (int)if_nametoindex(shaper_name(&arena, network, (enum rate_way)way));
-        if (rates[way].shaped && !shaper)
-            return err_set(err, ENXIO, "network '%s' has no shaper", network);
+        int shaper = link_index_or_none(shaper_name(&arena, network, (enum rate_way)way), err);
+        if (shaper < 0 || (rates[way].shaped && !shaper))
+            return shaper < 0 ? shaper : err_set(err, ENXIO, "network '%s' has no shaper", network);
         rc = way_set(host, index, shaper, (enum rate_way)way, &rates[way], err);
     }
     return rc == 0 && !any ? clsact_delete(host, index, err) : rc;
 }
 
-/* Classes of nics that are gone, now and then, as looking costs what their number is: every interface made
- * later has a higher index than theirs, and the same class comes round only after 32,768 of them. */
+/* Classes of nics that are gone, now and then and as far as they can be seen, as looking costs what their
+ * number is: every interface made later has a higher index than theirs, and the same class comes round only
+ * after 32,768 of them. */
 enum { SWEEP_EVERY = 64 };
 
 static void classes_sweep(struct linux_host *host, int shaper, int newest)
@@ -402,26 +406,31 @@ int rates_open(struct linux_host *host, const struct nic_request *request, const
 {
     _cleanup_arena_ struct arena arena = {0};
     struct nic_rate rates[RATE_WAYS] = {0};
-    int index = link_index(tap, err);
+    int index = link_index(tap, err), rc = index < 0 ? index : 0;
     bool any = false;
-    for (int way = 0; index > 0 && way < RATE_WAYS; way++) {
+    for (int way = 0; rc == 0 && way < RATE_WAYS; way++) {
         const struct rate *own = &request->rates.way[way];
-        int shaper = (int)if_nametoindex(shaper_name(&arena, request->network, (enum rate_way)way));
-        if (own->bits_s && (!shaper || !shaper_finder_there(host, shaper)))
+        struct rate limit = {0};
+        bool finder = false;
+        int shaper = link_index_or_none(shaper_name(&arena, request->network, (enum rate_way)way), err);
+        if (shaper < 0)
+            return shaper;
+        if (shaper && own->bits_s)
+            rc = shaper_finder_there(host, shaper, &finder, err);
+        else if (shaper)
+            rc = shaper_limit(host, shaper, &limit, err);
+        if (rc == 0 && own->bits_s && !finder)
             return err_set(err, EAGAIN,
                            "network '%s' does not limit what single nics %s yet: run `vmwire up %s`",
                            request->network, way == RATE_IN ? "receive" : "send", request->network);
         if (!shaper)
             continue;
-        rates[way] =
-            (struct nic_rate){.shaped = own->bits_s || shaper_limit(host, shaper).bits_s, .rate = *own};
+        rates[way] = (struct nic_rate){.shaped = own->bits_s || limit.bits_s, .rate = *own};
         any |= rates[way].shaped;
         if (own->bits_s && index % SWEEP_EVERY == 0)
             classes_sweep(host, shaper, index);
     }
-    if (index < 0)
-        return index;
-    return any ? nic_set(host, tap, request->network, rates, err) : 0;
+    return rc == 0 && any ? nic_set(host, tap, request->network, rates, err) : rc;
 }
 
 int rate_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
@@ -438,9 +447,9 @@ int rate_apply(struct linux_host *host, const struct op *op, unsigned flags, str
     const char *name = shaper_name(&arena, op->network, way), *tag = shaper_tag(&arena, op->network, way);
     if (op->kind == OP_SHAPER_REMOVE)
         return shaper_delete(host, name, tag, err);
-    bool made = if_nametoindex(name) == 0;
-    int rc = shaper_set(host, &op->shaper, name, tag, err);
-    if (rc < 0 && made)
+    int index = link_index_or_none(name, err);
+    int rc = index < 0 ? index : shaper_set(host, &op->shaper, name, tag, err);
+    if (rc < 0 && index == 0)
         shaper_delete(host, name, tag, NULL);
     return rc;
 }

@@ -18,11 +18,11 @@ struct shaper_classes {
 
 /* The classes of a shaper, by its interface's index. */
 int shaper_classes_read(struct linux_host *host, int index, struct shaper_classes *classes, struct err *err);
-/* Of all nics together; none where it cannot be told. */
-struct rate shaper_limit(struct linux_host *host, int index);
+/* Of all nics together; none where it has no class for that. */
+int shaper_limit(struct linux_host *host, int index, struct rate *limit, struct err *err);
 /* Does it have its root? And the filter that finds nics' classes? */
-bool shaper_root_there(struct linux_host *host, int index);
-bool shaper_finder_there(struct linux_host *host, int index);
+int shaper_root_there(struct linux_host *host, int index, bool *there, struct err *err);
+int shaper_finder_there(struct linux_host *host, int index, bool *there, struct err *err);
 /* Bytes, of a class's burst in ticks of 64 ns. */
 uint32_t shaper_burst(uint32_t time, uint64_t bits_s);
 
@@ -34,6 +34,6 @@ static inline uint32_t rate_hook(enum rate_way way)
 }
 /* A filter's preference.  u32 shows the filters of both hooks at each when they have the same. */
 #define RATE_PREFERENCE(parent) ((parent) == rate_hook(RATE_IN) ? 2U : 1U)
-int redirect_target(struct linux_host *host, int index, uint32_t hook);
+int redirect_target(struct linux_host *host, int index, uint32_t hook, int *target, struct err *err);
 
 #endif

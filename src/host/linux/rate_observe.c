@@ -64,7 +64,7 @@ int shaper_classes_read(struct linux_host *host, int index, struct shaper_classe
     return rc < 0 ? err_wrap(err, "reading the limits of rates") : 0;
 }
 
-struct rate shaper_limit(struct linux_host *host, int index)
+int shaper_limit(struct linux_host *host, int index, struct rate *limit, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     struct netlink_message message;
@@ -73,8 +73,9 @@ struct rate shaper_limit(struct linux_host *host, int index)
     struct tcmsg *tc = netlink_start(&message, RTM_GETTCLASS, NLM_F_ACK | NLM_F_ECHO, sizeof(*tc));
     tc->tcm_ifindex = index;
     tc->tcm_handle = SHAPER_CLASS(SHAPER_ALL);
-    bool there = netlink_call(&host->route, &message, class_each, &classes, NULL) == 0 && classes.list.count;
-    return there ? classes.list.items[0].rate : (struct rate){0};
+    int rc = netlink_call(&host->route, &message, class_each, &classes, err);
+    *limit = rc == 0 && classes.list.count ? classes.list.items[0].rate : (struct rate){0};
+    return rc < 0 && rc != -ENOENT ? err_wrap(err, "reading a shaper's rate") : 0;
 }
 
 /* --- qdiscs */
@@ -120,10 +121,12 @@ static int qdiscs_read(struct linux_host *host, struct qdiscs *qdiscs, struct er
     return rc < 0 ? err_wrap(err, "reading the queueing disciplines") : 0;
 }
 
-bool shaper_root_there(struct linux_host *host, int index)
+int shaper_root_there(struct linux_host *host, int index, bool *there, struct err *err)
 {
     struct qdiscs qdiscs = {.index = index};
-    return qdiscs_read(host, &qdiscs, NULL) == 0 && qdiscs.root;
+    int rc = qdiscs_read(host, &qdiscs, err);
+    *there = qdiscs.root;
+    return rc;
 }
 
 /* --- filters */
@@ -170,24 +173,29 @@ static void filter_reset(void *data)
     *(struct filters *)data = (struct filters){0};
 }
 
-static struct filters filters_read(struct linux_host *host, int index, uint32_t parent)
+static int filters_read(struct linux_host *host, int index, uint32_t parent, struct filters *filters,
+                        struct err *err)
 {
-    struct filters filters = {0};
     struct netlink_message message;
     tc_start(&message, RTM_GETTFILTER, index, parent);
-    if (netlink_dump(&host->route, &message, filter_each, filter_reset, &filters, NULL) < 0)
-        return (struct filters){0};
-    return filters;
+    int rc = netlink_dump(&host->route, &message, filter_each, filter_reset, filters, err);
+    return rc < 0 ? err_wrap(err, "reading the filters of rates") : 0;
 }
 
-bool shaper_finder_there(struct linux_host *host, int index)
+int shaper_finder_there(struct linux_host *host, int index, bool *there, struct err *err)
 {
-    return filters_read(host, index, SHAPER_CLASS(0)).finder;
+    struct filters filters = {0};
+    int rc = filters_read(host, index, SHAPER_CLASS(0), &filters, err);
+    *there = filters.finder;
+    return rc;
 }
 
-int redirect_target(struct linux_host *host, int index, uint32_t hook)
+int redirect_target(struct linux_host *host, int index, uint32_t hook, int *target, struct err *err)
 {
-    return filters_read(host, index, hook).target;
+    struct filters filters = {0};
+    int rc = filters_read(host, index, hook, &filters, err);
+    *target = filters.target;
+    return rc;
 }
 
 /* --- all of it */
@@ -243,20 +251,20 @@ static int shaper_observe(struct linux_host *host, struct arena *arena, const st
     shaper->rate = all ? all->rate : (struct rate){0};
     shaper->whole = all && rest && rate_equal(&all->rate, &rest->rate) && link->up &&
                     has(qdiscs->roots.items, qdiscs->roots.count, link->index);
-    shaper->nics = shaper->whole && shaper_finder_there(host, link->index);
-    return 0;
+    return shaper->whole ? shaper_finder_there(host, link->index, &shaper->nics, err) : 0;
 }
 
-static void nic_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
-                        const struct seen_shapers *seen, struct link *link)
+static int nic_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
+                       const struct seen_shapers *seen, struct link *link, struct err *err)
 {
     struct wired_nic nic;
     unsigned minor = SHAPER_NICS | ((unsigned)link->index & SHAPER_NIC_MASK);
+    int rc = 0, target;
     if (!owner_nic(arena, link, &nic))
-        return;
-    for (int way = 0; way < RATE_WAYS; way++) {
-        int target = redirect_target(host, link->index, rate_hook((enum rate_way)way));
-        for (size_t i = 0; target && i < observed->shapers.count; i++) {
+        return 0;
+    for (int way = 0; rc == 0 && way < RATE_WAYS; way++) {
+        rc = redirect_target(host, link->index, rate_hook((enum rate_way)way), &target, err);
+        for (size_t i = 0; rc == 0 && target && i < observed->shapers.count; i++) {
             const struct shaper *shaper = &observed->shapers.items[i];
             if (seen->list.items[i].index != target || shaper->outward != (way == RATE_OUT) ||
                 strcmp(shaper->network, nic.network) != 0)
@@ -266,6 +274,7 @@ static void nic_observe(struct linux_host *host, struct arena *arena, struct obs
                 (struct nic_rate){.shaped = true, .rate = class ? class->rate : (struct rate){0}};
         }
     }
+    return rc;
 }
 
 int rates_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
@@ -289,7 +298,7 @@ int rates_observe(struct linux_host *host, struct arena *arena, struct observed 
     vec_foreach (&qdiscs.hooked, index) {
         struct link *link = (struct link *)link_by_index(observed, *index);
         if (rc == 0 && link && strcmp(link->kind, "tun") == 0)
-            nic_observe(host, arena, observed, &seen, link);
+            rc = nic_observe(host, arena, observed, &seen, link, err);
     }
     return rc;
 }

@@ -15,7 +15,16 @@
 int link_index(const char *name, struct err *err)
 {
     unsigned index = if_nametoindex(name);
-    return index ? (int)index : err_set(err, ENODEV, "interface '%s' does not exist", name);
+    if (index)
+        return (int)index;
+    return errno == ENODEV ? err_set(err, ENODEV, "interface '%s' does not exist", name)
+                           : err_errno(err, errno, "looking for interface '%s'", name);
+}
+
+int link_index_or_none(const char *name, struct err *err)
+{
+    int index = link_index(name, err);
+    return index == -ENODEV ? 0 : index;
 }
 
 /* --- links
@@ -114,7 +123,7 @@ static int link_set(struct linux_host *host, const struct link *link, unsigned f
 {
     int index = link_index(link->name, err);
     if (index < 0)
-        return (flags & HOST_APPLY_TOLERANT) || link->guest ? 0 : index;
+        return index == -ENODEV && ((flags & HOST_APPLY_TOLERANT) || link->guest) ? 0 : index;
     int rc = link_change(host, link, index, err);
     return rc == -ENODEV && link->guest ? 0 : rc; /* it may go between two requests, too */
 }
@@ -170,8 +179,9 @@ static int link_delete_owned(struct linux_host *host, const struct op *op, unsig
 {
     _cleanup_arena_ struct arena arena = {0};
     bool tolerant = flags & HOST_APPLY_TOLERANT;
-    if (if_nametoindex(op->link.name) == 0)
-        return tolerant ? 0 : err_set(err, ENODEV, "interface '%s' does not exist", op->link.name);
+    int index = link_index(op->link.name, err);
+    if (index < 0)
+        return index == -ENODEV && tolerant ? 0 : index;
     int rc = owned_check(host, &arena, op, err);
     if (rc == -EPERM && tolerant && half_made(host, &arena, op))
         rc = 0;
@@ -310,7 +320,7 @@ static int address_apply(struct linux_host *host, const struct op *op, unsigned 
     bool tolerant = flags & HOST_APPLY_TOLERANT, add = op->kind == OP_ADDRESS_ADD;
     int index = link_index(address->ifname, err);
     if (index < 0)
-        return tolerant ? 0 : index;
+        return tolerant && index == -ENODEV ? 0 : index;
     struct netlink_message message;
     struct ifaddrmsg *info = netlink_start(&message, add ? RTM_NEWADDR : RTM_DELADDR,
                                            NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0), sizeof(*info));

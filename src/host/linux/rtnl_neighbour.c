@@ -69,7 +69,7 @@ int neighbour_apply(struct linux_host *host, const struct op *op, unsigned flags
     bool tolerant = flags & HOST_APPLY_TOLERANT, add = op->kind == OP_NEIGHBOUR_ADD;
     int index = link_index(neighbour->ifname, err);
     if (index < 0)
-        return tolerant ? 0 : index;
+        return tolerant && index == -ENODEV ? 0 : index;
     struct netlink_message message;
     struct ndmsg *info = netlink_start(&message, add ? RTM_NEWNEIGH : RTM_DELNEIGH,
                                        NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0), sizeof(*info));

@@ -77,7 +77,7 @@ static int entry_each(const struct nlmsghdr *header, void *data)
 }
 
 /* Has the bridge seen this MAC, on a port that is there?  A kernel that cannot be asked (before 5.0) says
- * nothing. */
+ * nothing.  Whose the port is, is for the message alone. */
 static int duplicate_check(struct linux_host *host, const struct nic_request *request, int bridge,
                            struct err *err)
 {
@@ -89,8 +89,11 @@ static int duplicate_check(struct linux_host *host, const struct nic_request *re
     netlink_put_u32(&message, NDA_MASTER, (uint32_t)bridge);
     struct entry entry = {0};
     char name[IF_NAMESIZE] = "?";
-    if (netlink_call(&host->route, &message, entry_each, &entry, NULL) < 0 || !entry.port)
+    int rc = netlink_call(&host->route, &message, entry_each, &entry, err);
+    if (rc == -ENOENT || rc == -EOPNOTSUPP || (rc == 0 && !entry.port))
         return 0;
+    if (rc < 0)
+        return err_wrap(err, "asking '%s' for MAC %s", request->bridge, MAC_TEXT(&request->mac));
     if_indextoname((unsigned)entry.port, name);
     struct link link = {.alias = ""};
     struct wired_nic nic = {.machine = "?"};
