@@ -224,12 +224,6 @@ static int read_all(struct linux_host *host, struct reader *reader, struct err *
     return rc;
 }
 
-static bool sysctl_on(struct arena *arena, const char *path)
-{
-    char *text;
-    return file_read(arena, AT_FDCWD, path, 16, &text, NULL, NULL) == 0 && *text == '1';
-}
-
 int admissions_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                        struct err *err)
 {
@@ -247,10 +241,7 @@ int admissions_observe(struct linux_host *host, struct arena *arena, struct obse
         *vec_push(arena, &observed->admissions) = found->admission;
     if (observed->foreign.firewalld)
         firewalld_observe(arena, observed);
-    observed->foreign.bridged[FILTER_IPV4] = sysctl_on(arena, "/proc/sys/net/bridge/bridge-nf-call-iptables");
-    observed->foreign.bridged[FILTER_IPV6] =
-        sysctl_on(arena, "/proc/sys/net/bridge/bridge-nf-call-ip6tables");
-    return 0;
+    return bridged_observe(arena, observed->foreign.bridged, err);
 }
 
 static int admission_remove(struct linux_host *host, struct arena *arena, const struct op *op,

@@ -45,7 +45,10 @@ void link_put_ipv6(struct netlink_message *message, bool on);
 int link_index(const char *name, struct err *err);
 int link_index_or_none(const char *name, struct err *err);
 
-/* sysctl.c */
+/* sysctl.c.  A setting by sysctl(8)'s name: its text, NULL where the kernel has none of that name. */
+int sysctl_read(struct arena *arena, const char *name, const char **value, struct err *err);
+/* Does br_netfilter, where it is loaded, hand bridged frames to iptables' (FILTER_IPV6: ip6tables') rules? */
+int bridged_observe(struct arena *arena, bool bridged[FILTER_COUNT], struct err *err);
 int forwarding_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                        struct err *err);
 /* What an interface does with router advertisements (struct link); nothing where the kernel has no IPv6. */

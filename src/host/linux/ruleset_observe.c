@@ -348,13 +348,6 @@ static int ruleset_read(struct linux_host *host, struct ruleset_reader *reader, 
     return rc;
 }
 
-/* A kernel without br_netfilter has no such file. */
-static bool switched_on(struct arena *arena, const char *path)
-{
-    char *text;
-    return file_read(arena, AT_FDCWD, path, 64, &text, NULL, NULL) == 0 && *text != '0';
-}
-
 int ruleset_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
 {
     struct ruleset_reader reader = {.arena = arena, .ruleset = &observed->ruleset};
@@ -370,8 +363,12 @@ int ruleset_observe(struct linux_host *host, struct arena *arena, struct observe
     }
     if (rc < 0)
         return err_wrap(err, "reading foreign firewall rules");
-    observed->ruleset.bridged_ip = switched_on(arena, "/proc/sys/net/bridge/bridge-nf-call-iptables");
-    observed->ruleset.bridged_ip6 = switched_on(arena, "/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+    bool bridged[FILTER_COUNT];
+    rc = bridged_observe(arena, bridged, err);
+    if (rc < 0)
+        return rc;
+    observed->ruleset.bridged_ip = bridged[FILTER_IPV4];
+    observed->ruleset.bridged_ip6 = bridged[FILTER_IPV6];
     legacy_observe(arena, &observed->ruleset);
     return 0;
 }

@@ -21,13 +21,27 @@ static const char *sysctl_path(struct arena *arena, const char *name)
     return path;
 }
 
-static const char *sysctl_read(struct arena *arena, const char *name)
+int sysctl_read(struct arena *arena, const char *name, const char **value, struct err *err)
 {
     char *text;
-    if (file_read(arena, AT_FDCWD, sysctl_path(arena, name), 4096, &text, NULL, NULL) < 0)
-        return NULL;
+    *value = NULL;
+    int rc = file_read(arena, AT_FDCWD, sysctl_path(arena, name), 4096, &text, NULL, err);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
     text[strcspn(text, "\n")] = '\0';
-    return text;
+    *value = text;
+    return 0;
+}
+
+int bridged_observe(struct arena *arena, bool bridged[FILTER_COUNT], struct err *err)
+{
+    const char *values[FILTER_COUNT];
+    int rc = sysctl_read(arena, "net.bridge.bridge-nf-call-iptables", &values[FILTER_IPV4], err);
+    if (rc == 0)
+        rc = sysctl_read(arena, "net.bridge.bridge-nf-call-ip6tables", &values[FILTER_IPV6], err);
+    for (int i = 0; rc == 0 && i < FILTER_COUNT; i++)
+        bridged[i] = values[i] && strcmp(values[i], "0") != 0;
+    return rc;
 }
 
 int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
@@ -37,16 +51,17 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
     bool known = strncmp(sysctl->name, "net.", 4) == 0 || strcmp(sysctl->name, WATCH_LIMIT_SYSCTL) == 0;
     if (!known || strstr(path, "/../"))
         return err_set(err, EINVAL, "'%s' is not the name of a sysctl", sysctl->name);
-    const char *now = sysctl_read(&arena, sysctl->name);
-    if (now && strcmp(now, sysctl->value) == 0)
-        return 0;
+    const char *now;
+    int rc = sysctl_read(&arena, sysctl->name, &now, err);
+    if (rc < 0 || (now && strcmp(now, sysctl->value) == 0))
+        return rc;
     _cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     /* The setting of an interface that is gone went with it. */
     if (fd < 0 && errno == ENOENT && (flags & HOST_APPLY_TOLERANT))
         return 0;
     if (fd < 0)
         return err_errno(err, errno, "opening '%s'", path);
-    int rc = fd_write_all(fd, sysctl->value, strlen(sysctl->value));
+    rc = fd_write_all(fd, sysctl->value, strlen(sysctl->value));
     return rc < 0 ? err_errno(err, rc, "writing '%s'", path) : 0;
 }
 
@@ -200,15 +215,19 @@ static int disturbed_observe(struct linux_host *host, struct arena *arena, bool 
 static int forwarding4_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                                struct err *err)
 {
-    const char *forward = sysctl_read(arena, "net.ipv4.ip_forward");
+    const char *forward, *redirects;
+    int rc = sysctl_read(arena, "net.ipv4.ip_forward", &forward, err);
+    if (rc == 0)
+        rc = sysctl_read(arena, "net.ipv4.conf.all.accept_redirects", &redirects, err);
+    if (rc < 0)
+        return rc;
     if (!forward)
         return err_set(err, ENOENT, "'/proc/sys/net/ipv4/ip_forward' cannot be read (is /proc mounted?)");
     if (strcmp(forward, "0") == 0) {
-        const char *redirects = sysctl_read(arena, "net.ipv4.conf.all.accept_redirects");
         if (redirects && strcmp(redirects, "1") != 0)
             add(arena, observed,
                 &(struct forwarding_sysctl){.name = "net.ipv4.conf.all.accept_redirects", .now = redirects});
-        int rc = disturbed_observe(host, arena, false, observed, err);
+        rc = disturbed_observe(host, arena, false, observed, err);
         if (rc < 0)
             return rc;
     }
@@ -242,8 +261,12 @@ static bool learns(const struct observed *observed, const struct link *link)
 static int forwarding6_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                                struct err *err)
 {
-    const char *forward = sysctl_read(arena, "net.ipv6.conf.all.forwarding");
-    const char *off = sysctl_read(arena, "net.ipv6.conf.default.disable_ipv6");
+    const char *forward, *off;
+    int rc = sysctl_read(arena, "net.ipv6.conf.all.forwarding", &forward, err);
+    if (rc == 0)
+        rc = sysctl_read(arena, "net.ipv6.conf.default.disable_ipv6", &off, err);
+    if (rc < 0)
+        return rc;
     if (!forward)
         observed->ipv6_refusal =
             "this kernel has no IPv6 (CONFIG_IPV6, or it was booted with ipv6.disable=1)";
@@ -262,7 +285,7 @@ static int forwarding6_observe(struct linux_host *host, struct arena *arena, str
                                             .ipv6 = true,
                                             .own_ra = true});
     }
-    int rc = strcmp(forward, "0") == 0 ? disturbed_observe(host, arena, true, observed, err) : 0;
+    rc = strcmp(forward, "0") == 0 ? disturbed_observe(host, arena, true, observed, err) : 0;
     add(arena, observed,
         &(struct forwarding_sysctl){
             .name = "net.ipv6.conf.all.forwarding", .now = forward, .wanted = "1", .ipv6 = true});
@@ -273,6 +296,7 @@ int forwarding_observe(struct linux_host *host, struct arena *arena, struct obse
                        struct err *err)
 {
     int rc = forwarding4_observe(host, arena, observed, err);
-    observed->watch_limit = sysctl_read(arena, WATCH_LIMIT_SYSCTL);
+    if (rc == 0)
+        rc = sysctl_read(arena, WATCH_LIMIT_SYSCTL, &observed->watch_limit, err);
     return rc < 0 ? rc : forwarding6_observe(host, arena, observed, err);
 }
