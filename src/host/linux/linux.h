@@ -92,17 +92,7 @@ void nft_seen_forget(struct linux_host *host);
 void nft_seen_close(struct linux_host *host);
 /* One transaction, as nft(8) text. */
 int nft_run(struct linux_host *host, const char *text, struct err *err);
-/* What one dump of nftables asks for. */
-struct nft_dump {
-    uint8_t family;           /* NFPROTO_* */
-    uint16_t type;            /* NFT_MSG_GET* */
-    uint16_t table_attribute; /* NFTA_*_TABLE of that type */
-    const char *table;
-    const char *set; /* whose elements, with NFT_MSG_GETSETELEM; NULL: none */
-};
-/* As netlink_dump. */
-int nft_dump(struct linux_host *host, const struct nft_dump *dump, netlink_each *each,
-             void (*reset)(void *data), void *data, struct err *err);
+/* nft_read.c */
 /* The comment in a rule's or an element's user data; "" none. */
 const char *nft_comment(const struct nlattr *userdata, struct arena *arena);
 /* admission.c */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/linux/nft_read.h"
 
 #define TABLE "bridge vmwire_lock"
 
@@ -89,75 +89,36 @@ static int table_find(struct linux_host *host, struct err *err)
     return netlink_call(&host->netfilter, &message, table_each, NULL, err);
 }
 
-/* What a kernel says that has no netfilter sockets, no nf_tables behind them, or not this family. */
-static bool no_nftables(int rc)
+/* What an earlier tap of that name was locked to; -ENOENT: nothing. */
+static int record_get(struct linux_host *host, struct arena *arena, const char *ifname, struct lock_nic *nic,
+                      struct err *err)
 {
-    return rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT;
-}
-
-struct record {
-    struct arena *arena;
-    const char *ifname;
-    struct lock_nic nic; /* network NULL: there is none */
-};
-
-static int record_each(const struct nlmsghdr *header, void *data)
-{
-    struct record *record = data;
-    const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1], *one[NFTA_SET_ELEM_MAX + 1], *attribute;
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_ELEM_LIST_MAX + 1);
-    if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
-        return 0;
-    mnl_attr_for_each_nested (attribute, table[NFTA_SET_ELEM_LIST_ELEMENTS]) {
-        netlink_nested(attribute, one, NFTA_SET_ELEM_MAX + 1);
-        struct lock_nic nic;
-        const char *comment = nft_comment(one[NFTA_SET_ELEM_USERDATA], record->arena);
-        if (nft_lock_nic_parse(record->arena, record->ifname, comment, &nic))
-            record->nic = nic;
-    }
-    return 0;
-}
-
-/* The element of `nics`, without a dump. */
-static int record_get(struct linux_host *host, struct record *record, struct err *err)
-{
-    struct netlink_message message;
-    char key[16] = "";
-    struct nfgenmsg *header =
-        netlink_start(&message, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, 0, sizeof(*header));
-    header->nfgen_family = NFPROTO_BRIDGE;
-    memcpy(key, record->ifname, strnlen(record->ifname, sizeof(key) - 1));
-    netlink_put_string(&message, NFTA_SET_ELEM_LIST_TABLE, "vmwire_lock");
-    netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, "nics");
-    struct nlattr *list = netlink_nest_open(&message, NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
-    struct nlattr *element = netlink_nest_open(&message, NFTA_LIST_ELEM | NLA_F_NESTED);
-    struct nlattr *data = netlink_nest_open(&message, NFTA_SET_ELEM_KEY | NLA_F_NESTED);
-    netlink_put(&message, NFTA_DATA_VALUE, key, sizeof(key));
-    netlink_nest_close(&message, data);
-    netlink_nest_close(&message, element);
-    netlink_nest_close(&message, list);
-    int rc = netlink_call(&host->netfilter, &message, record_each, record, err);
-    return rc == -ENOENT ? 0 : rc;
+    const struct nft_table table = {NFPROTO_BRIDGE, "vmwire_lock", .arena = arena};
+    uint8_t name[16] = "";
+    struct nft_element element;
+    memcpy(name, ifname, strnlen(ifname, sizeof(name) - 1));
+    int rc = nft_element_get(host, &table, "nics", &(struct nft_bytes){name, sizeof(name)}, &element, err);
+    return rc == 0 && !nft_lock_nic_parse(arena, ifname, element.comment, nic) ? -ENOENT : rc;
 }
 
 int nft_lock_nic_set(struct linux_host *host, const struct lock_nic *nic, bool fresh, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     struct text out = {.arena = &arena};
-    struct record old = {.arena = &arena, .ifname = nic->ifname};
+    struct lock_nic old;
     int rc = netlink_open(&host->netfilter, NETLINK_NETFILTER, err);
     if (rc == 0)
         rc = table_find(host, err);
     /* Without a table, or a kernel that has one, nobody asked for locks; or `up` has yet to put them back. */
-    if (rc == -ENOENT || no_nftables(rc))
+    if (rc == -ENOENT || (rc != -EPERM && nft_unreadable(rc)))
         return 0;
     if (rc == 0)
-        rc = record_get(host, &old, err);
-    if (rc < 0)
+        rc = record_get(host, &arena, nic->ifname, &old, err);
+    if (rc < 0 && rc != -ENOENT)
         return err_wrap(err, "asking what '%s' is locked to", nic->ifname);
-    if (old.nic.network)
-        text_add(&out, "%s", nft_lock_nic_text(&arena, &old.nic, false));
-    if (old.nic.network && fresh)
+    if (rc == 0)
+        text_add(&out, "%s", nft_lock_nic_text(&arena, &old, false));
+    if (rc == 0 && fresh)
         text_add(&out, "%s", nft_lock_forget_text(&arena, nic->ifname));
     if (nic->network)
         text_add(&out, "%s", nft_lock_nic_text(&arena, nic, true));

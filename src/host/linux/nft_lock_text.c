@@ -185,7 +185,7 @@ const struct nft_rule nft_lock_rules[] = {
 #define DYNAMIC " size 65536; flags dynamic,timeout;"
 #define COUNTED "type ifname; size 65536; flags dynamic;"
 
-const struct nft_lock_set nft_lock_sets[] = {
+static const struct nft_set sets[] = {
     {"no_mac", "type devgroup;"},
     {"no_ip", "type devgroup;"},
     {"no_arp", "type devgroup;"},
@@ -202,16 +202,12 @@ const struct nft_lock_set nft_lock_sets[] = {
     {"own_ip6", "typeof @ll,48,32 . @ll,80,16 . @nh,64,64 . @nh,128,64;" DYNAMIC},
     {"fresh_ip6", "typeof @ll,48,32 . @ll,80,16 . @nh,64,64 . @nh,128,64;" DYNAMIC},
     {"taken_ip6", "typeof iifgroup . @nh,64,64 . @nh,128,64;" DYNAMIC},
-    {"claims", "type ifname; size 65536; flags dynamic;"},
+    {"claims", COUNTED},
     {"dropped_mac", COUNTED},
     {"dropped_ip", COUNTED},
     {"dropped_arp", COUNTED},
     {"dropped_dhcp", COUNTED},
     {"dropped_ra", COUNTED},
-    {NULL, NULL},
-};
-
-static const struct nft_lock_set maps[] = {
     {"owner_ip", "typeof iifgroup . @nh,96,32 : ether saddr;" DYNAMIC},
     {"last_mac", "type ifname : ether_addr;" DYNAMIC},
     {"last_ip", "type ifname : ipv4_addr;" DYNAMIC},
@@ -237,10 +233,7 @@ const char *nft_lock_base_text(struct arena *arena)
 {
     struct text out = {.arena = arena};
     text_add(&out, "add table " TABLE "\nflush table " TABLE "\n");
-    for (const struct nft_lock_set *set = nft_lock_sets; set->name; set++)
-        text_add(&out, "add set " TABLE " %s { %s }\n", set->name, set->spec);
-    for (const struct nft_lock_set *map = maps; map->name; map++)
-        text_add(&out, "add map " TABLE " %s { %s }\n", map->name, map->spec);
+    nft_sets_add(&out, TABLE, sets, "");
     for (const struct nft_rule *rule = nft_lock_rules; rule->chain; rule++) {
         if (first_of_chain(rule) && is_hook(rule->chain))
             text_add(&out, "add chain " TABLE " %s { type filter hook %s priority -310; policy accept; }\n",
@@ -248,8 +241,7 @@ const char *nft_lock_base_text(struct arena *arena)
         else if (first_of_chain(rule))
             text_add(&out, "add chain " TABLE " %s\n", rule->chain);
     }
-    for (const struct nft_rule *rule = nft_lock_rules; rule->chain; rule++)
-        text_add(&out, "add rule " TABLE " %s %s comment \"%s\"\n", rule->chain, rule->text, rule->comment);
+    nft_rules_add(&out, TABLE, nft_lock_rules);
     return text_get(&out);
 }
 
@@ -349,11 +341,11 @@ const char *nft_lock_nic_text(struct arena *arena, const struct lock_nic *nic, b
 
 const char *nft_lock_forget_text(struct arena *arena, const char *ifname)
 {
-    static const char *const sets[] = {"dropped_mac", "dropped_ip", "dropped_arp", "dropped_dhcp",
-                                       "dropped_ra",  "claims",     NULL};
     struct text out = {.arena = arena};
-    for (size_t i = 0; sets[i]; i++)
-        nic_element(&out, sets[i], arena_printf(arena, "\"%s\"", ifname), "", false);
+    for (const struct nft_set *set = sets; set->name; set++) {
+        if (strcmp(set->spec, COUNTED) == 0)
+            nic_element(&out, set->name, arena_printf(arena, "\"%s\"", ifname), "", false);
+    }
     return text_get(&out);
 }
 

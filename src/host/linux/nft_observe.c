@@ -1,20 +1,14 @@
-/* nft_observe.c: reads the table back through nfnetlink: which rules are there, which networks, whole or in
- * part. Source: <linux/netfilter/nf_tables.h>; comments are libnftnl's user data, a list of type, length,
- * value. */
-#include <arpa/inet.h>
+/* nft_observe.c: what nft_read.c read of the table of nft_text.c: which rules are there, which networks,
+ * whole or in part. */
 #include <errno.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/linux/nft_read.h"
 
-enum { UDATA_COMMENT = 0, KEY_SIZE = 16 };
+enum { KEY_SIZE = 16 };
 
 /* Of the maps that are keyed by addresses or ports, `bridge` is the comment. */
 struct element {
@@ -53,111 +47,13 @@ enum { CHAIN_COUNT = 9 };
 
 struct reader {
     struct arena *arena;
-    size_t rules;     /* seen so far */
-    size_t last;      /* the place in nft_rules of the last one, for the order inside a chain */
-    uint64_t present; /* which of nft_rules, a bit each */
-    bool strange;     /* a rule, chain or map that is not ours, or out of place */
-    size_t chains, maps;
+    struct nft_table table;
+    struct nft_rules_seen rules;
+    bool translating; /* every rule by which addresses are translated is there */
+    size_t maps;
+    bool strange; /* a rule, chain, map or element that is not ours, or out of place */
     struct elements elements[MAP_COUNT];
-    enum map map; /* being read */
 };
-
-const char *nft_comment(const struct nlattr *userdata, struct arena *arena)
-{
-    if (!userdata)
-        return "";
-    const uint8_t *bytes = mnl_attr_get_payload(userdata);
-    size_t length = mnl_attr_get_payload_len(userdata);
-    for (size_t at = 0; at + 2 <= length && at + 2 + bytes[at + 1] <= length; at += 2u + bytes[at + 1]) {
-        if (bytes[at] == UDATA_COMMENT)
-            return arena_strndup(arena, (const char *)bytes + at + 2, bytes[at + 1]);
-    }
-    return "";
-}
-
-int nft_dump(struct linux_host *host, const struct nft_dump *dump, netlink_each *each,
-             void (*reset)(void *data), void *data, struct err *err)
-{
-    struct netlink_message message;
-    struct nfgenmsg *header =
-        netlink_start(&message, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | dump->type), 0, sizeof(*header));
-    header->nfgen_family = dump->family;
-    netlink_put_string(&message, dump->table_attribute, dump->table);
-    if (dump->set)
-        netlink_put_string(&message, NFTA_SET_ELEM_LIST_SET, dump->set);
-    return netlink_dump(&host->netfilter, &message, each, reset, data, err);
-}
-
-static bool our_table(const struct nlattr *name)
-{
-    return strcmp(netlink_text(name), "vmwire") == 0;
-}
-
-static int rule_each(const struct nlmsghdr *header, void *data)
-{
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_RULE_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_RULE_MAX + 1);
-    if (!our_table(table[NFTA_RULE_TABLE]))
-        return 0;
-    const char *chain = netlink_text(table[NFTA_RULE_CHAIN]);
-    const char *comment = nft_comment(table[NFTA_RULE_USERDATA], reader->arena);
-    for (size_t i = 0; nft_rules[i].chain; i++) {
-        if (strcmp(nft_rules[i].chain, chain) == 0 && strcmp(nft_rules[i].comment, comment) == 0) {
-            bool same_chain = reader->rules && strcmp(nft_rules[reader->last].chain, chain) == 0;
-            if (same_chain && i <= reader->last)
-                reader->strange = true;
-            reader->last = i;
-            reader->present |= UINT64_C(1) << i;
-            reader->rules++;
-            return 0;
-        }
-    }
-    reader->strange = true;
-    return 0;
-}
-
-static int chain_each(const struct nlmsghdr *header, void *data)
-{
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_CHAIN_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_CHAIN_MAX + 1);
-    if (!our_table(table[NFTA_CHAIN_TABLE]))
-        return 0;
-    reader->chains++;
-    if (table[NFTA_CHAIN_POLICY] && ntohl(netlink_u32(table[NFTA_CHAIN_POLICY])) != NF_ACCEPT)
-        reader->strange = true;
-    return 0;
-}
-
-static int set_each(const struct nlmsghdr *header, void *data)
-{
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_SET_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_MAX + 1);
-    const char *name = netlink_text(table[NFTA_SET_NAME]);
-    if (!our_table(table[NFTA_SET_TABLE]))
-        return 0;
-    for (int map = 0; map < MAP_COUNT; map++) {
-        if (strcmp(map_names[map], name) == 0) {
-            reader->maps++;
-            return 0;
-        }
-    }
-    reader->strange |= strncmp(name, "__", 2) != 0; /* a set that is part of a rule has such a name */
-    return 0;
-}
-
-static const char *verdict_of(struct arena *arena, const struct nlattr *data)
-{
-    const struct nlattr *verdict[NFTA_VERDICT_MAX + 1];
-    if (!data)
-        return "";
-    netlink_nested(data, verdict, NFTA_VERDICT_MAX + 1);
-    if (verdict[NFTA_VERDICT_CHAIN])
-        return arena_strdup(arena, netlink_text(verdict[NFTA_VERDICT_CHAIN]));
-    return ntohl(netlink_u32(verdict[NFTA_VERDICT_CODE])) == NF_ACCEPT ? "accept" : "";
-}
 
 static struct ip ip_read(const uint8_t *bytes, bool six)
 {
@@ -167,118 +63,106 @@ static struct ip ip_read(const uint8_t *bytes, bool six)
 }
 
 /* Parts of a key or value that is a concatenation are filled up to 4 bytes each. */
-static void forward_read(const uint8_t *key, size_t length, const struct nlattr *value, bool six,
+static void forward_read(const struct nft_bytes *key, const struct nft_bytes *to, bool six,
                          struct forward *forward)
 {
-    const uint8_t *to = value ? mnl_attr_get_payload(value) : NULL;
     size_t size = six ? 16 : 4;
-    if ((length != 8 && length != 8 + size) || !to || mnl_attr_get_payload_len(value) < size + 2)
+    if ((key->length != 8 && key->length != 8 + size) || to->length < size + 2)
         return;
+    const uint8_t *port = key->bytes + key->length - 8;
     forward->family = six ? AF_INET6 : AF_INET;
-    if (length > 8)
-        forward->listen = ip_read(key, six);
-    key += length - 8;
-    forward->protocol = key[0];
-    forward->first = forward->last = (uint16_t)(key[4] << 8 | key[5]);
-    forward->target = ip_read(to, six);
-    forward->target_first = (uint16_t)(to[size] << 8 | to[size + 1]);
+    if (key->length > 8)
+        forward->listen = ip_read(key->bytes, six);
+    forward->protocol = port[0];
+    forward->first = forward->last = (uint16_t)(port[4] << 8 | port[5]);
+    forward->target = ip_read(to->bytes, six);
+    forward->target_first = (uint16_t)(to->bytes[size] << 8 | to->bytes[size + 1]);
 }
 
-static void element_read(struct reader *reader, const struct nlattr *nest)
+static void element_take(struct reader *reader, enum map map, const struct nft_element *from)
 {
-    const struct nlattr *table[NFTA_SET_ELEM_MAX + 1], *data[NFTA_DATA_MAX + 1];
-    netlink_nested(nest, table, NFTA_SET_ELEM_MAX + 1);
-    netlink_nested(table[NFTA_SET_ELEM_KEY], data, NFTA_DATA_MAX + 1);
-    if (!data[NFTA_DATA_VALUE])
+    struct nft_bytes key = from->key;
+    struct element element = {.uplink = "",
+                              .verdict = from->accepts ? "accept" : from->chain,
+                              .comment = from->comment,
+                              .bridge = from->comment};
+    bool six = map == HOSTS6 || map >= FORWARD6_AT;
+    size_t address = map == NAT_HAIRPIN ? 4 : map == NAT_HAIRPIN6 ? 16 : 0;
+    if (map >= HOSTS && !*from->comment) { /* somebody else's */
+        reader->strange = true;
         return;
-    const char *key = mnl_attr_get_payload(data[NFTA_DATA_VALUE]);
-    size_t length = mnl_attr_get_payload_len(data[NFTA_DATA_VALUE]);
-    struct element *element = vec_push(reader->arena, &reader->elements[reader->map].list);
-    *element = (struct element){.uplink = "", .verdict = ""};
-    element->comment = nft_comment(table[NFTA_SET_ELEM_USERDATA], reader->arena);
-    netlink_nested(table[NFTA_SET_ELEM_DATA], data, NFTA_DATA_MAX + 1);
-    if (reader->map >= HOSTS) {
-        element->bridge = element->comment;
-        if (!*element->bridge) { /* somebody else's */
-            reader->strange = true;
-            reader->elements[reader->map].list.count--;
-            return;
+    }
+    if (map > HOSTS6) {
+        forward_read(&key, &from->value, six, &element.forward);
+    } else if (map >= HOSTS) {
+        if (key.length >= (six ? 16u : 4u))
+            element.host = ip_read(key.bytes, six);
+    } else {
+        if (address && key.length >= address + KEY_SIZE) {
+            element.host = ip_read(key.bytes, address == 16);
+            key = (struct nft_bytes){key.bytes + address, key.length - address};
         }
-        bool six = reader->map == HOSTS6 || reader->map >= FORWARD6_AT;
-        if (reader->map <= HOSTS6 && length >= (six ? 16u : 4u))
-            element->host = ip_read((const uint8_t *)key, six);
-        else if (reader->map > HOSTS6)
-            forward_read((const uint8_t *)key, length, data[NFTA_DATA_VALUE], six, &element->forward);
-        return;
+        element.bridge = nft_ifname(reader->arena, &key);
+        if (key.length >= 2 * KEY_SIZE)
+            element.uplink = nft_ifname(reader->arena, &(struct nft_bytes){key.bytes + KEY_SIZE, KEY_SIZE});
     }
-    size_t address = reader->map == NAT_HAIRPIN ? 4 : reader->map == NAT_HAIRPIN6 ? 16 : 0;
-    if (address && length >= address + KEY_SIZE) {
-        element->host = ip_read((const uint8_t *)key, address == 16);
-        key += address;
-        length -= address;
+    *vec_push(reader->arena, &reader->elements[map].list) = element;
+}
+
+static bool is_map(const char *name)
+{
+    for (int map = 0; map < MAP_COUNT; map++) {
+        if (strcmp(map_names[map], name) == 0)
+            return true;
     }
-    element->bridge = arena_strndup(reader->arena, key, strnlen(key, length < KEY_SIZE ? length : KEY_SIZE));
-    if (length >= 2 * KEY_SIZE)
-        element->uplink = arena_strndup(reader->arena, key + KEY_SIZE, strnlen(key + KEY_SIZE, KEY_SIZE));
-    element->verdict = verdict_of(reader->arena, data[NFTA_DATA_VERDICT]);
+    return false;
 }
 
-static int elements_each(const struct nlmsghdr *header, void *data)
+/* Whatever else may be missing: what leaves is translated. */
+static bool translating(const struct nft_table *table)
 {
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1], *attribute;
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_ELEM_LIST_MAX + 1);
-    if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
-        return 0;
-    mnl_attr_for_each_nested (attribute, table[NFTA_SET_ELEM_LIST_ELEMENTS])
-        element_read(reader, attribute);
-    return 0;
-}
-
-static void reset(void *data)
-{
-    struct reader *reader = data;
-    reader->rules = reader->chains = reader->maps = 0;
-    reader->strange = false;
-    reader->elements[reader->map].list.count = 0;
-}
-
-static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t table_attribute,
-                const char *set, netlink_each *each, struct err *err)
-{
-    const struct nft_dump asked = {NFPROTO_INET, type, table_attribute, "vmwire", set};
-    return nft_dump(host, &asked, each, reset, reader, err);
+    size_t wanted = 0, seen = 0;
+    for (size_t i = 0; nft_rules[i].chain; i++) {
+        if (strcmp(nft_rules[i].chain, "postrouting") != 0 && strcmp(nft_rules[i].chain, "translate") != 0)
+            continue;
+        wanted++;
+        struct nft_rules_seen one = {0};
+        const struct nft_rule only[] = {nft_rules[i], {0}};
+        for (size_t at = 0; at < table->rules.count && !one.count; at++)
+            nft_rule_seen(only, &table->rules.items[at], &one);
+        seen += one.count;
+    }
+    return seen == wanted;
 }
 
 /* Fill the reader.  A table that is not there leaves it empty. */
 static int read_all(struct linux_host *host, struct reader *reader, struct err *err)
 {
-    const struct {
-        uint16_t type, table;
-        netlink_each *each;
-    } parts[] = {{NFT_MSG_GETRULE, NFTA_RULE_TABLE, rule_each},
-                 {NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, chain_each},
-                 {NFT_MSG_GETSET, NFTA_SET_TABLE, set_each}};
-    size_t rules = 0, chains = 0, maps = 0;
-    bool strange = false;
-    for (size_t i = 0; i < 3; i++) {
-        reset(reader);
-        int rc = dump(host, reader, parts[i].type, parts[i].table, NULL, parts[i].each, err);
-        if (rc == -ENOENT)
-            return 0;
-        if (rc < 0)
-            return rc;
-        rules += reader->rules, chains += reader->chains, maps += reader->maps, strange |= reader->strange;
+    struct nft_table *table = &reader->table;
+    struct nft_elements elements = {0};
+    int rc = nft_rules_read(host, table, err);
+    if (rc == 0)
+        rc = nft_chains_read(host, table, err);
+    if (rc == 0)
+        rc = nft_sets_read(host, table, err);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    vec_foreach (&table->rules, rule)
+        reader->strange |= !nft_rule_seen(nft_rules, rule, &reader->rules);
+    reader->translating = translating(table);
+    vec_foreach (&table->chains, chain)
+        reader->strange |= chain->drops;
+    vec_foreach (&table->sets, set) {
+        reader->maps += is_map(set->name);
+        reader->strange |= !is_map(set->name) && !set->anonymous;
     }
-    for (int map = 0; map < MAP_COUNT && maps; map++) {
-        reader->map = (enum map)map;
-        int rc = dump(host, reader, NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE, map_names[map],
-                      elements_each, err);
+    for (int map = 0; map < MAP_COUNT && reader->maps; map++) {
+        rc = nft_elements_read(host, table, map_names[map], &elements, err);
         if (rc < 0 && rc != -ENOENT)
             return rc;
-        strange |= reader->strange;
+        for (size_t i = 0; rc == 0 && i < elements.list.count; i++)
+            element_take(reader, (enum map)map, &elements.list.items[i]);
     }
-    reader->rules = rules, reader->chains = chains, reader->maps = maps, reader->strange = strange;
     return 0;
 }
 
@@ -396,16 +280,10 @@ static void forwards_of(const struct reader *reader, const char *bridge, struct 
     forwards_settle(forwards);
 }
 
-/* Whatever else may be missing: what leaves is translated. */
 static bool translates(const struct reader *reader, const char *bridge)
 {
-    for (size_t i = 0; nft_rules[i].chain; i++) {
-        bool nat =
-            strcmp(nft_rules[i].chain, "postrouting") == 0 || strcmp(nft_rules[i].chain, "translate") == 0;
-        if (nat && !(reader->present & UINT64_C(1) << i))
-            return false;
-    }
-    return is(find(reader, NAT_FROM, bridge, NULL), "translate") || *uplink_of(reader, bridge);
+    return reader->translating &&
+           (is(find(reader, NAT_FROM, bridge, NULL), "translate") || *uplink_of(reader, bridge));
 }
 
 static void add_trace(struct arena *arena, struct observed *observed, const char *bridge)
@@ -419,7 +297,7 @@ static void add_trace(struct arena *arena, struct observed *observed, const char
 
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
 {
-    struct reader reader = {.arena = arena};
+    struct reader reader = {.arena = arena, .table = {NFPROTO_INET, "vmwire", .arena = arena}};
     struct err ignored;
     size_t rule_count = 0;
     while (nft_rules[rule_count].chain)
@@ -429,11 +307,11 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
     int rc = netlink_open(&host->netfilter, NETLINK_NETFILTER, &ignored);
     if (rc == 0)
         rc = read_all(host, &reader, err);
-    if (rc == -EPERM || rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP)
+    if (nft_unreadable(rc))
         return 0;
     if (rc < 0)
         return err_wrap(err, "reading the firewall rules");
-    observed->firewall_base = reader.rules == rule_count && reader.chains == CHAIN_COUNT &&
+    observed->firewall_base = reader.rules.count == rule_count && reader.table.chains.count == CHAIN_COUNT &&
                               reader.maps == MAP_COUNT && !reader.strange;
     sort_forwards(&reader);
     for (int map = 0; map < MAP_COUNT; map++) {

@@ -1,25 +1,20 @@
-/* nft_shared_observe.c: reads the table of the networks that share a MAC back: which rules are there, which
- * networks, whole or in part, and who has which address.  Source: <linux/netfilter/nf_tables.h>. */
-#include <arpa/inet.h>
-#include <endian.h>
+/* nft_shared_observe.c: what nft_read.c read of the table of the networks that share a MAC: which rules are
+ * there, which networks, whole or in part, and who has which address. */
 #include <errno.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/linux/nft_read.h"
 
 /* What was seen of one network. */
 struct seen {
     const char *network;
-    size_t rules, chains, sets;
+    struct nft_rules_seen rules;
+    size_t chains, sets;
     unsigned entries; /* a bit for each of nft_shared_maps that leads to its chains */
-    size_t last_rule; /* the place in nft_shared_rules, for the order inside a chain */
     bool strange;
     int uplink_index;
     struct mac mac;
@@ -27,17 +22,13 @@ struct seen {
 
 struct reader {
     struct arena *arena;
-    VEC(struct seen) networks;
-    size_t rules, chains, maps, last_rule; /* of the base */
-    bool strange;
-    VEC(const char *) chain_names, set_names; /* ours: "chain NAME", "set NAME", "map NAME" */
-    bool foreign;                             /* there are others' */
-
-    /* elements: what is being read */
-    const char *map;
-    struct seen *network;
+    struct nft_table table;
     struct observed *observed;
-    size_t first; /* of the network's addresses in observed->shared_addresses */
+    VEC(struct seen) networks;
+    struct nft_rules_seen rules; /* of the base */
+    size_t chains, maps;
+    bool strange;
+    bool foreign; /* there is what others have made */
 };
 
 static struct seen *seen_of(struct reader *reader, const char *network)
@@ -60,146 +51,77 @@ static const char *network_of(const char *object, const char *name)
                : NULL;
 }
 
-static bool our_table(const struct nlattr *name)
+/* The network that has a chain of that name, or NULL; `own`: the chain's name without it. */
+static const char *chain_network(const char *chain, const char **own)
 {
-    return strcmp(netlink_text(name), "vmwire") == 0;
+    const char *network = NULL;
+    for (size_t i = 0; nft_shared_chains[i] && !network; i++) {
+        network = network_of(chain, nft_shared_chains[i]);
+        *own = nft_shared_chains[i];
+    }
+    return network;
 }
 
-/* Comments stand for the rules, as in nft_observe.c. */
-static bool rule_count(const struct nft_rule *rules, const char *chain, const char *comment, size_t *count,
-                       size_t *last)
+static bool is_base_chain(const char *chain)
 {
-    for (size_t i = 0; rules[i].chain; i++) {
-        if (strcmp(rules[i].chain, chain) != 0 || strcmp(rules[i].comment, comment) != 0)
-            continue;
-        bool in_order = !*count || strcmp(rules[*last].chain, chain) != 0 || i > *last;
-        *last = i;
-        ++*count;
-        return in_order;
+    for (size_t i = 0; nft_shared_base_chains[i]; i++) {
+        if (strcmp(chain, nft_shared_base_chains[i]) == 0)
+            return true;
     }
     return false;
 }
 
-static int rule_each(const struct nlmsghdr *header, void *data)
+static void rule_take(struct reader *reader, const struct nft_rule *rule)
 {
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_RULE_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_RULE_MAX + 1);
-    if (!our_table(table[NFTA_RULE_TABLE]))
-        return 0;
-    const char *chain = netlink_text(table[NFTA_RULE_CHAIN]);
-    const char *comment = nft_comment(table[NFTA_RULE_USERDATA], reader->arena);
-    for (size_t i = 0; nft_shared_chains[i]; i++) {
-        const char *network = network_of(chain, nft_shared_chains[i]);
-        if (!network)
-            continue;
+    struct nft_rule plain = *rule;
+    const char *network = chain_network(rule->chain, &plain.chain);
+    if (network) {
         struct seen *seen = seen_of(reader, network);
-        if (!rule_count(nft_shared_rules, nft_shared_chains[i], comment, &seen->rules, &seen->last_rule))
-            seen->strange = true;
-        return 0;
+        seen->strange |= !nft_rule_seen(nft_shared_rules, &plain, &seen->rules);
+    } else if (is_base_chain(rule->chain)) {
+        reader->strange |= !nft_rule_seen(nft_shared_base_rules, rule, &reader->rules);
     }
-    for (size_t i = 0; nft_shared_base_chains[i]; i++) {
-        if (strcmp(chain, nft_shared_base_chains[i]) == 0 &&
-            !rule_count(nft_shared_base_rules, chain, comment, &reader->rules, &reader->last_rule))
-            reader->strange = true;
-    }
-    return 0;
 }
 
-static int chain_each(const struct nlmsghdr *header, void *data)
+/* What is ours goes with its last network: "chain bridge vmwire NAME", "set …", "map …". */
+static void object_add(struct reader *reader, const char *kind, const char *name)
 {
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_CHAIN_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_CHAIN_MAX + 1);
-    if (!our_table(table[NFTA_CHAIN_TABLE]))
-        return 0;
-    const char *chain = netlink_text(table[NFTA_CHAIN_NAME]), *network = NULL;
-    size_t base = reader->chains;
-    for (size_t i = 0; nft_shared_base_chains[i]; i++)
-        reader->chains += strcmp(chain, nft_shared_base_chains[i]) == 0;
-    for (size_t i = 0; nft_shared_chains[i] && !network; i++)
-        network = network_of(chain, nft_shared_chains[i]);
+    *vec_push(reader->arena, &reader->observed->shared_objects) =
+        arena_printf(reader->arena, "%s bridge vmwire %s", kind, name);
+}
+
+static void chain_take(struct reader *reader, const struct nft_chain *chain)
+{
+    const char *own, *network = chain_network(chain->name, &own);
+    bool base = is_base_chain(chain->name);
     if (network)
         seen_of(reader, network)->chains++;
-    if (network || reader->chains > base)
-        *vec_push(reader->arena, &reader->chain_names) =
-            arena_printf(reader->arena, "chain bridge vmwire %s", chain);
+    reader->chains += base;
+    reader->strange |= chain->drops;
+    if (network || base)
+        object_add(reader, "chain", chain->name);
     else
         reader->foreign = true;
-    if (table[NFTA_CHAIN_POLICY] && ntohl(netlink_u32(table[NFTA_CHAIN_POLICY])) != NF_ACCEPT)
-        reader->strange = true;
-    return 0;
 }
 
-static int set_each(const struct nlmsghdr *header, void *data)
+static void set_take(struct reader *reader, const struct nft_named_set *set)
 {
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_SET_MAX + 1];
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_MAX + 1);
-    const char *name = netlink_text(table[NFTA_SET_NAME]), *network = NULL;
-    if (!our_table(table[NFTA_SET_TABLE]))
-        return 0;
+    const char *network = NULL;
     size_t base = reader->maps;
-    for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++)
-        reader->maps += strcmp(name, map->name) == 0;
-    for (const struct nft_shared_set *set = nft_shared_sets; set->name && !network; set++)
-        network = network_of(name, set->name);
+    for (const struct nft_set *map = nft_shared_maps; map->name; map++)
+        reader->maps += strcmp(set->name, map->name) == 0;
+    for (const struct nft_set *own = nft_shared_sets; own->name && !network; own++)
+        network = network_of(set->name, own->name);
     if (network)
         seen_of(reader, network)->sets++;
-    bool anonymous = table[NFTA_SET_FLAGS] && ntohl(netlink_u32(table[NFTA_SET_FLAGS])) & NFT_SET_ANONYMOUS;
-    bool map = table[NFTA_SET_FLAGS] && ntohl(netlink_u32(table[NFTA_SET_FLAGS])) & NFT_SET_MAP;
     if (network || reader->maps > base)
-        *vec_push(reader->arena, &reader->set_names) =
-            arena_printf(reader->arena, "%s bridge vmwire %s", map ? "map" : "set", name);
-    else if (!anonymous)
+        object_add(reader, set->map ? "map" : "set", set->name);
+    else if (!set->anonymous)
         reader->foreign = true;
-    return 0;
-}
-
-struct element {
-    const uint8_t *key;
-    size_t key_length;
-    const uint8_t *value; /* NULL: none */
-    size_t value_length;
-    const char *chain, *comment;
-    uint64_t timeout_ms, left_ms; /* 0: none */
-};
-
-static const uint8_t *data_value(const struct nlattr *nest, size_t *length)
-{
-    const struct nlattr *data[NFTA_DATA_MAX + 1];
-    *length = 0;
-    if (!nest)
-        return NULL;
-    netlink_nested(nest, data, NFTA_DATA_MAX + 1);
-    if (!data[NFTA_DATA_VALUE])
-        return NULL;
-    *length = mnl_attr_get_payload_len(data[NFTA_DATA_VALUE]);
-    return mnl_attr_get_payload(data[NFTA_DATA_VALUE]);
-}
-
-static const char *data_chain(const struct nlattr *nest)
-{
-    const struct nlattr *data[NFTA_DATA_MAX + 1], *verdict[NFTA_VERDICT_MAX + 1];
-    if (!nest)
-        return "";
-    netlink_nested(nest, data, NFTA_DATA_MAX + 1);
-    if (!data[NFTA_DATA_VERDICT])
-        return "";
-    netlink_nested(data[NFTA_DATA_VERDICT], verdict, NFTA_VERDICT_MAX + 1);
-    return netlink_text(verdict[NFTA_VERDICT_CHAIN]);
-}
-
-static uint64_t milliseconds(const struct nlattr *attribute)
-{
-    uint64_t value = 0;
-    if (attribute && mnl_attr_get_payload_len(attribute) >= sizeof(value))
-        memcpy(&value, mnl_attr_get_payload(attribute), sizeof(value));
-    return be64toh(value);
 }
 
 /* The other maps of the base are what packets left. */
-static bool leads(const struct nft_shared_set *map)
+static bool leads(const struct nft_set *map)
 {
     return strstr(map->spec, ": verdict;") != NULL;
 }
@@ -213,47 +135,32 @@ static unsigned map_bit(const char *map)
 }
 
 /* An element of one of the base's maps: "NAME_NETWORK" is where it goes. */
-static void entry_read(struct reader *reader, const struct element *element)
+static void entry_read(struct reader *reader, const char *map, const struct nft_element *element)
 {
-    const char *network = NULL;
+    const char *own, *network = chain_network(element->chain, &own);
     uint32_t key = 0;
-    for (size_t i = 0; nft_shared_chains[i] && !network; i++)
-        network = network_of(element->chain, nft_shared_chains[i]);
-    if (!network || element->key_length < sizeof(key)) {
+    if (!network || element->key.length < sizeof(key)) {
         reader->strange = true;
         return;
     }
     struct seen *seen = seen_of(reader, network);
-    memcpy(&key, element->key, sizeof(key));
-    seen->entries |= map_bit(reader->map);
-    if (strcmp(reader->map, "wire_in") == 0) {
+    memcpy(&key, element->key.bytes, sizeof(key));
+    seen->entries |= map_bit(map);
+    if (strcmp(map, "wire_in") == 0) {
         seen->uplink_index = (int)key;
         if (mac_parse(element->comment, &seen->mac) < 0)
             seen->strange = true;
-    } else if (strncmp(reader->map, "wire_out", 8) != 0 && strcmp(reader->map, "host_to_wire") != 0 &&
+    } else if (strncmp(map, "wire_out", 8) != 0 && strcmp(map, "host_to_wire") != 0 &&
                key != owner_group(network)) {
         seen->strange = true;
     }
 }
 
-static struct ip ip_of(const uint8_t *bytes)
+static struct ip ip_of(const struct nft_bytes *key)
 {
     struct ip ip = {.family = AF_INET};
-    memcpy(ip.bytes, bytes, 4);
+    memcpy(ip.bytes, key->bytes, 4);
     return ip;
-}
-
-static void owner_read(struct reader *reader, const struct element *element)
-{
-    struct shared_address address = {.network = reader->network->network};
-    if (element->key_length < 4 || element->value_length < sizeof(address.mac.bytes))
-        return;
-    address.ip = ip_of(element->key);
-    memcpy(address.mac.bytes, element->value, sizeof(address.mac.bytes));
-    address.fixed = !element->timeout_ms;
-    if (element->timeout_ms > element->left_ms)
-        address.since_s = (uint32_t)((element->timeout_ms - element->left_ms) / 1000);
-    *vec_push(reader->arena, &reader->observed->shared_addresses) = address;
 }
 
 static int address_compare(const void *left, const void *right)
@@ -262,149 +169,103 @@ static int address_compare(const void *left, const void *right)
     return ip_compare(&a->ip, &b->ip);
 }
 
-/* Those of the network that is being read are the last, and sorted. */
-static struct shared_address *address_of(struct reader *reader, const uint8_t *key)
+/* One network's addresses, sorted, the last in observed->shared_addresses. */
+struct addresses {
+    struct shared_address *items;
+    size_t count;
+};
+
+static struct addresses owners_take(struct reader *reader, const char *network,
+                                    const struct nft_elements *owners)
 {
-    const struct shared_address wanted = {.ip = ip_of(key)};
     struct observed *observed = reader->observed;
-    if (observed->shared_addresses.count == reader->first)
+    size_t first = observed->shared_addresses.count;
+    vec_foreach (&owners->list, element) {
+        struct shared_address address = {.network = network, .fixed = !element->timeout_ms};
+        if (element->key.length < 4 || element->value.length < sizeof(address.mac.bytes))
+            continue;
+        address.ip = ip_of(&element->key);
+        memcpy(address.mac.bytes, element->value.bytes, sizeof(address.mac.bytes));
+        if (element->timeout_ms > element->left_ms)
+            address.since_s = (uint32_t)((element->timeout_ms - element->left_ms) / 1000);
+        *vec_push(reader->arena, &observed->shared_addresses) = address;
+    }
+    struct addresses addresses = {observed->shared_addresses.items + first,
+                                  observed->shared_addresses.count - first};
+    if (addresses.count)
+        qsort(addresses.items, addresses.count, sizeof(*addresses.items), address_compare);
+    return addresses;
+}
+
+static struct shared_address *address_of(const struct addresses *addresses, const struct nft_bytes *key)
+{
+    if (key->length < 4 || !addresses->count)
         return NULL;
-    return bsearch(&wanted, observed->shared_addresses.items + reader->first,
-                   observed->shared_addresses.count - reader->first, sizeof(wanted), address_compare);
+    const struct shared_address wanted = {.ip = ip_of(key)};
+    return bsearch(&wanted, addresses->items, addresses->count, sizeof(wanted), address_compare);
 }
 
-static void element_read(struct reader *reader, const struct nlattr *nest)
+/* A set that is not there has no elements. */
+static int elements_read(struct linux_host *host, struct reader *reader, const char *set,
+                         struct nft_elements *elements, struct err *err)
 {
-    const struct nlattr *table[NFTA_SET_ELEM_MAX + 1];
-    netlink_nested(nest, table, NFTA_SET_ELEM_MAX + 1);
-    struct element element = {.chain = data_chain(table[NFTA_SET_ELEM_DATA]),
-                              .comment = nft_comment(table[NFTA_SET_ELEM_USERDATA], reader->arena),
-                              .timeout_ms = milliseconds(table[NFTA_SET_ELEM_TIMEOUT]),
-                              .left_ms = milliseconds(table[NFTA_SET_ELEM_EXPIRATION])};
-    element.key = data_value(table[NFTA_SET_ELEM_KEY], &element.key_length);
-    element.value = data_value(table[NFTA_SET_ELEM_DATA], &element.value_length);
-    if (!element.key)
-        return;
-    if (!reader->network) {
-        entry_read(reader, &element);
-        return;
-    }
-    if (strcmp(reader->map, "owner") == 0) {
-        owner_read(reader, &element);
-        return;
-    }
-    struct shared_address *address = element.key_length >= 4 ? address_of(reader, element.key) : NULL;
-    if (!address)
-        return;
-    if (strcmp(reader->map, "live") == 0)
-        address->live = true;
-    else if (element.key_length >= 10 && memcmp(element.key + 4, address->mac.bytes, 6) == 0)
-        address->held = true;
-}
-
-static int elements_each(const struct nlmsghdr *header, void *data)
-{
-    struct reader *reader = data;
-    const struct nlattr *table[NFTA_SET_ELEM_LIST_MAX + 1], *attribute;
-    netlink_attributes(header, sizeof(struct nfgenmsg), table, NFTA_SET_ELEM_LIST_MAX + 1);
-    if (!table[NFTA_SET_ELEM_LIST_ELEMENTS])
-        return 0;
-    mnl_attr_for_each_nested (attribute, table[NFTA_SET_ELEM_LIST_ELEMENTS])
-        element_read(reader, attribute);
-    return 0;
-}
-
-/* A dump that was torn begins anew. */
-static void reset_objects(void *data)
-{
-    struct reader *reader = data;
-    reader->networks.count = 0;
-    reader->rules = reader->chains = reader->maps = 0;
-    reader->chain_names.count = reader->set_names.count = 0;
-    reader->strange = reader->foreign = false;
-}
-
-static void reset_elements(void *data)
-{
-    struct reader *reader = data;
-    vec_foreach (&reader->networks, seen) {
-        if (!reader->network)
-            seen->entries &= ~map_bit(reader->map);
-    }
-    if (reader->network && strcmp(reader->map, "owner") == 0)
-        reader->observed->shared_addresses.count = reader->first;
-}
-
-static int dump(struct linux_host *host, struct reader *reader, uint16_t type, uint16_t table_attribute,
-                const char *set, netlink_each *each, struct err *err)
-{
-    const struct nft_dump asked = {NFPROTO_BRIDGE, type, table_attribute, "vmwire", set};
-    return nft_dump(host, &asked, each, set ? reset_elements : reset_objects, reader, err);
-}
-
-static int elements_read(struct linux_host *host, struct reader *reader, const char *map,
-                         struct seen *network, struct err *err)
-{
-    reader->map = map;
-    reader->network = network;
-    const char *name = network ? arena_printf(reader->arena, "%s_%s", map, network->network) : map;
-    int rc = dump(host, reader, NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE, name, elements_each, err);
+    elements->list.count = 0;
+    int rc = nft_elements_read(host, &reader->table, set, elements, err);
     return rc == -ENOENT ? 0 : rc;
 }
 
-/* Rules, chains and sets are each read in one dump: a torn one must not take what the others have seen. */
-static int objects_read(struct linux_host *host, struct reader *reader, struct err *err)
+static int addresses_read(struct linux_host *host, struct reader *reader, const char *network,
+                          struct err *err)
 {
-    const struct {
-        uint16_t type, table;
-        netlink_each *each;
-    } parts[] = {{NFT_MSG_GETRULE, NFTA_RULE_TABLE, rule_each},
-                 {NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, chain_each},
-                 {NFT_MSG_GETSET, NFTA_SET_TABLE, set_each}};
-    struct reader whole = {.arena = reader->arena, .observed = reader->observed};
-    for (size_t i = 0; i < 3; i++) {
-        struct reader part = {.arena = reader->arena};
-        int rc = dump(host, &part, parts[i].type, parts[i].table, NULL, parts[i].each, err);
-        if (rc < 0)
-            return rc == -ENOENT ? 0 : rc;
-        whole.rules += part.rules, whole.chains += part.chains, whole.maps += part.maps;
-        whole.strange |= part.strange;
-        whole.foreign |= part.foreign;
-        vec_foreach (&part.chain_names, name)
-            *vec_push(reader->arena, &whole.chain_names) = *name;
-        vec_foreach (&part.set_names, name)
-            *vec_push(reader->arena, &whole.set_names) = *name;
-        vec_foreach (&part.networks, seen) {
-            struct seen *sum = seen_of(&whole, seen->network);
-            sum->rules += seen->rules, sum->chains += seen->chains, sum->sets += seen->sets;
-            sum->strange |= seen->strange;
-        }
+    struct nft_elements elements = {0};
+    struct addresses addresses = {0};
+    int rc = elements_read(host, reader, arena_printf(reader->arena, "owner_%s", network), &elements, err);
+    if (rc == 0)
+        addresses = owners_take(reader, network, &elements);
+    if (rc == 0)
+        rc = elements_read(host, reader, arena_printf(reader->arena, "held_%s", network), &elements, err);
+    vec_foreach (&elements.list, element) {
+        struct shared_address *address = address_of(&addresses, &element->key);
+        if (address && element->key.length >= 10 &&
+            memcmp(element->key.bytes + 4, address->mac.bytes, 6) == 0)
+            address->held = true;
     }
-    *reader = whole;
-    return 0;
+    if (rc == 0)
+        rc = elements_read(host, reader, arena_printf(reader->arena, "live_%s", network), &elements, err);
+    vec_foreach (&elements.list, element) {
+        struct shared_address *address = address_of(&addresses, &element->key);
+        if (address)
+            address->live = true;
+    }
+    return rc;
 }
 
 static int read_all(struct linux_host *host, struct reader *reader, struct err *err)
 {
-    int rc = objects_read(host, reader, err);
-    for (const struct nft_shared_set *map = nft_shared_maps; rc == 0 && reader->maps && map->name; map++) {
-        if (leads(map))
-            rc = elements_read(host, reader, map->name, NULL, err);
+    struct nft_table *table = &reader->table;
+    struct nft_elements elements = {0};
+    int rc = nft_rules_read(host, table, err);
+    if (rc == 0)
+        rc = nft_chains_read(host, table, err);
+    if (rc == 0)
+        rc = nft_sets_read(host, table, err);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    vec_foreach (&table->rules, rule)
+        rule_take(reader, rule);
+    vec_foreach (&table->sets, set)
+        set_take(reader, set);
+    vec_foreach (&table->chains, chain)
+        chain_take(reader, chain);
+    for (const struct nft_set *map = nft_shared_maps; rc == 0 && reader->maps && map->name; map++) {
+        if (!leads(map))
+            continue;
+        rc = elements_read(host, reader, map->name, &elements, err);
+        vec_foreach (&elements.list, element)
+            entry_read(reader, map->name, element);
     }
-    for (size_t i = 0; rc == 0 && i < reader->networks.count; i++) {
-        struct seen *network = &reader->networks.items[i];
-        struct observed *observed = reader->observed;
-        reader->first = observed->shared_addresses.count;
-        rc = elements_read(host, reader, "owner", network, err);
-        if (observed->shared_addresses.count > reader->first)
-            qsort(observed->shared_addresses.items + reader->first,
-                  observed->shared_addresses.count - reader->first, sizeof(struct shared_address),
-                  address_compare);
-        if (rc == 0)
-            rc = elements_read(host, reader, "held", network, err);
-        if (rc == 0)
-            rc = elements_read(host, reader, "live", network, err);
-    }
+    for (size_t i = 0; rc == 0 && i < reader->networks.count; i++)
+        rc = addresses_read(host, reader, reader->networks.items[i].network, err);
     return rc;
 }
 
@@ -427,7 +288,7 @@ static struct counts counts_of(void)
         counts.base_rules++;
     while (nft_shared_base_chains[counts.base_chains])
         counts.base_chains++;
-    for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++) {
+    for (const struct nft_set *map = nft_shared_maps; map->name; map++) {
         counts.entries |= leads(map) ? map_bit(map->name) : 0;
         counts.maps++;
     }
@@ -437,30 +298,27 @@ static struct counts counts_of(void)
 int nft_shared_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                        struct err *err)
 {
-    struct reader reader = {.arena = arena, .observed = observed};
+    struct reader reader = {
+        .arena = arena, .table = {NFPROTO_BRIDGE, "vmwire", .arena = arena}, .observed = observed};
     struct err ignored;
     /* As nft_observe: whoever may not read sees none, and a kernel without has none. */
     int rc = netlink_open(&host->netfilter, NETLINK_NETFILTER, &ignored);
     if (rc == 0)
         rc = read_all(host, &reader, err);
-    if (rc == -EPERM || rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT)
+    if (nft_unreadable(rc))
         return 0;
     if (rc < 0)
         return err_wrap(err, "reading the bridge's firewall rules");
     const struct counts counts = counts_of();
-    observed->shared_base = reader.rules == counts.base_rules && reader.chains == counts.base_chains &&
+    observed->shared_base = reader.rules.count == counts.base_rules && reader.chains == counts.base_chains &&
                             reader.maps == counts.maps && !reader.strange;
     observed->shared_others = reader.foreign;
-    vec_foreach (&reader.set_names, name)
-        *vec_push(arena, &observed->shared_objects) = *name;
-    vec_foreach (&reader.chain_names, name)
-        *vec_push(arena, &observed->shared_objects) = *name;
     vec_foreach (&reader.networks, seen) {
         char uplink[IF_NAMESIZE] = "";
         *vec_push(arena, &observed->shared_traces) = seen->network;
         if (!seen->uplink_index || !if_indextoname((unsigned)seen->uplink_index, uplink))
             continue;
-        if (seen->rules == counts.rules && seen->chains == counts.chains && seen->sets == counts.sets &&
+        if (seen->rules.count == counts.rules && seen->chains == counts.chains && seen->sets == counts.sets &&
             seen->entries == counts.entries && !seen->strange)
             *vec_push(arena, &observed->shareds) = (struct shared){.network = seen->network,
                                                                    .bridge = seen->network,

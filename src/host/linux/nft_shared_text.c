@@ -108,7 +108,7 @@ const char *const nft_shared_base_chains[] = {"prerouting", "forward",       "in
                                               "output",     "ask_broadcast", NULL};
 
 #define DYNAMIC " size 65536; flags dynamic,timeout;"
-const struct nft_shared_set nft_shared_maps[] = {
+const struct nft_set nft_shared_maps[] = {
     {"wire_in", "type iface_index : verdict; size 1024;"},
     {"wire_out", "type iface_index : verdict; size 1024;"},
     {"host_to_wire", "type iface_index : verdict; size 1024;"},
@@ -119,7 +119,7 @@ const struct nft_shared_set nft_shared_maps[] = {
     {NULL, NULL},
 };
 
-const struct nft_shared_set nft_shared_sets[] = {
+const struct nft_set nft_shared_sets[] = {
     {"owner", "type ipv4_addr : ether_addr;" DYNAMIC},
     {"held", "type ipv4_addr . ether_addr;" DYNAMIC},
     {"live", "type ipv4_addr;" DYNAMIC},
@@ -221,17 +221,14 @@ const char *nft_shared_base_text(struct arena *arena)
 {
     struct text out = {.arena = arena};
     text_add(&out, "add table %s\nadd chain %s ask_broadcast\n", shared_table, shared_table);
-    for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++)
-        text_add(&out, "add map %s %s { %s }\n", shared_table, map->name, map->spec);
+    nft_sets_add(&out, shared_table, nft_shared_maps, "");
     text_add(&out,
              "add chain %s prerouting { type filter hook prerouting priority -300; policy accept; }\n"
              "add chain %s forward { type filter hook forward priority -200; policy accept; }\n"
              "add chain %s input { type filter hook input priority -200; policy accept; }\n"
              "add chain %s output { type filter hook output priority 100; policy accept; }\n",
              shared_table, shared_table, shared_table, shared_table);
-    for (const struct nft_rule *rule = nft_shared_base_rules; rule->chain; rule++)
-        text_add(&out, "add rule %s %s %s comment \"%s\"\n", shared_table, rule->chain, rule->text,
-                 rule->comment);
+    nft_rules_add(&out, shared_table, nft_shared_base_rules);
     return text_get(&out);
 }
 
@@ -240,8 +237,7 @@ const char *nft_shared_base_remove_text(struct arena *arena)
     struct text out = {.arena = arena};
     for (size_t i = 0; nft_shared_base_chains[i]; i++)
         text_add(&out, "flush chain %s %s\n", shared_table, nft_shared_base_chains[i]);
-    for (const struct nft_shared_set *map = nft_shared_maps; map->name; map++)
-        text_add(&out, "delete map %s %s\n", shared_table, map->name);
+    nft_sets_delete(&out, shared_table, nft_shared_maps, "");
     for (size_t i = 0; nft_shared_base_chains[i]; i++)
         text_add(&out, "delete chain %s %s\n", shared_table, nft_shared_base_chains[i]);
     return text_get(&out);
@@ -261,11 +257,6 @@ static void expand(struct text *out, const char *text, const struct shared *shar
             text_add(out, "%s", MAC_TEXT(&shared->mac));
         at += 2;
     }
-}
-
-static bool has_data(const struct nft_shared_set *set)
-{
-    return strstr(set->spec, " : ") != NULL;
 }
 
 /* The elements of the base's maps: where each goes, and by which key. */
@@ -290,9 +281,7 @@ static const char *entry_key(struct arena *arena, const struct shared *shared, b
 const char *nft_shared_set_text(struct arena *arena, const struct shared *shared)
 {
     struct text out = {.arena = arena};
-    for (const struct nft_shared_set *set = nft_shared_sets; set->name; set++)
-        text_add(&out, "add %s %s %s_%s { %s }\n", has_data(set) ? "map" : "set", shared_table, set->name,
-                 shared->network, set->spec);
+    nft_sets_add(&out, shared_table, nft_shared_sets, arena_printf(arena, "_%s", shared->network));
     for (size_t i = 0; nft_shared_chains[i]; i++)
         text_add(&out, "add chain %s %s_%s\n", shared_table, nft_shared_chains[i], shared->network);
     for (const struct nft_rule *rule = nft_shared_rules; rule->chain; rule++) {
@@ -318,9 +307,7 @@ const char *nft_shared_remove_text(struct arena *arena, const struct shared *sha
         text_add(&out, "flush chain %s %s_%s\n", shared_table, nft_shared_chains[count], shared->network);
     while (count-- > 0)
         text_add(&out, "delete chain %s %s_%s\n", shared_table, nft_shared_chains[count], shared->network);
-    for (const struct nft_shared_set *set = nft_shared_sets; set->name; set++)
-        text_add(&out, "delete %s %s %s_%s\n", has_data(set) ? "map" : "set", shared_table, set->name,
-                 shared->network);
+    nft_sets_delete(&out, shared_table, nft_shared_sets, arena_printf(arena, "_%s", shared->network));
     return text_get(&out);
 }
 

@@ -116,8 +116,7 @@ const char *nft_base_text(struct arena *arena)
         "add chain inet vmwire output { type nat hook output priority -100; policy accept; }\n"
         "add chain inet vmwire forward { type filter hook forward priority filter; policy accept; }\n"
         "add chain inet vmwire postrouting { type nat hook postrouting priority srcnat; policy accept; }\n");
-    for (const struct nft_rule *rule = nft_rules; rule->chain; rule++)
-        text_add(&out, "add rule inet vmwire %s %s comment \"%s\"\n", rule->chain, rule->text, rule->comment);
+    nft_rules_add(&out, "inet vmwire", nft_rules);
     return text_get(&out);
 }
 

@@ -2,7 +2,7 @@
 #ifndef VMWIRE_HOST_LINUX_TEXT_H
 #define VMWIRE_HOST_LINUX_TEXT_H
 
-#include "base/arena.h"
+#include "base/text.h"
 #include "model/admission.h"
 #include "model/state.h"
 
@@ -19,13 +19,18 @@ struct nft_rule {
 };
 extern const struct nft_rule nft_rules[];
 
-/* nft_lock_text.c: the table of locks.  `base`: table, sets and rules, also where some of it is there, whose
- * elements stay; a network's elements; a nic's. */
-struct nft_lock_set {
+/* nft_table_text.c: the lines of tables: of sets, and maps, which have " : " in their `spec`, ending with a
+ * NULL name, after which comes `suffix`; and of rules. */
+struct nft_set {
     const char *name, *spec;
 };
-extern const struct nft_rule nft_lock_rules[];    /* ending with a NULL chain */
-extern const struct nft_lock_set nft_lock_sets[]; /* likewise; the maps are not among them */
+void nft_sets_add(struct text *out, const char *table, const struct nft_set sets[], const char *suffix);
+void nft_sets_delete(struct text *out, const char *table, const struct nft_set sets[], const char *suffix);
+void nft_rules_add(struct text *out, const char *table, const struct nft_rule rules[]);
+
+/* nft_lock_text.c: the table of locks.  `base`: table, sets and rules, also where some of it is there, whose
+ * elements stay; a network's elements; a nic's. */
+extern const struct nft_rule nft_lock_rules[]; /* ending with a NULL chain */
 const char *nft_lock_base_text(struct arena *arena);
 const char *nft_lock_elements(struct arena *arena, const struct lock *lock, bool add);
 const char *nft_lock_nic_text(struct arena *arena, const struct lock_nic *nic, bool add);
@@ -38,12 +43,9 @@ const char *nft_lock_commands(struct arena *arena, const struct lock *lock, bool
 
 /* nft_shared_text.c: the table of the networks that share a MAC, in the same way.  Chains and sets of a
  * network are named NAME_NETWORK; its rules' chains are written without the network. */
-struct nft_shared_set {
-    const char *name, *spec;
-};
 extern const struct nft_rule nft_shared_base_rules[], nft_shared_rules[];
 extern const char *const nft_shared_base_chains[], *const nft_shared_chains[]; /* NULL-terminated */
-extern const struct nft_shared_set nft_shared_maps[], nft_shared_sets[];
+extern const struct nft_set nft_shared_maps[], nft_shared_sets[];
 /* How long an owner can be known: its element's timeout, from which its age is told. */
 #define SHARED_AGE_TEXT "365d"
 
