@@ -146,10 +146,10 @@ int cli_options(struct cli *cli, int *argc, char **argv, const struct cli_option
 {
     bool help = false;
     /* The program's own options are taken behind the command too, where most people write them. */
-    const struct cli_option global[] = {{"--help", &help, NULL},
-                                        {"-h", &help, NULL},
-                                        {"-c", NULL, &cli->config_path},
-                                        {"-v", &cli->verbose, NULL},
+    const struct cli_option global[] = {{"--help", .flag = &help},
+                                        {"-h", .flag = &help},
+                                        {"-c", .value = &cli->config_path},
+                                        {"-v", .flag = &cli->verbose},
                                         {0}};
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
@@ -176,7 +176,12 @@ int cli_options(struct cli *cli, int *argc, char **argv, const struct cli_option
         }
         if (!value && i + 1 >= *argc)
             return cli_usage(cli, "option '%s' needs a value", option->name);
-        *option->value = value ? value : argv[++i];
+        value = value ? value : argv[++i];
+        if (option->value)
+            *option->value = value;
+        else if ((*option->number = cli_number(value, option->low, option->high)) < 0)
+            return cli_usage(cli, "%s is a number of %s from %ld to %ld, not '%s'", option->name,
+                             option->unit, option->low, option->high, value);
     }
     argv[kept] = NULL;
     *argc = kept;
@@ -189,6 +194,22 @@ long cli_number(const char *text, long low, long high)
         return -1;
     long number = strtol(text, NULL, 10);
     return number < low || number > high ? -1 : number;
+}
+
+volatile sig_atomic_t cli_stopped;
+
+static void stop(int number)
+{
+    (void)number;
+    cli_stopped = 1;
+}
+
+void cli_catch_signals(void)
+{
+    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = stop}; /* without SA_RESTART: waiting ends */
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        sigaction(numbers[i], &action, NULL);
 }
 
 void table_row(struct table *table, ...)

@@ -2,6 +2,7 @@
 #ifndef VMWIRE_CLI_CLI_H
 #define VMWIRE_CLI_CLI_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -77,11 +78,19 @@ struct cli_option {
     const char *name;   /* "--json", or "-w" */
     bool *flag;         /* set for an option without a value, or NULL */
     const char **value; /* set for an option with one, or NULL; the last one wins */
+    long *number;       /* likewise, and the value is a whole number of `unit` in [low, high] */
+    const char *unit;   /* "seconds" */
+    long low, high;
 };
 int cli_options(struct cli *cli, int *argc, char **argv, const struct cli_option *options);
 
 /* A whole number in [low, high], or -1 (nothing printed). */
 long cli_number(const char *text, long low, long high);
+
+/* From the next call on an interrupt, a hang-up or a termination only sets cli_stopped, and what waits
+ * returns. */
+extern volatile sig_atomic_t cli_stopped;
+void cli_catch_signals(void);
 
 /* A table with aligned columns.  Cells are arena strings; a cell's width is counted in UTF-8 characters. */
 struct table {

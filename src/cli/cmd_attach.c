@@ -34,8 +34,7 @@ static int network_check(struct cli *cli, const char *name)
     return change_names(cli, 2, (char *[]){"attach", (char *)name}, true, &(const char *const *){NULL});
 }
 
-static int options_read(struct cli *cli, const char *mac, const char *model, const char *queues,
-                        struct attach *attach)
+static int options_read(struct cli *cli, const char *mac, const char *model, struct attach *attach)
 {
     if (mac &&
         (mac_parse(mac, &attach->mac) < 0 || mac_is_multicast(&attach->mac) || mac_is_zero(&attach->mac)))
@@ -44,30 +43,31 @@ static int options_read(struct cli *cli, const char *mac, const char *model, con
     attach->model = text_equal(model, "e1000") ? NIC_E1000 : NIC_VIRTIO;
     if (model && strcmp(model, "e1000") != 0 && strcmp(model, "virtio") != 0)
         return cli_usage(cli, "--model is 'virtio' or 'e1000', not '%s'", model);
-    long number = queues ? cli_number(queues, 1, NIC_QUEUES_MAX) : 0;
-    if (number < 0)
-        return cli_usage(cli, "--queues is a number from 1 to %d, not '%s'", NIC_QUEUES_MAX, queues);
-    attach->queues = (unsigned)number;
     return EXIT_DONE;
 }
 
 int cmd_attach(struct cli *cli, int argc, char **argv)
 {
-    const char *mac = NULL, *model = NULL, *queues = NULL;
+    const char *mac = NULL, *model = NULL;
     struct attach attach = {0};
+    long queues = 0;
     const struct cli_option options[] = {
-        {"--mac", NULL, &mac}, {"--model", NULL, &model}, {"--queues", NULL, &queues}, {0}};
+        {"--mac", .value = &mac},
+        {"--model", .value = &model},
+        {"--queues", .number = &queues, .unit = "queues", .low = 1, .high = NIC_QUEUES_MAX},
+        {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)
         status = names_check(cli, argc, argv, "of a network");
     if (status == EXIT_DONE)
-        status = options_read(cli, mac, model, queues, &attach);
+        status = options_read(cli, mac, model, &attach);
     if (status == EXIT_DONE)
         status = cli_config_optional(cli);
     if (status == EXIT_DONE)
         status = network_check(cli, argv[2]);
     if (status != EXIT_DONE)
         return status;
+    attach.queues = (unsigned)queues;
     attach.machine = argv[1];
     attach.network = argv[2];
     attach.mac_seed = cli->host->backend->identity(cli->host, &cli->arena);
@@ -86,20 +86,17 @@ int cmd_attach(struct cli *cli, int argc, char **argv)
 
 int cmd_detach(struct cli *cli, int argc, char **argv)
 {
-    const char *timeout = NULL;
+    long seconds = DETACH_TIMEOUT_S;
     struct detach detach = {0};
     const struct cli_option options[] = {
-        {"--timeout", NULL, &timeout}, {"--force", &detach.force, NULL}, {0}};
+        {"--timeout", .number = &seconds, .unit = "seconds", .high = DETACH_TIMEOUT_MAX_S},
+        {"--force", .flag = &detach.force},
+        {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)
         status = names_check(cli, argc, argv, "one of its nics: a network, a MAC or an index");
-    if (status != EXIT_DONE)
-        return status;
-    long seconds = timeout ? cli_number(timeout, 0, DETACH_TIMEOUT_MAX_S) : DETACH_TIMEOUT_S;
-    if (seconds < 0)
-        return cli_usage(cli, "--timeout is a number of seconds from 0 to %d, not '%s'", DETACH_TIMEOUT_MAX_S,
-                         timeout);
-    status = cli_host(cli);
+    if (status == EXIT_DONE)
+        status = cli_host(cli);
     if (status != EXIT_DONE)
         return status;
     detach.machine = argv[1];

@@ -36,23 +36,6 @@ struct capturing {
     struct frame_owners *owners;
 };
 
-static volatile sig_atomic_t stopped;
-
-static void stop(int number)
-{
-    (void)number;
-    stopped = 1;
-}
-
-static void catch_signals(void)
-{
-    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = stop}; /* without SA_RESTART: waiting ends */
-    stopped = 0;
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        sigaction(numbers[i], &action, NULL);
-}
-
 /* Machine and direction: "vm0/0: in, from the guest", "re0: out, from vm0/0". */
 static const char *comment(const struct capturing *it, const struct capture_packet *captured,
                            const struct packet *packet, char text[128])
@@ -119,7 +102,7 @@ static int packets_take(const struct capturing *it, struct capture *capture, str
     clock_gettime(CLOCK_MONOTONIC, &now);
     time_t end = now.tv_sec + it->seconds;
     long end_ns = now.tv_nsec;
-    for (long count = 0; !stopped && (it->count <= 0 || count < it->count);) {
+    for (long count = 0; !cli_stopped && (it->count <= 0 || count < it->count);) {
         struct capture_packet captured;
         clock_gettime(CLOCK_MONOTONIC, &now);
         if (it->seconds > 0 && (now.tv_sec > end || (now.tv_sec == end && now.tv_nsec >= end_ns)))
@@ -208,7 +191,7 @@ static int capture_run(struct capturing *it, struct err *err)
                                       .relaxed = it->write_path && !piped};
     _cleanup_capture_ struct capture *capture = NULL;
     labels_make(it);
-    catch_signals();
+    cli_catch_signals();
     int rc = capture_open(&capture, &it->hops, &options, err);
     if (rc == 0)
         rc = file_open(it, err);
@@ -239,12 +222,12 @@ static const char *filter_join(struct arena *arena, int argc, char **argv)
 static int options_read(struct capturing *it, int argc, char **argv)
 {
     struct cli *cli = it->cli;
-    const char *count = NULL, *seconds = NULL, *snap = NULL;
-    const struct cli_option options[] = {{"-w", NULL, &it->write_path},
-                                         {"--count", NULL, &count},
-                                         {"--seconds", NULL, &seconds},
-                                         {"--snap", NULL, &snap},
-                                         {0}};
+    const struct cli_option options[] = {
+        {"-w", .value = &it->write_path},
+        {"--count", .number = &it->count, .unit = "packets", .low = 1, .high = 999999999},
+        {"--seconds", .number = &it->seconds, .unit = "seconds", .low = 1, .high = 999999999},
+        {"--snap", .number = &it->snap, .unit = "bytes", .low = 14, .high = 262144},
+        {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status != EXIT_DONE)
         return status;
@@ -252,12 +235,6 @@ static int options_read(struct capturing *it, int argc, char **argv)
         return cli_usage(cli, "'capture' needs a network, a machine or a nic");
     it->name = argv[1];
     it->filter = filter_join(&cli->arena, argc - 2, argv + 2);
-    if (count && (it->count = cli_number(count, 1, 999999999)) < 0)
-        return cli_usage(cli, "'%s' is no number of packets", count);
-    if (seconds && (it->seconds = cli_number(seconds, 1, 999999999)) < 0)
-        return cli_usage(cli, "'%s' is no number of seconds", seconds);
-    if (snap && (it->snap = cli_number(snap, 14, 262144)) < 0)
-        return cli_usage(cli, "'%s' is no number of bytes from 14 to 262144", snap);
     if (it->write_path && strcmp(it->write_path, "-") == 0 && isatty(STDOUT_FILENO))
         return cli_usage(cli,
                          "'-w -' writes pcapng, which is not for a terminal: pipe it into wireshark -k -i -");

@@ -28,7 +28,7 @@ static void print_json(struct cli *cli)
 int cmd_check(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false;
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", .flag = &as_json}, {0}});
     if (status != EXIT_DONE)
         return status;
     if (argc > 1)

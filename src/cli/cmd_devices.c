@@ -207,7 +207,7 @@ static void print_all(const struct view *view, bool as_json)
 int cmd_devices(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false;
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", .flag = &as_json}, {0}});
     if (status == EXIT_DONE && argc > 1)
         return cli_usage(cli, "'devices' takes no arguments");
     if (status == EXIT_DONE)

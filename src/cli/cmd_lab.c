@@ -32,7 +32,7 @@ static int options_end(int argc, char **argv)
 int cmd_lab(struct cli *cli, int argc, char **argv)
 {
     struct lab_options lab = {.welcome = welcome};
-    const struct cli_option options[] = {{"--single-mac", &lab.single_mac, NULL}, {0}};
+    const struct cli_option options[] = {{"--single-mac", .flag = &lab.single_mac}, {0}};
     int end = options_end(argc, argv), count = end;
     char *first = argv[end]; /* cli_options ends what it keeps with a NULL, which may be here */
     int status = cli_options(cli, &count, argv, options);

@@ -197,10 +197,10 @@ int cmd_map(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false, as_dot = false;
     const char *svg = NULL;
-    int status =
-        cli_options(cli, &argc, argv,
-                    (struct cli_option[]){
-                        {"--json", &as_json, NULL}, {"--dot", &as_dot, NULL}, {"--svg", NULL, &svg}, {0}});
+    int status = cli_options(
+        cli, &argc, argv,
+        (struct cli_option[]){
+            {"--json", .flag = &as_json}, {"--dot", .flag = &as_dot}, {"--svg", .value = &svg}, {0}});
     if (status != EXIT_DONE)
         return status;
     if (argc > 1)

@@ -82,10 +82,10 @@ int cmd_plan(struct cli *cli, int argc, char **argv)
     bool as_json = false, exit_code = false, down = false;
     const char *host = NULL;
     const struct host_profile *foreign = NULL;
-    const struct cli_option options[] = {{"--json", &as_json, NULL},
-                                         {"--exit-code", &exit_code, NULL},
-                                         {"--down", &down, NULL},
-                                         {"--host", NULL, &host},
+    const struct cli_option options[] = {{"--json", .flag = &as_json},
+                                         {"--exit-code", .flag = &exit_code},
+                                         {"--down", .flag = &down},
+                                         {"--host", .value = &host},
                                          {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)

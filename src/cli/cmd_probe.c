@@ -12,22 +12,6 @@
 #include "engine/engine.h"
 #include "engine/nic.h"
 
-static volatile sig_atomic_t stopped;
-
-static void stop(int number)
-{
-    (void)number;
-    stopped = 1;
-}
-
-static void catch_signals(void)
-{
-    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = stop}; /* without SA_RESTART: waiting ends */
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        sigaction(numbers[i], &action, NULL);
-}
-
 static void print_steps(struct cli *cli, const struct probe *probe)
 {
     static const char *const marks[] = {"·", "✓", "✗"}, *const colors[] = {"2", "32", "31"};
@@ -161,8 +145,8 @@ static int target_find(struct cli *cli, struct probe_request *request, const cha
 int cmd_probe(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false;
-    struct probe_request request = {.stopped = &stopped};
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    struct probe_request request = {.stopped = &cli_stopped};
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", .flag = &as_json}, {0}});
     if (status != EXIT_DONE)
         return status;
     if (argc < 2 || argc > 3)
@@ -175,7 +159,7 @@ int cmd_probe(struct cli *cli, int argc, char **argv)
     status = target_find(cli, &request, argc == 3 ? argv[2] : NULL);
     if (status != EXIT_DONE)
         return status;
-    catch_signals();
+    cli_catch_signals();
     struct err err = {0};
     struct probe probe;
     if (probe_do(cli, &request, &probe, &err) < 0)

@@ -102,18 +102,15 @@ static int devices_back(struct cli *cli)
 
 int cmd_stop(struct cli *cli, int argc, char **argv)
 {
-    const char *timeout = NULL, *name;
-    const struct cli_option options[] = {{"--timeout", NULL, &timeout}, {0}};
+    const char *name;
+    long seconds = STOP_TIMEOUT_S;
+    const struct cli_option options[] = {
+        {"--timeout", .number = &seconds, .unit = "seconds", .high = STOP_TIMEOUT_MAX_S}, {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)
         status = cli_machine_name(cli, argc, argv, &name);
-    if (status != EXIT_DONE)
-        return status;
-    long seconds = timeout ? cli_number(timeout, 0, STOP_TIMEOUT_MAX_S) : STOP_TIMEOUT_S;
-    if (seconds < 0)
-        return cli_usage(cli, "--timeout is a number of seconds from 0 to %d, not '%s'", STOP_TIMEOUT_MAX_S,
-                         timeout);
-    status = cli_host(cli);
+    if (status == EXIT_DONE)
+        status = cli_host(cli);
     if (status != EXIT_DONE)
         return status;
     struct err err = {0};

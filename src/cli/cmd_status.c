@@ -514,7 +514,7 @@ static int collect(struct cli *cli, struct status *status, struct findings *find
 int cmd_status(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false;
-    int exit_status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    int exit_status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", .flag = &as_json}, {0}});
     if (exit_status == EXIT_DONE && argc > 1)
         return cli_usage(cli, "'status' takes no arguments");
     if (exit_status == EXIT_DONE)
@@ -575,7 +575,7 @@ static void leases_json(struct cli *cli, const char *const *names, const struct 
 int cmd_leases(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false;
-    int exit_status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", &as_json, NULL}, {0}});
+    int exit_status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--json", .flag = &as_json}, {0}});
     if (exit_status == EXIT_DONE && argc > 2)
         return cli_usage(cli, "'leases' takes one network");
     if (exit_status == EXIT_DONE)

@@ -14,22 +14,6 @@
 
 enum { SECONDS_DEFAULT = 10, ADDRESSES_MAX = 16 };
 
-static volatile sig_atomic_t stopped;
-
-static void stop(int number)
-{
-    (void)number;
-    stopped = 1;
-}
-
-static void catch_signals(void)
-{
-    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = stop}; /* without SA_RESTART: waiting ends */
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        sigaction(numbers[i], &action, NULL);
-}
-
 /* The guest's addresses as far as the network's DHCP server knows them. */
 static size_t leased(struct engine *engine, const char *name, struct ip addresses[ADDRESSES_MAX])
 {
@@ -141,20 +125,21 @@ static int trace_do(struct cli *cli, struct trace_request *request, struct trace
 int cmd_trace(struct cli *cli, int argc, char **argv)
 {
     bool as_json = false;
-    const char *seconds = NULL;
-    struct trace_request request = {.seconds = SECONDS_DEFAULT, .stopped = &stopped};
-    int status = cli_options(
-        cli, &argc, argv,
-        (struct cli_option[]){
-            {"--json", &as_json, NULL}, {"--ping", &request.ping, NULL}, {"--seconds", NULL, &seconds}, {0}});
+    long seconds = SECONDS_DEFAULT;
+    struct trace_request request = {.stopped = &cli_stopped};
+    const struct cli_option options[] = {
+        {"--json", .flag = &as_json},
+        {"--ping", .flag = &request.ping},
+        {"--seconds", .number = &seconds, .unit = "seconds", .low = 1, .high = 86400},
+        {0}};
+    int status = cli_options(cli, &argc, argv, options);
     if (status != EXIT_DONE)
         return status;
     if (argc < 2 || argc > 3)
         return cli_usage(cli, "'trace' needs a machine or nic, and takes one target");
     if (argc == 3 && ip_parse(argv[2], &request.target) < 0)
         return cli_usage(cli, "'%s' is no IP address", argv[2]);
-    if (seconds && (request.seconds = (int)cli_number(seconds, 1, 86400)) < 0)
-        return cli_usage(cli, "'%s' is no number of seconds", seconds);
+    request.seconds = (int)seconds;
     status = cli_config_optional(cli);
     if (status != EXIT_DONE)
         return status;
@@ -165,7 +150,7 @@ int cmd_trace(struct cli *cli, int argc, char **argv)
         request.watching = agent_ask;
         request.context = &agent;
     }
-    catch_signals();
+    cli_catch_signals();
     struct err err = {0};
     struct trace trace;
     if (trace_do(cli, &request, &trace, &err) < 0)

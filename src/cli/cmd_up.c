@@ -3,41 +3,23 @@
 #include "engine/confirm.h"
 #include "engine/watch.h"
 
-/* The values of --guard-ms and --confirm, where they were given. */
-static int guard_options(struct cli *cli, const char *guard_text, const char *confirm_text,
-                         struct guard_request *guard)
-{
-    if (guard_text) {
-        long number = cli_number(guard_text, 0, GUARD_MAX_MS);
-        if (number < 0)
-            return cli_usage(cli, "--guard-ms takes milliseconds from 0 to %d, not '%s'", GUARD_MAX_MS,
-                             guard_text);
-        guard->guard_ms = (int)number;
-    }
-    if (confirm_text) {
-        long number = cli_number(confirm_text, 1, CONFIRM_MAX_S);
-        if (number < 0)
-            return cli_usage(cli, "--confirm takes seconds from 1 to %d, not '%s'", CONFIRM_MAX_S,
-                             confirm_text);
-        guard->confirm_ms = (int)number * 1000;
-    }
-    return EXIT_DONE;
-}
-
 static int change(struct cli *cli, int argc, char **argv, bool down)
 {
-    const char *guard_text = NULL, *confirm_text = NULL;
+    long guard_ms = -1, confirm_s = 0;
     const struct cli_option options[] = {
-        {"--guard-ms", NULL, &guard_text}, {"--confirm", NULL, &confirm_text}, {0}};
+        {"--guard-ms", .number = &guard_ms, .unit = "milliseconds", .high = GUARD_MAX_MS},
+        {"--confirm", .number = &confirm_s, .unit = "seconds", .low = 1, .high = CONFIRM_MAX_S},
+        {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)
         status = down ? cli_host(cli) : cli_config(cli);
     const char *const *names;
     if (status == EXIT_DONE)
         status = change_names(cli, argc, argv, !down, &names);
-    struct guard_request guard = {.guard_ms = down ? -1 : model_guard_ms(&cli->model)};
-    if (status == EXIT_DONE)
-        status = guard_options(cli, guard_text, confirm_text, &guard);
+    struct guard_request guard = {.guard_ms = down ? -1 : model_guard_ms(&cli->model),
+                                  .confirm_ms = (int)confirm_s * 1000};
+    if (guard_ms >= 0)
+        guard.guard_ms = (int)guard_ms;
     return status == EXIT_DONE ? change_host(cli, names, down, &guard) : status;
 }
 
@@ -64,7 +46,7 @@ int cmd_down(struct cli *cli, int argc, char **argv)
 int cmd_confirm(struct cli *cli, int argc, char **argv)
 {
     bool undo = false;
-    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--undo", &undo, NULL}, {0}});
+    int status = cli_options(cli, &argc, argv, (struct cli_option[]){{"--undo", .flag = &undo}, {0}});
     if (status == EXIT_DONE && argc > 1)
         return cli_usage(cli, "'confirm' takes no arguments: only one change can wait at a time");
     if (status == EXIT_DONE)
