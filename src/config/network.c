@@ -88,32 +88,45 @@ static void address_take(struct walk *walk, void *target, const struct key *key,
     }
 }
 
-/* ---- subnet ---- */
+/* ---- subnet: PREFIX, subnet6: auto | PREFIX/64 ---- */
+
+/* A network of this family; false after a problem. */
+static bool subnet_parse(struct walk *walk, const struct key *key, const struct yaml_node *value, int family,
+                         struct prefix *prefix)
+{
+    bool six = family == AF_INET6;
+    struct ip ip;
+    if (ip_parse(value->text, &ip) == 0 && ip.family == family) {
+        *prefix = (struct prefix){ip, six ? 64 : 24};
+        *prefix = prefix_network(prefix);
+        value_refuse(walk, key, value, "it has no prefix length; did you mean '%s'?", PREFIX_TEXT(prefix));
+    } else if (prefix_parse(value->text, prefix) < 0) {
+        value_refuse(walk, key, value, NULL);
+    } else if (prefix->ip.family != family) {
+        value_refuse(walk, key, value,
+                     six ? "that is IPv4, which is 'subnet'" : "that is IPv6, which is 'subnet6'");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* A host's address is said to be none of a network; what was meant is taken, so the other checks can go on.
+ */
+static void host_bits_clear(struct walk *walk, const struct yaml_node *value, struct prefix *prefix)
+{
+    struct prefix clean = prefix_network(prefix);
+    if (!prefix_equal(prefix, &clean))
+        problem_add(walk->problems, value->pos, "%s has host bits set; the network is %s", value->text,
+                    PREFIX_TEXT(&clean));
+    *prefix = clean;
+}
 
 static void subnet_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
 {
-    struct network *network = target;
     struct prefix prefix;
-    struct ip ip;
-
-    const char *text = value_text(walk, key, value);
-    if (!text)
+    if (!value_text(walk, key, value) || !subnet_parse(walk, key, value, AF_INET, &prefix))
         return;
-    if (prefix_parse(text, &prefix) < 0) {
-        if (ip_parse(text, &ip) == 0 && ip.family == AF_INET) {
-            prefix = (struct prefix){ip, 24};
-            prefix = prefix_network(&prefix);
-            value_refuse(walk, key, value, "it has no prefix length; did you mean '%s'?",
-                         PREFIX_TEXT(&prefix));
-        } else {
-            value_refuse(walk, key, value, NULL);
-        }
-        return;
-    }
-    if (prefix.ip.family != AF_INET) {
-        value_refuse(walk, key, value, "that is IPv6, which is 'subnet6'");
-        return;
-    }
     if (prefix.length < SUBNET_LENGTH_MIN || prefix.length > SUBNET_LENGTH_MAX) {
         value_refuse(walk, key, value, "/%u %s", prefix.length,
                      prefix.length > SUBNET_LENGTH_MAX
@@ -121,70 +134,37 @@ static void subnet_take(struct walk *walk, void *target, const struct key *key, 
                          : "is too much of the internet; /8 is the largest");
         return;
     }
-    struct prefix clean = prefix_network(&prefix);
-    if (!prefix_equal(&prefix, &clean)) {
-        problem_add(walk->problems, value->pos, "%s has host bits set; the network is %s", text,
-                    PREFIX_TEXT(&clean));
-        prefix = clean; /* that is what was meant, so the other checks can go on */
-    }
+    host_bits_clear(walk, value, &prefix);
     if (ip_is_multicast(&prefix.ip) || ip_is_loopback(&prefix.ip) || ip_is_link_local(&prefix.ip) ||
-        prefix.ip.bytes[0] == 0 || prefix.ip.bytes[0] >= 240) {
+        prefix.ip.bytes[0] == 0 || prefix.ip.bytes[0] >= 240)
         value_refuse(walk, key, value,
                      "no host can be reached there; take one of 10.0.0.0/8, 172.16.0.0/12, "
                      "192.168.0.0/16 (RFC 1918)");
-        return;
-    }
-    network->subnet = prefix;
+    else
+        ((struct network *)target)->subnet = prefix;
 }
-
-/* ---- subnet6: auto | PREFIX/64 ---- */
 
 static void subnet6_take(struct walk *walk, void *target, const struct key *key,
                          const struct yaml_node *value)
 {
     struct network *network = target;
     struct prefix prefix;
-    struct ip ip;
-
     const char *text = value_text(walk, key, value);
-    if (!text)
+    network->subnet6_auto = text && strcmp(text, "auto") == 0;
+    if (!text || network->subnet6_auto || !subnet_parse(walk, key, value, AF_INET6, &prefix))
         return;
-    if (strcmp(text, "auto") == 0) {
-        network->subnet6_auto = true;
-        return;
-    }
-    if (ip_parse(text, &ip) == 0 && ip.family == AF_INET6) {
-        prefix = (struct prefix){ip, 64};
-        prefix = prefix_network(&prefix);
-        value_refuse(walk, key, value, "it has no prefix length; did you mean '%s'?", PREFIX_TEXT(&prefix));
-        return;
-    }
-    if (prefix_parse(text, &prefix) < 0) {
-        value_refuse(walk, key, value, NULL);
-        return;
-    }
-    if (prefix.ip.family != AF_INET6) {
-        value_refuse(walk, key, value, "that is IPv4, which is 'subnet'");
-        return;
-    }
     if (prefix.length != 64) {
         value_refuse(walk, key, value, "guests make themselves addresses in a /64 only (RFC 4862)%s",
                      prefix.length < 64 ? "; take one of its /64s" : "");
         return;
     }
-    struct prefix clean = prefix_network(&prefix);
-    if (!prefix_equal(&prefix, &clean)) {
-        problem_add(walk->problems, value->pos, "%s has host bits set; the network is %s", text,
-                    PREFIX_TEXT(&clean));
-        prefix = clean;
-    }
+    host_bits_clear(walk, value, &prefix);
     /* ::/8 holds the loopback and IPv4's shapes. */
-    if (ip_is_multicast(&prefix.ip) || ip_is_link_local(&prefix.ip) || prefix.ip.bytes[0] == 0) {
+    if (ip_is_multicast(&prefix.ip) || ip_is_link_local(&prefix.ip) || prefix.ip.bytes[0] == 0)
         value_refuse(walk, key, value,
                      "no host can be reached there; take 'auto' or a part of your own prefix");
-        return;
-    }
-    network->subnet6 = prefix;
+    else
+        network->subnet6 = prefix;
 }
 
 /* ---- mac: shared ---- */
@@ -203,191 +183,6 @@ static void mac_take(struct walk *walk, void *target, const struct key *key, con
         value_refuse(walk, key, value, "a guest's MAC stands in its machine, under 'nics'");
     else
         value_refuse(walk, key, value, NULL);
-}
-
-/* ---- device: INTERFACE | PCI | SELECTOR | {parent, vf} ---- */
-
-static void vf_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
-{
-    struct device_ref *device = target;
-    unsigned long number;
-    const char *text = value_text(walk, key, value);
-    if (!text)
-        return;
-    if (strcmp(text, "auto") == 0)
-        device->vf = FUNCTION_AUTO;
-    else if (number_parse(text, 255, &number))
-        device->vf = (int)number;
-    else
-        value_refuse(walk, key, value, NULL);
-}
-
-/* The members of struct function; each says in `fields` that it was given. */
-
-static void function_vlan_take(struct walk *walk, void *target, const struct key *key,
-                               const struct yaml_node *value)
-{
-    struct device_ref *device = target;
-    unsigned long number;
-    const char *text = value_text(walk, key, value);
-    if (!text)
-        return;
-    if (!number_parse(text, VLAN_ID_MAX, &number) || number == 0) {
-        value_refuse(walk, key, value, NULL);
-        return;
-    }
-    device->settings.vlan = (uint32_t)number;
-    device->settings.fields |= FUNCTION_VLAN;
-}
-
-static void function_rate_take(struct walk *walk, void *target, const struct key *key,
-                               const struct yaml_node *value)
-{
-    struct device_ref *device = target;
-    unsigned long number;
-    const char *text = value_text(walk, key, value);
-    if (!text)
-        return;
-    if (!number_parse(text, 1000000, &number) || number == 0) {
-        value_refuse(walk, key, value, NULL);
-        return;
-    }
-    device->settings.rate_mbps = (uint32_t)number;
-    device->settings.fields |= FUNCTION_RATE;
-}
-
-static void function_switch_take(struct walk *walk, void *target, const struct key *key,
-                                 const struct yaml_node *value)
-{
-    struct device_ref *device = target;
-    bool on;
-    const char *text = value_text(walk, key, value);
-    if (!text)
-        return;
-    if (!bool_parse(text, &on)) {
-        value_refuse(walk, key, value, NULL);
-        return;
-    }
-    bool trust = strcmp(key->name, "trust") == 0;
-    *(trust ? &device->settings.trust : &device->settings.spoof_check) = on;
-    device->settings.fields |= trust ? FUNCTION_TRUST : FUNCTION_SPOOF_CHECK;
-}
-
-static void function_link_take(struct walk *walk, void *target, const struct key *key,
-                               const struct yaml_node *value)
-{
-    static const struct word words[] = {
-        {"auto", FUNCTION_LINK_AUTO}, {"up", FUNCTION_LINK_UP}, {"down", FUNCTION_LINK_DOWN}, {0}};
-    struct device_ref *device = target;
-    const char *text = value_text(walk, key, value);
-    const struct word *word = words;
-    while (text && word->text && strcmp(word->text, text) != 0)
-        word++;
-    if (text && !word->text)
-        value_refuse(walk, key, value, NULL);
-    if (!text || !word->text)
-        return;
-    device->settings.link = (uint8_t)word->value;
-    device->settings.fields |= FUNCTION_LINK;
-}
-
-const struct section section_function = {
-    .what = "an SR-IOV function",
-    .keys = (const struct key[]){
-        {.name = "parent",
-         .take = key_interface,
-         .takes = "the interface name of the device whose function it is",
-         .offset = offsetof(struct device_ref, text),
-         .missing = "write the interface whose function it is"},
-        {.name = "vf",
-         .take = vf_take,
-         .takes = "'auto' or the function's number, 0 to 255",
-         .missing = "write 'auto' or a number"},
-        {.name = "functions",
-         .take = key_number,
-         .takes = "how many functions the device is to have, 1 to 256",
-         .offset = offsetof(struct device_ref, functions),
-         .min = 1,
-         .max = 256},
-        {.name = "vlan", .take = function_vlan_take, .takes = "a VLAN id, 1 to 4094"},
-        {.name = "spoof_check", .take = function_switch_take, .takes = "on or off"},
-        {.name = "trust", .take = function_switch_take, .takes = "on or off"},
-        {.name = "rate", .take = function_rate_take, .takes = "a rate in Mbit/s, 1 to 1000000"},
-        {.name = "link", .take = function_link_take, .takes = "auto, up or down"},
-        {0}}};
-
-/* What a device is when it is not an interface: fills `device` and returns 0, 1 for neither, -1 after a
- * problem. */
-static int device_place_take(struct walk *walk, const struct key *key, const struct yaml_node *value,
-                             struct device_ref *device)
-{
-    const char *text = value->text;
-    unsigned domain = 0, bus, slot, function;
-    int used = 0;
-    size_t hex = strspn(text, "0123456789abcdefABCDEF:.");
-
-    if (text[hex] == '\0' && strchr(text, ':')) {
-        char exact[32] = "";
-        if (sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &used) == 4 && !text[used])
-            snprintf(exact, sizeof(exact), "%04x:%02x:%02x.%x", domain, bus, slot, function);
-        else if (sscanf(text, "%2x:%2x.%1x%n", &bus, &slot, &function, &used) == 3 && !text[used])
-            snprintf(exact, sizeof(exact), "0000:%02x:%02x.%x", bus, slot, function);
-        if (exact[0] && strcasecmp(exact, text) != 0) {
-            value_refuse(walk, key, value, "did you mean '%s'?", exact);
-            return -1;
-        }
-        if (!exact[0] || slot > 31 || function > 7) {
-            value_refuse(walk, key, value,
-                         "a PCI address is domain:bus:slot.function, as '0000:03:00.0'; "
-                         "slot up to 1f, function up to 7");
-            return -1;
-        }
-        device->kind = DEVICE_PCI;
-    } else if (strchr(text, '/')) {
-        size_t plain = strspn(text, "0123456789/");
-        if (text[plain] || sscanf(text, "%3u/%3u/%3u%n", &bus, &slot, &function, &used) != 3 || text[used] ||
-            bus > 255 || slot > 31 || function > 7) {
-            value_refuse(walk, key, value,
-                         "a selector is bus/slot/function, as '3/0/0'; bus up to 255, slot up to "
-                         "31, function up to 7");
-            return -1;
-        }
-        device->kind = DEVICE_SELECTOR;
-    } else {
-        return 1;
-    }
-    device->domain = domain;
-    device->bus = bus;
-    device->slot = slot;
-    device->function = function;
-    return 0;
-}
-
-static void device_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
-{
-    struct network *network = target;
-    struct device_ref device = {0};
-
-    if (value->kind == YAML_MAPPING) {
-        walk_section(walk, &section_function, "'device'", 0, &device, value);
-        device.kind = device.text ? DEVICE_FUNCTION : DEVICE_NONE;
-        network->device = device;
-        return;
-    }
-    const char *text = value_text(walk, key, value);
-    int kind = text ? device_place_take(walk, key, value, &device) : -1;
-    if (kind < 0)
-        return;
-    if (kind == 1) {
-        const char *fault = name_fault(walk->problems->arena, text);
-        if (fault) {
-            value_refuse(walk, key, value, "it %s", fault);
-            return;
-        }
-        device.kind = DEVICE_INTERFACE;
-    }
-    device.text = arena_strdup(walk->arena, text);
-    network->device = device;
 }
 
 /* ---- bind: run | up, in_use: refuse | take ---- */

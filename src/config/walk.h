@@ -107,6 +107,9 @@ key_take networks_take, machines_take;
 key_take dhcp_take, domain_take, dns_take, boot_take;
 enum { LEASE_DEFAULT_S = 3600 };
 
+/* device.c: into struct network's `device`. */
+key_take device_take;
+
 /* forward.c: port forwards, into a struct forward_entries at `offset`. */
 key_take network_forward_take, nic_forward_take;
 
