@@ -1,5 +1,5 @@
-/* status_lock.c: what locks dropped: status_lock.h. */
-#include "cli/status_lock.h"
+/* status_lock.c: what locks dropped: status.h. */
+#include "cli/status.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -23,10 +23,7 @@ void print_dropped(struct cli *cli, const struct status *status)
                 counts[LOCK_MAC], counts[LOCK_IP], counts[LOCK_ARP], counts[LOCK_DHCP], counts[LOCK_RA]);
         }
     }
-    if (table.cells.count > table.columns) {
-        putchar('\n');
-        table_print(&table, stdout, cli->color);
-    }
+    table_print_rows(&table, cli);
 }
 
 void json_lock(struct json *json, const struct status_network *network)

@@ -143,6 +143,18 @@ void nics_arrive(struct planner *planner, const struct passage *passage);
 void nic_remove(struct planner *planner, const char *network, const struct planned_nic *nic);
 /* network.c: append the operations. */
 void network_steps(struct planner *planner, struct passage *passage);
+/* uplink.c.  On such a host an address leaves the uplink before it arrives on the bridge, and routes with it;
+ * elsewhere it is on both for a moment, and routes are moved in their slots. */
+bool bare_ports(const struct planner *planner);
+/* An uplink that is no longer the network's; what the bridge has and should not have, all of it when it goes.
+ */
+void give_uplink_back(struct planner *planner, const struct passage *passage);
+void strip_bridge(struct planner *planner, const struct passage *passage);
+/* The bridge's addresses and routes, its uplink as a port, and what that loses. */
+void add_made_addresses(struct planner *planner, const struct passage *passage);
+void place_made_routes(struct planner *planner, const struct passage *passage);
+void attach_uplink(struct planner *planner, const struct passage *passage);
+void clear_uplink(struct planner *planner, const struct passage *passage);
 /* renamed.c: of a network that goes. */
 void follow_renamed_uplink(struct planner *planner, struct passage *passage);
 /* neighbour.c: neighbours entered by hand, which go where the addresses go: back to the uplink, off the

@@ -1,5 +1,5 @@
-/* op.c: operations as text, driven by one table of members a kind: op.h. */
-#include "plan/op.h"
+/* op.c: operations as text (op.h), driven by the table of members a kind in op_fields.c. */
+#include "plan/op_fields.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,247 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum field_type { F_TEXT, F_BOOL, F_U8, F_U32, F_MAC, F_IP, F_PREFIX, F_RATE, F_ARGV, F_FORWARDS };
-
-struct field {
-    const char *name;
-    enum field_type type;
-    size_t offset;
-    unsigned optional; /* written only when this bit of the operation's fields is set; 0: always */
-};
-
-#define FIELD(name, type, member)                                                                            \
-    {                                                                                                        \
-        name, type, offsetof(struct op, member), 0                                                           \
-    }
-#define OPTIONAL(name, type, member, bit)                                                                    \
-    {                                                                                                        \
-        name, type, offsetof(struct op, member), bit                                                         \
-    }
-#define END                                                                                                  \
-    {                                                                                                        \
-        NULL, F_TEXT, 0, 0                                                                                   \
-    }
-
-static const struct field link_fields[] = {
-    FIELD("ifname", F_TEXT, link.name),
-    FIELD("kind", F_TEXT, link.kind),
-    OPTIONAL("mac", F_MAC, link.mac, LINK_MAC),
-    OPTIONAL("mtu", F_U32, link.mtu, LINK_MTU),
-    OPTIONAL("up", F_BOOL, link.up, LINK_UP),
-    OPTIONAL("alias", F_TEXT, link.alias, LINK_ALIAS),
-    OPTIONAL("stp", F_BOOL, link.stp, LINK_STP),
-    OPTIONAL("forward_delay", F_U32, link.forward_delay, LINK_FORWARD_DELAY),
-    OPTIONAL("ipv6", F_BOOL, link.ipv6, LINK_IPV6),
-    OPTIONAL("accept_ra", F_U8, link.accept_ra, LINK_ACCEPT_RA),
-    FIELD("guest", F_BOOL, link.guest),
-    OPTIONAL("filters_vlans", F_BOOL, link.filters_vlans, LINK_FILTERS_VLANS),
-    FIELD("lower", F_TEXT, link.lower),
-    FIELD("vlan", F_U32, link.vlan),
-    END};
-
-static const struct field port_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
-                                           FIELD("bridge", F_TEXT, port.bridge),
-                                           FIELD("guest", F_BOOL, port.guest), END};
-
-static const struct field port_rule_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
-                                                FIELD("bridge", F_TEXT, port.bridge),
-                                                FIELD("guest", F_BOOL, port.guest),
-                                                FIELD("isolated", F_BOOL, port.rules.isolated),
-                                                FIELD("vlan", F_U32, port.vlan),
-                                                FIELD("alias", F_TEXT, port.alias),
-                                                END};
-
-static const struct field port_vlan_fields[] = {FIELD("ifname", F_TEXT, port.ifname),
-                                                FIELD("bridge", F_TEXT, port.bridge),
-                                                FIELD("vlan", F_U32, port.vlan), END};
-
-static const struct field address_fields[] = {FIELD("ifname", F_TEXT, address.ifname),
-                                              FIELD("address", F_PREFIX, address.prefix),
-                                              FIELD("peer", F_IP, address.peer),
-                                              FIELD("broadcast", F_IP, address.broadcast),
-                                              FIELD("label", F_TEXT, address.label),
-                                              FIELD("scope", F_U8, address.scope),
-                                              FIELD("flags", F_U32, address.flags),
-                                              FIELD("metric", F_U32, address.metric),
-                                              FIELD("valid", F_U32, address.valid_s),
-                                              FIELD("preferred", F_U32, address.preferred_s),
-                                              END};
-
-static const struct field route_fields[] = {FIELD("table", F_U32, route.table),
-                                            FIELD("to", F_PREFIX, route.to),
-                                            FIELD("tos", F_U8, route.tos),
-                                            FIELD("scope", F_U8, route.scope),
-                                            FIELD("type", F_U8, route.type),
-                                            FIELD("protocol", F_U8, route.protocol),
-                                            FIELD("metric", F_U32, route.metric),
-                                            FIELD("gateway", F_IP, route.gateway),
-                                            FIELD("ifname", F_TEXT, route.ifname),
-                                            FIELD("source", F_IP, route.source),
-                                            FIELD("onlink", F_BOOL, route.onlink),
-                                            FIELD("mtu", F_U32, route.mtu),
-                                            FIELD("advmss", F_U32, route.advmss),
-                                            FIELD("preference", F_U8, route.preference),
-                                            END};
-
-static const struct field neighbour_fields[] = {FIELD("ifname", F_TEXT, neighbour.ifname),
-                                                FIELD("address", F_IP, neighbour.ip),
-                                                FIELD("mac", F_MAC, neighbour.mac),
-                                                FIELD("proxy", F_BOOL, neighbour.proxy),
-                                                FIELD("router", F_BOOL, neighbour.router),
-                                                FIELD("protocol", F_U8, neighbour.protocol),
-                                                END};
-
-static const struct field sysctl_fields[] = {FIELD("name", F_TEXT, sysctl.name),
-                                             FIELD("value", F_TEXT, sysctl.value), END};
-
-static const struct field firewall_fields[] = {FIELD("bridge", F_TEXT, firewall.bridge),
-                                               FIELD("uplink", F_TEXT, firewall.uplink),
-                                               FIELD("way", F_TEXT, firewall.way),
-                                               FIELD("isolate", F_BOOL, firewall.isolate),
-                                               FIELD("subnet", F_PREFIX, firewall.subnet),
-                                               FIELD("subnet6", F_PREFIX, firewall.subnet6),
-                                               FIELD("forwards", F_FORWARDS, firewall.forwards),
-                                               END};
-
-static const struct field main_fields[] = {FIELD("load", F_BOOL, main.load),
-                                           FIELD("enable", F_BOOL, main.enable), END};
-
-static const struct field admission_fields[] = {
-    FIELD("family", F_TEXT, admission.family), FIELD("table", F_TEXT, admission.table),
-    FIELD("chain", F_TEXT, admission.chain),   FIELD("kind", F_TEXT, admission.kind),
-    FIELD("last", F_BOOL, admission.last),     END};
-
-static const struct field zone_fields[] = {FIELD("ifname", F_TEXT, zone.ifname),
-                                           FIELD("zone", F_TEXT, zone.zone), END};
-static const struct field shared_fields[] = {FIELD("bridge", F_TEXT, shared.bridge),
-                                             FIELD("uplink", F_TEXT, shared.uplink),
-                                             FIELD("mac", F_MAC, shared.mac), END};
-
-static const struct field shared_address_fields[] = {FIELD("address", F_IP, shared_address.ip),
-                                                     FIELD("mac", F_MAC, shared_address.mac), END};
-
-static const struct field unmanaged_fields[] = {FIELD("interfaces", F_TEXT, unmanaged.interfaces), END};
-
-static const struct field service_fields[] = {
-    FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
-    FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
-
-static const struct field lock_fields[] = {
-    FIELD("mac", F_BOOL, lock.kinds[LOCK_MAC]), FIELD("ip", F_BOOL, lock.kinds[LOCK_IP]),
-    FIELD("arp", F_BOOL, lock.kinds[LOCK_ARP]), FIELD("dhcp", F_BOOL, lock.kinds[LOCK_DHCP]),
-    FIELD("ra", F_BOOL, lock.kinds[LOCK_RA]),   FIELD("subnet6", F_PREFIX, lock.subnet6),
-    FIELD("any6", F_BOOL, lock.any6),           END};
-
-static const struct field nic_fields[] = {FIELD("ifname", F_TEXT, nic.ifname),
-                                          FIELD("mac", F_MAC, nic.mac),
-                                          FIELD("any", F_BOOL, nic.any),
-                                          FIELD("address", F_IP, nic.ip),
-                                          FIELD("address6", F_IP, nic.ip6),
-                                          FIELD("leased", F_IP, nic.leased),
-                                          END};
-
-static const struct field shaper_fields[] = {FIELD("outward", F_BOOL, shaper.outward),
-                                             FIELD("nics", F_BOOL, shaper.nics),
-                                             FIELD("rate", F_RATE, shaper.rate), END};
-
-static const struct field nic_rate_fields[] = {
-    FIELD("ifname", F_TEXT, nic_rates.ifname), FIELD("in_shaped", F_BOOL, nic_rates.in.shaped),
-    FIELD("in", F_RATE, nic_rates.in.rate),    FIELD("out_shaped", F_BOOL, nic_rates.out.shaped),
-    FIELD("out", F_RATE, nic_rates.out.rate),  END};
-
-static const struct field resolver_fields[] = {FIELD("ifname", F_TEXT, resolver.ifname),
-                                               FIELD("server", F_IP, resolver.server),
-                                               FIELD("domain", F_TEXT, resolver.domain), END};
-
-static const struct field reload_fields[] = {FIELD("kind", F_TEXT, reload.kind),
-                                             FIELD("pid_path", F_TEXT, reload.pid_path),
-                                             FIELD("path", F_TEXT, reload.path),
-                                             FIELD("content", F_TEXT, reload.content),
-                                             FIELD("mode", F_U32, reload.mode),
-                                             FIELD("group", F_TEXT, reload.group),
-                                             END};
-
-static const struct field device_fields[] = {
-    FIELD("address", F_TEXT, device.address), FIELD("driver", F_TEXT, device.driver),
-    FIELD("ifname", F_TEXT, device.ifname), FIELD("override", F_TEXT, device.override), END};
-
-static const struct field functions_fields[] = {FIELD("address", F_TEXT, functions.address),
-                                                FIELD("count", F_U32, functions.count),
-                                                FIELD("probe", F_BOOL, functions.probe), END};
-
-static const struct field function_fields[] = {
-    FIELD("ifname", F_TEXT, function.ifname),
-    FIELD("index", F_U32, function.index),
-    OPTIONAL("mac", F_MAC, function.mac, FUNCTION_MAC),
-    OPTIONAL("vlan", F_U32, function.vlan, FUNCTION_VLAN),
-    OPTIONAL("spoof_check", F_BOOL, function.spoof_check, FUNCTION_SPOOF_CHECK),
-    OPTIONAL("trust", F_BOOL, function.trust, FUNCTION_TRUST),
-    OPTIONAL("rate_mbps", F_U32, function.rate_mbps, FUNCTION_RATE),
-    OPTIONAL("link", F_U8, function.link, FUNCTION_LINK),
-    END};
-
-static const struct field file_fields[] = {
-    FIELD("path", F_TEXT, file.path), FIELD("content", F_TEXT, file.content), FIELD("mode", F_U32, file.mode),
-    FIELD("group", F_TEXT, file.group), END};
-
-static const struct {
-    const char *name;
-    const struct field *fields;
-} kinds[OP_KIND_COUNT] = {
-    [OP_LINK_CREATE] = {"link-create", link_fields},
-    [OP_LINK_DELETE] = {"link-delete", link_fields},
-    [OP_LINK_SET] = {"link-set", link_fields},
-    [OP_PORT_ADD] = {"port-add", port_fields},
-    [OP_PORT_REMOVE] = {"port-remove", port_fields},
-    [OP_PORT_SET] = {"port-set", port_rule_fields},
-    [OP_PORT_VLAN_ADD] = {"port-vlan-add", port_vlan_fields},
-    [OP_PORT_VLAN_REMOVE] = {"port-vlan-remove", port_vlan_fields},
-    [OP_ADDRESS_ADD] = {"address-add", address_fields},
-    [OP_ADDRESS_REMOVE] = {"address-remove", address_fields},
-    [OP_ROUTE_ADD] = {"route-add", route_fields},
-    [OP_ROUTE_REMOVE] = {"route-remove", route_fields},
-    [OP_ROUTE_REPLACE] = {"route-replace", route_fields},
-    [OP_NEIGHBOUR_ADD] = {"neighbour-add", neighbour_fields},
-    [OP_NEIGHBOUR_REMOVE] = {"neighbour-remove", neighbour_fields},
-    [OP_SYSCTL_SET] = {"sysctl-set", sysctl_fields},
-    [OP_FIREWALL_SET] = {"firewall-set", firewall_fields},
-    [OP_FIREWALL_REMOVE] = {"firewall-remove", firewall_fields},
-    [OP_FIREWALL_ENABLE] = {"firewall-enable", main_fields},
-    [OP_FIREWALL_DISABLE] = {"firewall-disable", main_fields},
-    [OP_ADMISSION_ADD] = {"admission-add", admission_fields},
-    [OP_ADMISSION_REMOVE] = {"admission-remove", admission_fields},
-    [OP_ZONE_ADD] = {"zone-add", zone_fields},
-    [OP_ZONE_REMOVE] = {"zone-remove", zone_fields},
-    [OP_SHARED_SET] = {"shared-set", shared_fields},
-    [OP_SHARED_REMOVE] = {"shared-remove", shared_fields},
-    [OP_SHARED_ADDRESS_ADD] = {"shared-address-add", shared_address_fields},
-    [OP_SHARED_ADDRESS_REMOVE] = {"shared-address-remove", shared_address_fields},
-    [OP_UNMANAGE] = {"unmanage", unmanaged_fields},
-    [OP_MANAGE] = {"manage", unmanaged_fields},
-    [OP_SERVICE_START] = {"service-start", service_fields},
-    [OP_SERVICE_STOP] = {"service-stop", service_fields},
-    [OP_LOCK_SET] = {"lock-set", lock_fields},
-    [OP_LOCK_REMOVE] = {"lock-remove", lock_fields},
-    [OP_SHAPER_SET] = {"shaper-set", shaper_fields},
-    [OP_SHAPER_REMOVE] = {"shaper-remove", shaper_fields},
-    [OP_RATE_SET] = {"rate-set", nic_rate_fields},
-    [OP_NIC_SET] = {"nic-set", nic_fields},
-    [OP_NIC_REMOVE] = {"nic-remove", nic_fields},
-    [OP_RESOLVER_SET] = {"resolver-set", resolver_fields},
-    [OP_RESOLVER_CLEAR] = {"resolver-clear", resolver_fields},
-    [OP_SERVICE_RELOAD] = {"service-reload", reload_fields},
-    [OP_DEVICE_BIND] = {"device-bind", device_fields},
-    [OP_DEVICE_UNBIND] = {"device-unbind", device_fields},
-    [OP_FUNCTIONS_SET] = {"functions-set", functions_fields},
-    [OP_FUNCTION_SET] = {"function-set", function_fields},
-    [OP_FILE_WRITE] = {"file-write", file_fields},
-    [OP_FILE_REMOVE] = {"file-remove", file_fields},
-};
-
 const char *op_kind_name(enum op_kind kind)
 {
-    return kind > OP_NONE && kind < OP_KIND_COUNT ? kinds[kind].name : "none";
+    return kind > OP_NONE && kind < OP_KIND_COUNT ? op_members[kind].name : "none";
 }
 
 /* Percent-encoding.  ',' is encoded too, since it separates the words of an argv. */
@@ -382,7 +144,7 @@ const char *op_format(struct arena *arena, const struct op *op)
         text_add(&out, " network=");
         encode(&out, op->network);
     }
-    for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
+    for (const struct field *field = op_members[op->kind].fields; field && field->name; field++) {
         if (!wanted(op, field))
             continue;
         if (is_list(field)) {
@@ -507,31 +269,15 @@ static int member_parse(struct arena *arena, struct op *op, const struct field *
 /* Texts that a line left out are "", never NULL. */
 static void fill_texts(struct op *op)
 {
-    for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
+    for (const struct field *field = op_members[op->kind].fields; field && field->name; field++) {
         if (field->type == F_TEXT) {
             const char **member = (const char **)(void *)((char *)op + field->offset);
             if (!*member)
                 *member = "";
         }
     }
-    if (op->kind == OP_FIREWALL_SET || op->kind == OP_FIREWALL_REMOVE)
-        op->firewall.network = op->network;
-    if (op->kind == OP_UNMANAGE || op->kind == OP_MANAGE)
-        op->unmanaged.network = op->network;
-    if (op->kind == OP_ADMISSION_ADD || op->kind == OP_ADMISSION_REMOVE)
-        op->admission.network = op->network;
-    if (op->kind == OP_LOCK_SET || op->kind == OP_LOCK_REMOVE)
-        op->lock.network = op->network;
-    if (op->kind == OP_SHAPER_SET || op->kind == OP_SHAPER_REMOVE)
-        op->shaper.network = op->network;
-    if (op->kind == OP_NIC_SET || op->kind == OP_NIC_REMOVE)
-        op->nic.network = op->network;
-    if (op->kind == OP_SHARED_SET || op->kind == OP_SHARED_REMOVE)
-        op->shared.network = op->network;
-    if (op->kind == OP_SHARED_ADDRESS_ADD || op->kind == OP_SHARED_ADDRESS_REMOVE)
-        op->shared_address.network = op->network;
-    if (op->kind == OP_SERVICE_START || op->kind == OP_SERVICE_STOP)
-        op->service.network = op->network;
+    if (op_members[op->kind].network)
+        *(const char **)(void *)((char *)op + op_members[op->kind].network) = op->network;
 }
 
 static int pair_parse(struct arena *arena, struct op *op, const char *pair, size_t length, struct err *err)
@@ -544,7 +290,7 @@ static int pair_parse(struct arena *arena, struct op *op, const char *pair, size
         op->network = decode(arena, equals + 1, value_length);
         return op->network ? 0 : err_set(err, EINVAL, "'%.*s' is not well encoded", (int)length, pair);
     }
-    for (const struct field *field = kinds[op->kind].fields; field->name; field++) {
+    for (const struct field *field = op_members[op->kind].fields; field->name; field++) {
         if (strlen(field->name) != name_length || memcmp(field->name, pair, name_length) != 0)
             continue;
         if (member_parse(arena, op, field, equals + 1, value_length) < 0)
@@ -559,7 +305,7 @@ int op_parse(struct arena *arena, const char *line, struct op *op, struct err *e
     *op = (struct op){.network = ""};
     size_t length = strcspn(line, " ");
     for (int kind = OP_NONE + 1; kind < OP_KIND_COUNT; kind++) {
-        if (strlen(kinds[kind].name) == length && memcmp(kinds[kind].name, line, length) == 0)
+        if (strlen(op_members[kind].name) == length && memcmp(op_members[kind].name, line, length) == 0)
             op->kind = (enum op_kind)kind;
     }
     if (op->kind == OP_NONE)
@@ -581,7 +327,7 @@ void op_json(struct json *json, const struct op *op)
     struct arena *arena = json->out->arena;
     json_string(json, "kind", op_kind_name(op->kind));
     json_string(json, "network", op->network && *op->network ? op->network : NULL);
-    for (const struct field *field = kinds[op->kind].fields; field && field->name; field++) {
+    for (const struct field *field = op_members[op->kind].fields; field && field->name; field++) {
         if (!wanted(op, field))
             continue;
         /* "kind" is the operation's already */
