@@ -15,7 +15,7 @@ static const char *network_subject(struct tracer *tracer)
     return arena_printf(tracer->arena, "network '%s'", tracer->network);
 }
 
-static const char *machine_subject(struct tracer *tracer, size_t nic)
+const char *trace_nic_subject(struct tracer *tracer, size_t nic)
 {
     const struct hop *hop = &tracer->hops.list.items[nic];
     return strcmp(hop->nic.machine, "-") == 0 ? arena_printf(tracer->arena, "nic '%s'", hop->ifname)
@@ -31,7 +31,7 @@ static void check_nics(struct tracer *tracer)
     vec_foreach (&tracer->hops.list, hop) {
         if (hop->kind != HOP_NIC)
             continue;
-        const char *subject = machine_subject(tracer, (size_t)(hop - tracer->hops.list.items));
+        const char *subject = trace_nic_subject(tracer, (size_t)(hop - tracer->hops.list.items));
         const struct link *link = link_find(tracer->request->observed, hop->ifname);
         if (strcmp(link->master, hop->network) != 0)
             FIND("nic-unplugged", subject, "its tap '%s' is %s%s%s, not a port of '%s'", hop->ifname,
@@ -99,7 +99,7 @@ static bool nobody_reads(struct tracer *tracer, struct traffic *traffic)
 
 static void silent(struct tracer *tracer)
 {
-    const char *subject = machine_subject(tracer, 0), *tap = tracer->hops.list.items[0].ifname;
+    const char *subject = trace_nic_subject(tracer, 0), *tap = tracer->hops.list.items[0].ifname;
     struct traffic traffic = {0};
     long long seconds = (tracer->now_ns - tracer->start_ns + 500000000) / 1000000000;
     if (nobody_reads(tracer, &traffic)) {
@@ -157,7 +157,7 @@ static void check_router_twin(struct tracer *tracer)
 /* The address and MAC of others that the guest also has. */
 static void check_twins(struct tracer *tracer)
 {
-    const char *subject = machine_subject(tracer, tracer->guest_nic);
+    const char *subject = trace_nic_subject(tracer, tracer->guest_nic);
     if (tracer->twin && !finding_find(&tracer->trace->findings, "mac-duplicate", NULL))
         FIND("mac-duplicate", subject, "frames from %s%s also come in at '%s'", MAC_TEXT(&tracer->twin_mac),
              tracer->bridge && mac_equal(&tracer->twin_mac, &tracer->bridge->mac) ? ", the bridge's own,"
@@ -192,7 +192,7 @@ static void check_subnet(struct tracer *tracer)
         return;
     /* A guest that forwards for others sends from addresses of theirs; one that answers nobody's ARP does
      * not. */
-    FIND("guest-wrong-subnet", machine_subject(tracer, tracer->guest_nic), "it sends as %s; '%s' is %s",
+    FIND("guest-wrong-subnet", trace_nic_subject(tracer, tracer->guest_nic), "it sends as %s; '%s' is %s",
          IP_TEXT(guest), tracer->network, PREFIX_TEXT(&tracer->subnets[0]));
 }
 
@@ -414,14 +414,16 @@ static void outside_silent(struct tracer *tracer, const struct ask *ask)
 
 static void unanswered(struct tracer *tracer, const struct ask *ask)
 {
-    if (ask->dropped) {
+    if (ask->locked) {
+        return; /* trace_lock_tell does */
+    } else if (ask->dropped) {
         dropped(tracer, ask);
     } else if (ask->kind == ASK_ECHO) {
         /* The guest may have its own reasons not to answer a ping; a frame of it shows that it is there. */
         if (tracer->frames_in == 0)
             silent(tracer);
         else
-            FIND("packet-lost", machine_subject(tracer, ask->nic),
+            FIND("packet-lost", trace_nic_subject(tracer, ask->nic),
                  "the guest did not answer the host's ping, and sends other frames: a firewall in the guest "
                  "may drop it");
     } else if (!ask->times[AT_UPLINK] && ask->side == SIDE_HOST) {
@@ -445,11 +447,11 @@ static void idle(struct tracer *tracer)
 {
     struct findings *findings = &tracer->trace->findings;
     if (!ip_is_set(&tracer->guest)) {
-        FIND("guest-no-lease", machine_subject(tracer, 0),
+        FIND("guest-no-lease", trace_nic_subject(tracer, 0),
              "%" PRIu64 " of its frames came, none of them asks for a lease", tracer->frames_in);
         return;
     }
-    struct finding *finding = finding_add(findings, "guest-silent", machine_subject(tracer, 0));
+    struct finding *finding = finding_add(findings, "guest-silent", trace_nic_subject(tracer, 0));
     finding->severity = FINDING_NOTE;
     finding_title(findings, finding, "the guest asked nobody for anything while trace watched");
     finding_evidence(findings, finding, "%" PRIu64 " of its frames came, from %s", tracer->frames_in,
@@ -484,6 +486,7 @@ void trace_diagnose(struct tracer *tracer, const struct ask *ask)
     check_inward(tracer);
     check_twins(tracer);
     check_subnet(tracer);
+    trace_lock_tell(tracer, ask);
     if (ask && ask_is_black_hole(tracer, ask))
         black_hole(tracer, ask);
     else if (ask && ask->pending)

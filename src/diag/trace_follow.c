@@ -285,6 +285,7 @@ static void at_nic(struct tracer *tracer, const struct capture_packet *captured,
     inward(tracer, captured, packet);
     if (captured->direction == CAPTURE_IN) {
         tracer->frames_in++;
+        trace_lock_frame(tracer, packet);
         if (asks(packet, &kind))
             asked(tracer, captured->hop, kind, packet, time_ns);
         for (size_t i = 0; i < tracer->ask_count; i++) {
@@ -522,6 +523,8 @@ static struct ask *ask_of(struct tracer *tracer, const struct packet *packet, bo
         struct ask *ask = tracer->asks[i];
         const struct packet_flow *mine = &ask->packet.flow;
         *back = false;
+        if (ask->kind == ASK_ARP && same_packet(ask, packet))
+            return ask;
         if (ask->kind == ASK_ARP || !(packet->layers & PACKET_IP))
             continue;
         if (packet_flow_equal(mine, &packet->flow) || packet_flow_equal(&ask->outside, &packet->flow))
@@ -537,16 +540,18 @@ void trace_chain_event(struct tracer *tracer, const struct chain_event *event, i
 {
     __typeof__(&tracer->ids[0]) id = &tracer->ids[event->packet_id % 256];
     if (event->frame_length) {
-        struct packet packet;
-        packet_decode(event->frame, event->frame_length, event->frame_length, &packet);
+        packet_decode(event->frame, event->frame_length, event->frame_length, &id->packet);
+        trace_lock_complete(tracer, &id->packet);
         bool back = false;
         id->id = event->packet_id;
-        id->ask = ask_of(tracer, &packet, &back);
+        id->ask = ask_of(tracer, &id->packet, &back);
         id->back = back;
         id->in_index = event->in_index;
         id->out_index = event->out_index;
     }
     struct ask *ask = id->id == event->packet_id ? id->ask : NULL;
+    if (id->id == event->packet_id)
+        trace_lock_drop(tracer, ask, &id->packet, event, id->in_index);
     if (!ask || strcmp(event->table, "vmwire_trace") == 0 || ask->chain_count == CHAINS_MAX)
         return;
     struct judged *judged = &ask->chains[ask->chain_count++];

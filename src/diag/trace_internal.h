@@ -5,8 +5,9 @@
 #include "diag/packet.h"
 #include "diag/trace.h"
 #include "host/chain_trace.h"
+#include "model/lock.h"
 
-enum { ASKS_MAX = 64, CHAINS_MAX = 128, SPEAKERS_MAX = 128 };
+enum { ASKS_MAX = 64, CHAINS_MAX = 128, SPEAKERS_MAX = 128, RECENT_MAX = 64 };
 
 /* What a guest asks for and waits for an answer to. */
 enum ask_kind {
@@ -64,6 +65,8 @@ struct ask {
     size_t chain_count;
     bool dropped; /* one of them is a drop */
     int64_t dropped_ns;
+    bool locked; /* and it, or one like it before, was a lock's, of this kind */
+    enum lock_kind lock;
 };
 
 /* Who used which address on the segment. */
@@ -99,7 +102,19 @@ struct tracer {
         struct ask *ask;
         bool back;
         int in_index, out_index;
+        struct packet packet;
     } ids[256];
+
+    /* What came from the nics last: chain events have a part of a frame alone. */
+    struct packet recent[RECENT_MAX];
+    size_t recent_count;
+    /* What locks dropped of the nics' frames, the last of each kind. */
+    struct locked {
+        uint64_t count;
+        size_t nic;
+        bool misnamed; /* the address may be its own, the MAC beside it is not */
+        struct packet packet;
+    } locked[LOCK_KIND_COUNT];
 
     struct ip guest; /* its IPv4 address, as its frames tell */
     size_t guest_nic;
@@ -155,6 +170,16 @@ enum ask_side trace_side(const struct tracer *tracer, const struct ip *target);
 bool trace_in_subnet(const struct tracer *tracer, const struct ip *ip);
 /* The nic whose guest has this MAC, of any network of vmwire; NULL none. */
 const char *trace_mac_owner(struct tracer *tracer, const struct mac *mac, const char *not_tap);
+
+/* trace_lock.c: a nic's frame; the whole of it, where an event shows a part; an event, which may be a
+ * lock's drop (`ask` NULL: of nothing that is followed); and what to say of all, `told` first. */
+void trace_lock_frame(struct tracer *tracer, const struct packet *packet);
+void trace_lock_complete(const struct tracer *tracer, struct packet *part);
+void trace_lock_drop(struct tracer *tracer, struct ask *ask, const struct packet *packet,
+                     const struct chain_event *event, int in_index);
+void trace_lock_tell(struct tracer *tracer, const struct ask *told);
+/* trace_diagnose.c: "machine 'vm0'", "nic 'tap0'". */
+const char *trace_nic_subject(struct tracer *tracer, size_t nic);
 
 /* trace_diagnose.c: before a frame was seen; and with the ask that is told (NULL: none came). */
 void trace_check_state(struct tracer *tracer);

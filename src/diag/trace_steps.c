@@ -47,8 +47,10 @@ static void chain_steps(struct tracer *tracer, const struct ask *ask, bool back)
             tracer->chains, arena, judged->family, judged->table, judged->chain, judged->handle);
         const char *where = arena_printf(arena, "%s %s %s", judged->family, judged->table, judged->chain);
         bool drop = judged->verdict == CHAIN_DROP;
+        bool lock = drop && ask->locked && strcmp(judged->table, "vmwire_lock") == 0;
         const char *what =
-            arena_printf(arena, "%s%s%s", drop ? "dropped" : "accepted", *rule ? " by: " : "", rule);
+            lock ? arena_printf(arena, "dropped by the network's lock '%s'", lock_kind_name(ask->lock))
+                 : arena_printf(arena, "%s%s%s", drop ? "dropped" : "accepted", *rule ? " by: " : "", rule);
         step_add(tracer, drop ? TRACE_LOST : TRACE_PASSED, back, where, what, -1);
     }
 }

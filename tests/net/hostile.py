@@ -1,4 +1,4 @@
-"""Frames that a guest must not send, each with the word hostile in it, or a flow label that is as much: `hostile.py KIND` sends a kind's from eth0.  As a
+"""Frames that a guest must not send, each with the word hostile in it, or a flow label that is as much: `hostile.py KIND [NUMBER]` sends a kind's (or one of them) from eth0.  As a
 module: how many there are."""
 import socket
 import struct
@@ -96,5 +96,6 @@ MANY6 = [ALL + OWN + ip6(bytes.fromhex("fdaa000000000001") + bytes(6) + struct.p
 if __name__ == "__main__":
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.bind(("eth0", 0))
-    for frame in MANY6 if sys.argv[1] == "many6" else KINDS[sys.argv[1]]:
+    frames = MANY6 if sys.argv[1] == "many6" else KINDS[sys.argv[1]]
+    for frame in [frames[int(sys.argv[2])]] if sys.argv[2:] else frames:
         wire.send(frame.ljust(60, b"\x00"))

@@ -1,9 +1,14 @@
 """A hostile guest with raw sockets: of what is not its own to send nothing gets through, and status counts it."""
 import json
 import pathlib
+import re
+import signal
+import subprocess
+import time
 
 import hostile
 import pytest
+from conftest import VMWIRE
 from guests import Guest
 from test_isolate import Ear, practice
 from test_isolate import hostile as flood
@@ -16,8 +21,9 @@ SCRIPT = pathlib.Path(hostile.__file__)
 KINDS = ["mac", "ip", "arp", "dhcp", "ra"]
 
 
-def send(guest, kind):
-    guest.space.run("python3", SCRIPT, kind)
+def send(guest, kind, *number):
+    """All of a kind, or that one alone."""
+    guest.space.run("python3", SCRIPT, kind, *number)
 
 
 def dropped(host, guest):
@@ -180,3 +186,54 @@ def test_who_takes_an_ipv6_address_first_has_it(practice):
     send(one, "many6")
     taken = practice.sh("nft list set bridge vmwire_lock taken_ip6").count("expires")
     assert 50 < taken < 80
+
+
+def traced(host, act, *args, wait=0.5):
+    """What trace says of vm1 while `act` is done, and until it has seen enough or is told to end."""
+    process = host.popen(VMWIRE, "trace", "vm1", *args, "--json", stdout=subprocess.PIPE, text=True)
+    host.wait_for(lambda: "vmwire_trace" in host.sh("nft list tables"))
+    act()
+    time.sleep(wait)
+    process.send_signal(signal.SIGINT)
+    return json.loads(process.communicate(timeout=30)[0])
+
+
+OWN = "its nic's MAC is 00:a0:98:00:00:01, its addresses are: 10.0.0.31 (given), 10.0.0.31 (leased)"
+DROPPED = [  # of which frame trace speaks, what it says would be right, and how
+    ("mac", -1, "02:de:ad:be:ef:00 > ff:ff:ff:ff:ff:ff, ARP, length 60", "its nic's MAC is 00:a0:98:00:00:01, not 02:de:ad:be:ef:00",
+     "from a MAC that is not its own", "'mac: 02:de:ad:be:ef:00'"),
+    ("ip", 0, "10.0.0.32.9 > 255.255.255.255.9: UDP", OWN, "uses an address that is not its own", "'address: 10.0.0.32'"),
+    ("arp", 0, "ARP, Reply 10.0.0.32 is-at 00:a0:98:00:00:01", OWN, "uses an address that is not its own", "'address: 10.0.0.32'"),
+    ("arp", 9, "ICMP6, neighbor advertisement", OWN, "names a MAC that is not its own", "'lock: [mac, dhcp, ra]'"),
+    ("dhcp", 0, "10.0.0.31.67 > 255.255.255.255.68", "", "acts as a DHCP server", "'lock: [mac, ip, arp, ra]'"),
+    ("dhcp", -1, "DHCP discover, client 00:a0:98:00:00:02", "its nic's MAC is 00:a0:98:00:00:01, not 00:a0:98:00:00:02",
+     "for another MAC than its own", "'mac: 00:a0:98:00:00:02'"),
+    ("ra", 0, "ICMP6, router advertisement", "", "acts as a router", "'lock: [mac, ip, arp, dhcp]'"),
+]
+
+
+def test_trace_names_the_lock_the_nic_the_frame_and_what_would_be_right(practice, two):
+    one, other = two()
+    assert traced(practice, lambda: reaches(one.space, "10.0.0.1"), "10.0.0.1")["findings"] == []
+    for kind, number, frame, right, title, cure in DROPPED:
+        before = dropped(practice, one)[kind]
+        told = traced(practice, lambda: send(one, kind, number))
+        row, = [row for row in told["findings"] if row["code"] == "nic-locked" and f"lock '{kind}'" in row["evidence"]]
+        assert row["subject"] == "machine 'vm1'" and title in row["title"] and cure in row["cure"], row
+        for word in (f"of network 'brnat' dropped at '{one.tap}' (nic 0)", frame, right):
+            assert word in row["evidence"], row
+        counter, watched = map(int, re.search(rf"its counter dropped_{kind} is (\d+), of which (\d+) while", row["evidence"]).groups())
+        assert watched >= 1 and counter == before + watched, row
+
+
+def test_trace_of_an_address_that_nobody_gave(practice):
+    """ARP is what is dropped first, and the ping that waits for it is never sent."""
+    practice.config(HEAD + MACHINES)
+    practice.vmwire("up")
+    guest = Guest(practice, "brnat", "vm1", mac="00:a0:98:00:00:01")
+    guest.space.sh("ip addr add 10.0.0.77/24 dev eth0")
+    told = traced(practice, lambda: reaches(guest.space, "10.0.0.1"), wait=1)
+    first = told["findings"][0]
+    assert first["code"] == "nic-locked" and "lock 'arp'" in first["evidence"] and "tell 10.0.0.77" in first["evidence"]
+    assert "its addresses are: none" in first["evidence"] and "'address: 10.0.0.77'" in first["cure"]
+    assert [hop["what"] for hop in told["hops"] if hop["mark"] == "lost"][0] == "dropped by the network's lock 'arp'"
