@@ -212,10 +212,11 @@ static void dropped(struct tracer *tracer, const struct ask *ask)
     const char *rule = tracer->host->backend->chain_trace->rule_text(
         tracer->chains, tracer->arena, judged->family, judged->table, judged->chain, judged->handle);
     bool bridged = bridge_frames_are_filtered(judged);
-    const char *code = bridged                           ? "bridge-refused"
-                       : ask->side == SIDE_HOST          ? "service-refused"
-                       : tracer->mode == NETWORK_BRIDGED ? "bridge-netfilter"
-                                                         : "forward-refused";
+    const char *code = strcmp(judged->family, "arp") == 0 ? "arp-off"
+                       : bridged                          ? "bridge-refused"
+                       : ask->side == SIDE_HOST           ? "service-refused"
+                       : tracer->mode == NETWORK_BRIDGED  ? "bridge-netfilter"
+                                                          : "forward-refused";
     FIND(code, network_subject(tracer), "nftables table '%s %s', chain '%s', %s%s%s%s dropped %s%s",
          judged->family, judged->table, judged->chain, judged->handle ? "rule '" : "by its ",
          *rule            ? rule

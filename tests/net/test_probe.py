@@ -435,7 +435,7 @@ def test_a_wrong_entry_for_the_router(nat):
 def test_arp_is_firewalled(nat):
     nat.run("nft", "-f", "-", input="table arp foreign {\nchain in {\ntype filter hook input priority 0\narp daddr ip 10.0.0.1 drop\n}\n}\n")
     code, evidence = first(nat, "brnat")
-    assert code == "arp-off"
+    assert code == "arp-off" and "table 'arp foreign', chain 'in', rule 'arp daddr ip 10.0.0.1 drop'" in evidence
 
 
 def test_dns_is_redirected(nat):
