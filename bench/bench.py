@@ -6,6 +6,7 @@ forwards shared locks scale.  The last one has 200 and 400 dnsmasq at once, for 
 and puts it back.
 Prints one table: what was measured, the figure, what it is compared with, the ratio, the bound, and whether it holds.
 Exits 1 when a bound does not hold."""
+import contextlib
 import pathlib
 import shutil
 import statistics
@@ -90,6 +91,52 @@ grep -q ^libvirt-qemu: /run/passwd || echo 'libvirt-qemu:x:64055:64055::/:/bin/f
 grep -q ^libvirt-qemu: /run/group || echo 'libvirt-qemu:x:64055:' >> /run/group
 for kind in passwd group; do mount --bind /run/$kind /etc/$kind; done
 """
+
+
+def compiled(name):
+    program = ROOT / "build" / name
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, ROOT / "bench" / f"{name}.c"], check=True)
+    return program
+
+
+@contextlib.contextmanager
+def closing():
+    """Hosts by name, which are closed in the end."""
+    hosts = {}
+    try:
+        yield hosts
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
+def in_turns(hosts, rounds, measure):
+    """What `measure` makes of each host, by its name; rounds are in turns, so that what else this machine does meets all."""
+    figures = {name: [] for name in hosts}
+    for _ in range(rounds):
+        for name, host in hosts.items():
+            figures[name].append(measure(host))
+    return figures
+
+
+def ratio_of(one, other):
+    """Taken within each round."""
+    return statistics.median(a / b for a, b in zip(one, other))
+
+
+def guest_behind(host, address, gateway):
+    guest = host.uplink("guest", gateway=address)
+    guest.sh(f"ip route add default via {gateway}")
+    return guest
+
+
+def wire(host, network, address, group):
+    """`guest` as a tap is; `group` is a command of sh that tells its device group."""
+    mac = host.peers["guest"].sh("cat /sys/class/net/far/address").strip()
+    host.sh(f"ip link set dev guest group $({group}); ip link set dev guest alias 'vmwire:{network} -/0 {mac} {address}'; "
+            f"ip link set dev guest master {network}")
+    host.vmwire("up", timeout=300)
+    host.peers["guest"].run("ping", "-c1", "-W2", "192.168.87.1")
 
 
 def libvirt_cycle(host):
@@ -215,11 +262,8 @@ def forwarded(host, blaster, seconds=3):
 
 
 def bench_packets():
-    rates = {}
-    blaster = ROOT / "build" / "udpblast"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
-    hosts = {}
-    try:
+    blaster = compiled("udpblast")
+    with closing() as hosts:
         for count in (1, 200):
             host = hosts[count] = practice()
             more = "".join(f"  net{i}:\n    mode: nat\n    subnet: 10.1.{i}.0/24\n    dhcp: off\n"
@@ -228,19 +272,12 @@ def bench_packets():
             # Rules are what is measured.  200 real ones need a higher fs.inotify.max_user_instances of this machine.
             host.sh("mount --bind /bin/true $(command -v dnsmasq)")
             host.vmwire("up", timeout=300)
-            guest = host.uplink("guest", gateway="10.0.0.2/24")
+            guest_behind(host, "10.0.0.2/24", "10.0.0.1")
             host.sh("ip link set dev guest master brnat")
-            guest.sh("ip route add default via 10.0.0.1")
-            rates[count] = []
-        for _ in range(5):
-            for count, host in hosts.items():
-                rates[count].append(forwarded(host, blaster))
+        rates = in_turns(hosts, 5, lambda host: forwarded(host, blaster))
         one, many = statistics.median(rates[1]), statistics.median(rates[200])
         row("forwarded packets/s, 200 networks", f"{many:,.0f}", f"1 network {one:,.0f}", f"{many / one:.2f}", ">= 0.95",
             many >= 0.95 * one)
-    finally:
-        for host in hosts.values():
-            host.close()
 
 
 def forwarding_host(count, blaster):
@@ -252,9 +289,9 @@ def forwarding_host(count, blaster):
     host.up = timed(host, ["sh", "-c", f"{VMWIRE} up && {VMWIRE} down"], 0, 3)
     host.vmwire("up")
     host.idle = timed(host, [VMWIRE, "up"])
-    guest = host.uplink("guest", gateway="10.0.0.2/24")
+    guest = guest_behind(host, "10.0.0.2/24", "10.0.0.1")
+    guest.sh("sysctl -qw net.ipv4.icmp_ratelimit=100000")
     host.sh("ip link set dev guest master brnat")
-    guest.sh("ip route add default via 10.0.0.1; sysctl -qw net.ipv4.icmp_ratelimit=100000")
     host.peers["re0"].sh("".join(f"ip addr add 192.168.87.{100 + i}/24 dev far\n" for i in range(12)))
     host.run_number = 0
 
@@ -268,16 +305,11 @@ def forwarding_host(count, blaster):
 
 
 def bench_forwards():
-    blaster = ROOT / "build" / "flows"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "flows.c"], check=True)
-    hosts = {}
-    try:
+    blaster = compiled("flows")
+    with closing() as hosts:
         for count in (1, 1000):
             hosts[count] = forwarding_host(count, blaster)
-        times = {count: [] for count in hosts}
-        for _ in range(11):
-            for count, host in hosts.items():
-                times[count].append(host.flow_ns())
+        times = in_turns(hosts, 11, lambda host: host.flow_ns())
         one, many = (min(times[count][1:]) for count in (1, 1000))
         row("new flow through a forward, 1,000 of them", f"{many / 1000:.2f} us", f"1 forward {one / 1000:.2f} us",
             f"{many / one:.2f}", "<= 1.05", many <= 1.05 * one)
@@ -286,9 +318,6 @@ def bench_forwards():
             "<= 2", many.up <= 2 * one.up)
         row("up, nothing to do, 1,000 forwards", ms(many.idle), f"1 forward {ms(one.idle)}",
             f"{many.idle / one.idle:.2f}", "<= 20 ms", many.idle <= 0.020)
-    finally:
-        for host in hosts.values():
-            host.close()
 
 
 CLAIMS = """
@@ -328,31 +357,26 @@ def arriving(source, sink, blaster, target, seconds=0.5):
 
 
 def bench_shared():
-    """`mac: shared` beside plain bridging, out and in; rounds are short and in turns, and ratios taken within a round, so
-    that what else this machine does meets all alike."""
-    blaster = ROOT / "build" / "udpblast"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
-    hosts = {}
-    try:
+    """`mac: shared` beside plain bridging, out and in; rounds are short."""
+    blaster = compiled("udpblast")
+    with closing() as hosts:
         for name, shared, guests in (("plain", False, 1), ("one", True, 1), ("many", True, 500)):
             hosts[name] = bridging_host(shared, guests)
         for way in ("out", "in"):
-            rates = {name: [] for name in hosts}
-            for _ in range(21):
-                for name, host in hosts.items():
-                    ends = host.peers["guest"], host.peers["re0"]
-                    rates[name].append(arriving(*ends, blaster, "192.168.87.1") if way == "out" else
-                                       arriving(*reversed(ends), blaster, "192.168.87.50"))
-            plain, one, many = (statistics.median(rates[name]) for name in hosts)
-            ratio = statistics.median(a / b for a, b in zip(rates["one"], rates["plain"]))
-            grown = statistics.median(a / b for a, b in zip(rates["many"], rates["one"]))
-            row(f"mac: shared, packets/s {way}", f"{one:,.0f}", f"plain bridge {plain:,.0f}", f"{ratio:.2f}", ">= 0.90",
-                round(ratio, 2) >= 0.9)
-            row(f"the same, 500 guests, {way}", f"{many:,.0f}", f"1 guest {one:,.0f}", f"{grown:.2f}", ">= 0.95",
-                grown >= 0.95)
-    finally:
-        for host in hosts.values():
-            host.close()
+            def measure(host, out=way == "out"):
+                ends = host.peers["guest"], host.peers["re0"]
+                return (arriving(*ends, blaster, "192.168.87.1") if out else
+                        arriving(*reversed(ends), blaster, "192.168.87.50"))
+            three_rows(in_turns(hosts, 21, measure), f"mac: shared, packets/s {way}", "plain bridge", 0.9,
+                       f"the same, 500 guests, {way}", "1 guest")
+
+
+def three_rows(rates, what, plain_what, bound, many_what, one_what):
+    """One beside a plain one, and many beside one."""
+    plain, one, many = (statistics.median(rates[name]) for name in ("plain", "one", "many"))
+    ratio, grown = ratio_of(rates["one"], rates["plain"]), ratio_of(rates["many"], rates["one"])
+    row(what, f"{one:,.0f}", f"{plain_what} {plain:,.0f}", f"{ratio:.2f}", f">= {bound:.2f}", round(ratio, 2) >= bound)
+    row(many_what, f"{many:,.0f}", f"{one_what} {one:,.0f}", f"{grown:.2f}", ">= 0.95", grown >= 0.95)
 
 
 def locked_host(lock, nics):
@@ -360,42 +384,23 @@ def locked_host(lock, nics):
     host = practice()
     host.config(NAT + ("" if lock else "    lock: off\n"))
     host.vmwire("up")
-    guest = host.uplink("guest", gateway="10.0.0.2/24")
-    guest.sh("ip route add default via 10.0.0.1")
-    mac = guest.sh("cat /sys/class/net/far/address").strip()
-    group = "$(nft list set bridge vmwire_lock no_mac | grep -o '[0-9]\\{10\\}')" if lock else 0
+    guest_behind(host, "10.0.0.2/24", "10.0.0.1")
     ports(host, nics - 1)
     batch = "".join(f"link set dev p{i} alias 'vmwire:brnat -/0 02:00:00:00:{i >> 8:02x}:{i & 255:02x} 10.0.0.9'\n"
                     for i in range(nics - 1))
     host.run("ip", "-batch", "-", input=batch)
-    host.sh(f"ip link set dev guest group {group}; ip link set dev guest alias 'vmwire:brnat -/0 {mac} 10.0.0.2'; "
-            "ip link set dev guest master brnat")
-    host.vmwire("up", timeout=300)
-    guest.run("ping", "-c1", "-W2", "192.168.87.1")
+    wire(host, "brnat", "10.0.0.2", "nft list set bridge vmwire_lock no_mac | grep -o '[0-9]\\{10\\}'" if lock else "echo 0")
     return host
 
 
 def bench_locks():
     """What a locked guest sends to the outside, beside an unlocked one; measured as `mac: shared` is."""
-    blaster = ROOT / "build" / "udpblast"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
-    hosts = {}
-    try:
+    blaster = compiled("udpblast")
+    with closing() as hosts:
         for name, lock, nics in (("plain", False, 1), ("one", True, 1), ("many", True, 1000)):
             hosts[name] = locked_host(lock, nics)
-        rates = {name: [] for name in hosts}
-        for _ in range(31):
-            for name, host in hosts.items():
-                rates[name].append(arriving(host.peers["guest"], host.peers["re0"], blaster, "192.168.87.1"))
-        plain, one, many = (statistics.median(rates[name]) for name in hosts)
-        ratio = statistics.median(a / b for a, b in zip(rates["one"], rates["plain"]))
-        grown = statistics.median(a / b for a, b in zip(rates["many"], rates["one"]))
-        row("nat, locked, packets/s out", f"{one:,.0f}", f"lock: off {plain:,.0f}", f"{ratio:.2f}", ">= 0.85",
-            ratio >= 0.85)
-        row("the same, 1,000 nics", f"{many:,.0f}", f"1 nic {one:,.0f}", f"{grown:.2f}", ">= 0.95", grown >= 0.95)
-    finally:
-        for host in hosts.values():
-            host.close()
+        rates = in_turns(hosts, 31, lambda host: arriving(host.peers["guest"], host.peers["re0"], blaster, "192.168.87.1"))
+        three_rows(rates, "nat, locked, packets/s out", "lock: off", 0.85, "the same, 1,000 nics", "1 nic")
 
 
 def scale_text(networks, nics=20):
@@ -428,28 +433,20 @@ def scale_host(networks):
         host.times[name] = min(seconds(*words) for _ in range(3))
     batch = "".join(f"tuntap add name p{i} mode tap\nlink set dev p{i} master n{i % networks} up\n" for i in range(1000))
     host.run("ip", "-batch", "-", input=batch)
-    guest = host.uplink("guest", gateway="10.1.0.10/24")
-    guest.sh("ip route add default via 10.1.0.1")
-    mac = guest.sh("cat /sys/class/net/far/address").strip()
-    host.sh("ip link set dev guest group $(nft list set bridge vmwire_lock no_mac | grep -o '[0-9]* comment \"n0\"' | "
-            f"cut -d' ' -f1); ip link set dev guest alias 'vmwire:n0 -/0 {mac} 10.1.0.10'; ip link set dev guest master n0")
-    host.vmwire("up", timeout=300)
-    guest.run("ping", "-c1", "-W2", "192.168.87.1")
+    guest_behind(host, "10.1.0.10/24", "10.1.0.1")
+    wire(host, "n0", "10.1.0.10",
+         "nft list set bridge vmwire_lock no_mac | grep -o '[0-9]* comment \"n0\"' | cut -d' ' -f1")
     return host
 
 
 def bench_scale():
-    blaster = ROOT / "build" / "udpblast"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", blaster, ROOT / "bench" / "udpblast.c"], check=True)
-    hosts = {}
-    try:
+    blaster = compiled("udpblast")
+    with closing() as hosts:
         for networks in (1, 200):
             hosts[networks] = scale_host(networks)
-        rates = {networks: [] for networks in hosts}
-        for _ in range(31):
-            for networks, host in hosts.items():
-                rates[networks].append(arriving(host.peers["guest"], host.peers["re0"], blaster, "192.168.87.1", 0.2))
-        ratio = statistics.median(a / b for a, b in zip(rates[200], rates[1]))
+        rates = in_turns(hosts, 31,
+                         lambda host: arriving(host.peers["guest"], host.peers["re0"], blaster, "192.168.87.1", 0.2))
+        ratio = ratio_of(rates[200], rates[1])
         one, many = statistics.median(rates[1]), statistics.median(rates[200])
         row("packets/s out, 4,000 nics on 200 networks", f"{many:,.0f}", f"20 nics on 1 {one:,.0f}", f"{ratio:.2f}",
             ">= 0.97", round(ratio, 2) >= 0.97)
@@ -465,9 +462,6 @@ def bench_scale():
             row("the same, 8,000 nics on 400", ms(hosts[400].times[name]), f"half of them {ms(times[name])}", f"{grown:.2f}",
                 "<= 2.2", grown <= 2.2)
         hosts[400].vmwire("down", timeout=300)
-    finally:
-        for host in hosts.values():
-            host.close()
 
 
 def main():
