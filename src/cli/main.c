@@ -46,6 +46,8 @@ static int dispatch(struct cli *cli, int argc, char **argv)
             cli->verbose = true;
         else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
             cli->config_path = argv[++i];
+        else if (strcmp(argv[i], "-c") == 0)
+            return cli_usage(cli, "option '-c' needs a value");
         else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return cmd_help(cli, 1, (char *[]){(char *)"help", NULL});
         else if (strcmp(argv[i], "--version") == 0)

@@ -58,7 +58,8 @@ static int file_check(struct problems *problems, const char *path, const struct 
 {
     const char *quoted = shell_quote(problems->arena, path);
     if (S_ISDIR(status->st_mode))
-        return err_errno(err, EISDIR, "reading '%s'", path);
+        return err_set(err, EISDIR, "reading '%s': it is a directory; name the file in it, as %s/vmwire.yaml",
+                       path, quoted);
     if (!S_ISREG(status->st_mode))
         return err_set(err, EINVAL, "reading '%s': it is not a regular file", path);
     if (status->st_uid != 0 && status->st_uid != geteuid())

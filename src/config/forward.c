@@ -5,6 +5,10 @@ static void forward_take(struct walk *walk, struct forward_entries *entries, con
                          const struct yaml_node *value, bool named)
 {
     struct forward_entry entry = {.pos = value->pos};
+    if (value->kind == YAML_MAPPING) {
+        value_refuse(walk, key, value, "put it in quotes: ': ' parts a key from its value");
+        return;
+    }
     const char *text = value_text(walk, key, value);
     if (!text)
         return;

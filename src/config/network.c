@@ -410,6 +410,8 @@ static void network_take(struct walk *walk, const char *name, const struct yaml_
 void networks_take(struct walk *walk, void *target, const struct key *key, const struct yaml_node *value)
 {
     (void)target;
+    if (value->kind == YAML_MAPPING && value->count == 0 && walk->partial)
+        return; /* what is not taken has been said */
     if (value->kind == YAML_MAPPING && value->count == 0)
         problem_add(walk->problems, value->pos, "'networks' is empty; it takes %s", key->takes);
     else if (value->kind != YAML_MAPPING)

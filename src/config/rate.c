@@ -2,6 +2,7 @@
 #include "config/walk.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* What the keys of the long form fill. */
 struct rate_keys {
@@ -14,7 +15,9 @@ static void way_take(struct walk *walk, void *target, const struct key *key, con
     uint64_t bits_s = 0;
     const char *text = value_text(walk, key, value);
     const char *fault = text ? rate_parse(text, &bits_s) : NULL;
-    if (fault)
+    if (fault && text[strspn(text, "0123456789")] == '\0')
+        value_refuse(walk, key, value, "it has no unit; did you mean '%sMbit'?", text);
+    else if (fault)
         value_refuse(walk, key, value, *fault ? "%s" : NULL, fault);
     else if (text)
         *KEY_MEMBER(uint64_t, target, key) = bits_s;

@@ -294,6 +294,18 @@ static void child_take(struct walk *walk, const struct section *section, unsigne
     key->take(walk, target, key, child);
 }
 
+/* What a lonely word was meant to be: "mode:nat" lacks a blank. */
+static const char *pair_meant(struct walk *walk, const struct section *section, const struct yaml_node *node)
+{
+    const char *colon = node->kind == YAML_SCALAR ? strchr(node->text, ':') : NULL;
+    const char *name =
+        colon ? arena_strndup(walk->problems->arena, node->text, (size_t)(colon - node->text)) : NULL;
+    return name && colon[1] && key_find(section, name)
+               ? arena_printf(walk->problems->arena, "'%s: %s', with a blank behind the ':'", name,
+                              text_show(walk, colon + 1, strlen(colon + 1)))
+               : "'key: value'";
+}
+
 void walk_section(struct walk *walk, const struct section *section, const char *subject, unsigned mode,
                   void *target, const struct yaml_node *node)
 {
@@ -301,8 +313,8 @@ void walk_section(struct walk *walk, const struct section *section, const char *
     if (node->kind == YAML_NULL && walk->partial)
         return;
     if (node->kind != YAML_MAPPING) {
-        problem_add(walk->problems, node->pos, "%s is %s; write its keys below it, as 'key: value'", subject,
-                    value_show(walk, node));
+        problem_add(walk->problems, node->pos, "%s is %s; write its keys below it, as %s", subject,
+                    value_show(walk, node), pair_meant(walk, section, node));
         return;
     }
     yaml_foreach(node, child)

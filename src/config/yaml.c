@@ -358,6 +358,28 @@ static void tail_doubt(struct builder *builder)
         last->kind = YAML_NULL;
 }
 
+/* What would be right, where libfyaml's words do not say it. */
+static const char *syntax_cure(const char *words)
+{
+    static const struct {
+        const char *part, *cure;
+    } cures[] = {
+        {"missing comma in flow", "; entries are parted by ',', and the last is followed by '}' or ']'"},
+        {"multiline plain key", "; is a ':' missing behind the key?"},
+        {"expected ':'", "; is a ':' missing behind the key?"},
+        {"indent",
+         "; keys that belong together begin in the same column, and what is below one further right"},
+        {"without closing quote", "; end it with the quote that it began with"},
+        {"invalid value after mapping", "; a text that has ': ' in it stands in quotes"},
+        {"key on same line", "; a text that has ': ' in it stands in quotes"},
+        {"cannot start with", "; put the text in quotes"}};
+    for (size_t i = 0; i < sizeof(cures) / sizeof(cures[0]); i++) {
+        if (strstr(words, cures[i].part))
+            return cures[i].cure;
+    }
+    return "";
+}
+
 /* libfyaml's first complaint; those behind it follow from it. */
 static void syntax_report(struct builder *builder, struct fy_diag *diag)
 {
@@ -366,8 +388,8 @@ static void syntax_report(struct builder *builder, struct fy_diag *diag)
     struct pos pos = builder->last_pos;
     if (error && error->line > 0)
         pos = (struct pos){error->line, error->column > 0 ? error->column : 1};
-    problem_add(builder->problems, pos, "not YAML: %s",
-                error && error->msg ? error->msg : "the parser gives no reason");
+    const char *words = error && error->msg ? error->msg : "the parser gives no reason";
+    problem_add(builder->problems, pos, "not YAML: %s%s", words, syntax_cure(words));
     tail_doubt(builder);
 }
 

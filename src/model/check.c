@@ -173,6 +173,10 @@ static void subnet6_check(struct check *check, struct network *network, const ch
 {
     if (network->subnet6_auto)
         network->subnet6 = network_subnet6_derive(mac_seed ? mac_seed : "", network->name);
+    if (network->subnet6_pos.line && network->mtu && network->mtu < MTU_IPV6_MIN)
+        problem_add(check->problems, network->mtu_pos,
+                    "network '%s': 'mtu: %u' is too small for its 'subnet6'%s: IPv6 needs at least %d",
+                    network->name, network->mtu, on_line(check, network->subnet6_pos), MTU_IPV6_MIN);
     if (network->subnet6_pos.line && network->host_absent)
         problem_add(check->problems, network->subnet6_pos,
                     "network '%s' is without the host ('host: no'), which then announces nothing there; "

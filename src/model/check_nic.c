@@ -44,6 +44,15 @@ const char *guest_address_fault(struct arena *arena, const struct network *netwo
     return NULL;
 }
 
+static const char *guests_range(struct arena *arena, const struct prefix *subnet)
+{
+    struct ip last = prefix_last(subnet), first = ip_add(&subnet->ip, 2);
+    last.bytes[3]--;
+    const char *text = arena_strdup(arena, IP_TEXT(&first));
+    return ip_equal(&first, &last) ? arena_printf(arena, "; a guest's is %s", text)
+                                   : arena_printf(arena, "; guests' are %s to %s", text, IP_TEXT(&last));
+}
+
 /* True when it can be a guest's there. */
 static bool address_fits(struct check *check, const struct address_use *use, const struct network *network)
 {
@@ -66,8 +75,9 @@ static bool address_fits(struct check *check, const struct address_use *use, con
     const char *fault =
         ip_is_set(&network->subnet.ip) ? guest_address_fault(check->arena, network, &use->ip) : NULL;
     if (fault)
-        problem_add(check->problems, use->pos, "%s %s%s", text, fault,
-                    on_line(check, six ? network->subnet6_pos : network->subnet_pos));
+        problem_add(check->problems, use->pos, "%s %s%s%s", text, fault,
+                    on_line(check, six ? network->subnet6_pos : network->subnet_pos),
+                    six ? "" : guests_range(check->arena, &network->subnet));
     return !fault;
 }
 

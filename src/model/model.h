@@ -15,7 +15,7 @@
 enum { GUARD_DEFAULT_MS = 10000, GUARD_MAX_MS = 600000 };
 
 /* RFC 791 has every host take 576 bytes; a tap of Linux takes no more than 65535 with its Ethernet header. */
-enum { NETWORK_MTU_MIN = 576, NETWORK_MTU_MAX = 65521 };
+enum { NETWORK_MTU_MIN = 576, NETWORK_MTU_MAX = 65521, MTU_IPV6_MIN = 1280 /* RFC 8200, 5 */ };
 
 /* An interface name has 1 to 15 bytes (IFNAMSIZ - 1, <net/if.h>). */
 enum { NAME_MAX_LENGTH = 15, MACHINE_NAME_MAX_LENGTH = 63, NIC_QUEUES_MAX = 16 };

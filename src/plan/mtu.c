@@ -8,8 +8,6 @@
 
 #include "plan/internal.h"
 
-enum { MTU_IPV6 = 1280 }; /* RFC 8200, 5 */
-
 /* The bridged network whose bridge or uplink this interface is, NULL: none. */
 static const struct network *bridged_over(const struct model *model, const char *ifname)
 {
@@ -38,7 +36,7 @@ uint32_t plan_network_mtu(const struct model *model, const struct network *netwo
     if (!link && network->mode != NETWORK_ISOLATED)
         link = link_find(observed, network->name); /* the way out is gone for a moment: it stays */
     uint32_t mtu = !link ? MTU_DEFAULT : link->mtu < NETWORK_MTU_MAX ? link->mtu : NETWORK_MTU_MAX;
-    return mtu < MTU_IPV6 && network_has_subnet6(network) ? MTU_IPV6 : mtu;
+    return mtu < MTU_IPV6_MIN && network_has_subnet6(network) ? MTU_IPV6_MIN : mtu;
 }
 
 static const char *set_command(const struct planner *planner, const char *ifname, uint32_t mtu)
@@ -81,12 +79,13 @@ void check_mtu_ipv6(struct planner *planner, const struct passage *passage)
 {
     const struct network *network = passage->network;
     vec_foreach (&passage->want.made, op) {
-        if (!network->mtu || network->mtu >= MTU_IPV6 || op->kind != OP_ADDRESS_ADD ||
+        if (!network->mtu || network->mtu >= MTU_IPV6_MIN || op->kind != OP_ADDRESS_ADD ||
             op->address.prefix.ip.family != AF_INET6)
             continue;
         problem_add(planner->problems, network->mtu_pos,
                     "network '%s': with 'mtu: %u' the host would lose %s on '%s': IPv6 needs at least %d",
-                    network->name, network->mtu, PREFIX_TEXT(&op->address.prefix), network->name, MTU_IPV6);
+                    network->name, network->mtu, PREFIX_TEXT(&op->address.prefix), network->name,
+                    MTU_IPV6_MIN);
         return;
     }
 }

@@ -45,6 +45,40 @@ def test_every_command_and_option_is_in_the_manual():
             assert re.search(rf"Fl -{option}\b", page), (name, option)
 
 
+def entry_of(name):
+    """The head of a command's entry in the manual: the command and its arguments."""
+    page = text("man/vmwire.8")
+    return re.search(rf"^\.It Cm {name}\b.*$|^\.It Xo\n\.Cm {name}\b(?:.*\n)*?(?=\.Xc)", page, flags=re.M)[0]
+
+
+def options_of(words):
+    return set(re.findall(r"(?<![\w-])--?\w[\w-]*", words))
+
+
+@pytest.mark.parametrize("name, arguments, offered", [
+    (name, arguments, offered) for name, arguments, offered in re.findall(
+        r'\{"(\w+)",\s*"([^"]*)",\s*"(?:[^"]*)",\s*"([^"]*)",', text("src/cli/commands.c"))], ids=lambda words: words.split(" ")[0])
+def test_usage_completion_manual_and_program_have_the_same_options(name, arguments, offered):
+    options = options_of(arguments)
+    manual = {f"-{option}" for option in re.findall(r"Fl (-?\w[\w-]*)", entry_of(name))}
+    assert set(offered.split()) == options == manual
+    for option in options:
+        takes = not re.search(rf"{re.escape(option)}(\]| \||$)", arguments)
+        if name not in ("exec", "lab"):  # whose words are another program's; else --help is answered once all options are known
+            words = [option, "16"] if takes else [option]
+            done = subprocess.run([VMWIRE, name, *words, "--help"], capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (0, ""), (option, done.stderr)
+            assert done.stdout.startswith(f"usage: vmwire {name} {arguments}".rstrip())
+
+
+def test_the_program_has_no_option_that_usage_does_not_tell():
+    taken = set()
+    for source in (ROOT / "src/cli").glob("*.c"):
+        taken |= set(re.findall(r'\{"(--?\w[\w-]*)",\s*\.(?:flag|value|number)', source.read_text()))
+    assert {"--timeout", "--json", "-w", "--confirm"} <= taken
+    assert taken - {"--help", "-h", "-c", "-v"} <= set().union(*(options_of(arguments) for _, arguments in commands()))
+
+
 def test_every_command_of_the_manual_exists():
     page = commands_page()
     listed = page[page.index(".Sh COMMANDS"):page.index(".Sh WHAT")]
