@@ -99,6 +99,30 @@ def test_every_key_is_in_the_manual_with_its_default():
         assert re.search(r"Default:|Required\.|Default: none", entry), name
 
 
+def keys_in(section):
+    source = text(f"src/config/{section[0]}.c")
+    body = source[source.index(f"section_{section[1]} = {{"):]
+    return re.findall(r'\.name = "(\w+)"', body[:body.index("{0}}}")])
+
+
+@pytest.mark.parametrize("section", [("network", "network"), ("machine", "machine"), ("machine", "nic"), ("device", "function")],
+                         ids=lambda section: section[1])
+def test_the_synopsis_has_every_key(section):
+    page = text("man/vmwire.yaml.5")
+    synopsis = page[page.index(".Sh SYNOPSIS"):page.index(".Sh DESCRIPTION")]
+    networks, machines = synopsis.split("\nmachines:\n")
+    for key in keys_in(section):
+        assert re.search(rf"\b{key}:", networks if section[0] != "machine" else machines), key
+
+
+def test_the_readme_and_the_manual_name_the_commands_with_json():
+    with_json = {name for name, arguments in commands() if "--json" in arguments}
+    told = re.search(r"The reading commands ([^.]*?) take `--json`", text("README.md"), flags=re.S)[1]
+    assert set(re.findall(r"`(\w+)`", told)) == with_json
+    assert {name for name in with_json if f"vmwire {name} --json" in text("docs/JSON.md") or
+            re.search(rf"^#+ .*\b{name}\b", text("docs/JSON.md"), flags=re.M)} == with_json
+
+
 def findings():
     """The rows of finding.c: code, severity, finders, title, cure."""
     return re.findall(r'\{"([a-z0-9-]+)", FINDING_(\w+), ([A-Z_ |]+),\s*"([^"]*)",\s*"([^"]*)"\}', text("src/diag/finding.c"))
