@@ -2,6 +2,7 @@
 #ifndef VMWIRE_BASE_SPAWN_H
 #define VMWIRE_BASE_SPAWN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -16,6 +17,8 @@ struct spawn {
     struct arena *arena;     /* where `output` and `errors` live; NULL: not kept */
     char *output, *errors;   /* out: stdout and stderr, NUL-terminated, at most 1 MiB each */
     int status;              /* out: exit status, or 128 + signal */
+    int result;              /* out, of spawn_check_all: as spawn_check returns, and what its err would say */
+    const char *failure;
 };
 
 /* Run a program to its end.  The environment is PATH, LC_ALL=C and nothing else; descriptors above 2 are
@@ -26,6 +29,11 @@ int spawn_run(struct spawn *spawn, struct err *err);
 /* As spawn_run; a status other than 0 becomes -EIO with what the program printed on stderr (its last lines).
  */
 int spawn_check(struct spawn *spawn, struct err *err);
+
+/* Several programs, each as by spawn_check and with an arena, at most SPAWN_AT_ONCE of them at a time, until
+ * none runs.  `go_on`: when one has failed, too; else what was not started by then has -ECANCELED. */
+enum { SPAWN_AT_ONCE = 8 };
+void spawn_check_all(struct spawn spawns[], size_t count, bool go_on);
 
 /* In a child: SIGKILL at the end of `parent`, also when it has ended already.  A program that is still
  * getting ready goes with the one that started it: nobody would know of it.  What it forks itself stays. */
