@@ -13,17 +13,24 @@ static int wrap_failure(struct engine *engine, const struct op *op, struct err *
 int apply_steps(struct engine *engine, const struct plan *plan, struct journal *journal,
                 bool (*stopped)(void *context), void *context, struct err *err)
 {
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        const struct step *step = &plan->steps.items[i];
+    const struct op **ops = arena_alloc(engine->arena, plan->steps.count * sizeof(*ops));
+    for (size_t i = 0; i < plan->steps.count; i++)
+        ops[i] = &plan->steps.items[i].op;
+    for (size_t i = 0, batch; i < plan->steps.count; i += batch) {
+        size_t failed = 0;
+        batch = host_batch(ops + i, plan->steps.count - i);
         if (stopped && stopped(context))
             return err_set(err, ECANCELED, "the command that made this change has ended");
-        if (engine->listener && engine->listener->step)
-            engine->listener->step(engine->listener->context, &step->op, i, plan->steps.count);
-        int rc = journal_add(journal, engine->arena, &step->undo, err);
+        int rc = 0;
+        for (size_t k = i; k < i + batch && rc == 0; k++) {
+            if (engine->listener && engine->listener->step)
+                engine->listener->step(engine->listener->context, ops[k], k, plan->steps.count);
+            rc = journal_add(journal, engine->arena, &plan->steps.items[k].undo, err);
+        }
         if (rc == 0)
-            rc = engine->host->backend->apply(engine->host, &step->op, 0, err);
+            rc = host_apply(engine->host, ops + i, batch, 0, &failed, err);
         if (rc < 0)
-            return wrap_failure(engine, &step->op, err);
+            return wrap_failure(engine, ops[i + failed], err);
     }
     return 0;
 }

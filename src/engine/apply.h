@@ -5,7 +5,8 @@
 #include "engine/engine.h"
 #include "engine/journal.h"
 
-/* Each step's undo into the journal, which is open, then the step.  `stopped` (may be NULL) is asked before
+/* Each step's undo into the journal, which is open, then the step; several that go at once (host_batch) after
+ * the undos of all of them.  `stopped` (may be NULL) is asked before
  * each: -ECANCELED when it says so.  Errors: the failed step's, named.  Nothing is rolled back. */
 int apply_steps(struct engine *engine, const struct plan *plan, struct journal *journal,
                 bool (*stopped)(void *context), void *context, struct err *err);

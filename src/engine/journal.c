@@ -85,13 +85,18 @@ int journal_roll_back(struct host *host, struct arena *arena, const char *run_di
         return err_wrap(err, "the journal '%s' of an interrupted change", path);
 
     int result = 0;
-    for (size_t i = undos.ops.count; i-- > 0;) {
+    size_t count = undos.ops.count;
+    const struct op **ops = arena_alloc(arena, count * sizeof(*ops));
+    for (size_t i = 0; i < count; i++)
+        ops[i] = &undos.ops.items[count - 1 - i];
+    for (size_t batch; *undone < count; *undone += batch) {
         struct err failure = {0};
-        rc = host->backend->apply(host, &undos.ops.items[i], HOST_APPLY_TOLERANT, &failure);
+        const struct op *const *now = ops + *undone;
+        size_t failed;
+        batch = host_batch(now, count - *undone);
+        rc = host_apply(host, now, batch, HOST_APPLY_TOLERANT, &failed, &failure);
         if (rc < 0 && result == 0)
-            result =
-                err_set(err, rc, "undoing: %s: %s", op_describe(arena, &undos.ops.items[i]), failure.text);
-        (*undone)++;
+            result = err_set(err, rc, "undoing: %s: %s", op_describe(arena, now[failed]), failure.text);
     }
     if (result < 0)
         return result;

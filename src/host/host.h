@@ -130,6 +130,11 @@ struct host_backend {
     int (*observe)(struct host *host, struct arena *arena, unsigned what, struct observed *observed,
                    struct err *err);
     int (*apply)(struct host *host, const struct op *op, unsigned flags, struct err *err);
+    /* Several operations of one kind, none of which needs another (host_batch): at once, in any order, so
+     * that their waits overlap.  `failed` gets the index of the first that failed, which err is about.  With
+     * HOST_APPLY_TOLERANT all are tried; else some may have been done by then, and others not. */
+    int (*apply_many)(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
+                      size_t *failed, struct err *err);
     /* One bridge, without a dump: -ENODEV when it is not there, -EEXIST when it is there and not vmwire's for
      * this network.  `link` is filled on success. */
     int (*bridge_get)(struct host *host, struct arena *arena, const char *network, struct link *link,
@@ -203,6 +208,15 @@ struct host_backend {
 struct host {
     const struct host_backend *backend;
 };
+
+/* How many of these operations, from the first on, may be applied at once: at least 1. */
+size_t host_batch(const struct op *const ops[], size_t count);
+/* Apply what host_batch counted; `failed` as of apply_many. */
+int host_apply(struct host *host, const struct op *const ops[], size_t count, unsigned flags, size_t *failed,
+               struct err *err);
+/* An apply_many that does one after the other. */
+int host_apply_each(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
+                    size_t *failed, struct err *err);
 
 /* The host that this program was built for.  -EPERM when the caller may not change networks here (no
  * CAP_NET_ADMIN) is not checked: observing works without. */

@@ -19,6 +19,8 @@
 
 enum { AGAIN_MS = 50, STOP_TIMEOUT_MS = 5000, KILL_TIMEOUT_MS = 2000, RESTART_TIMEOUT_MS = 20000 };
 
+enum { STOP_AT_ONCE = 256, DNS_PORT = 53 };
+
 /* A process is the service of a network when one of its words has a path in the network's folder, or when it
  * is FreeBSD's dhclient, which puts its interface in the place of its words. */
 static bool serves(struct arena *arena, const char *const *argv, const char *folder)
@@ -127,6 +129,25 @@ int services_observe(struct arena *arena, struct observed *observed, struct err 
     return rc;
 }
 
+/* "failed to create listening socket for 10.0.0.1: Address already in use". */
+static bool told_address(struct arena *arena, const char *text, struct ip *address)
+{
+    const char *start = strstr(text, "socket for "), *end = start ? strstr(start, ": ") : NULL;
+    if (!end)
+        return false;
+    start += strlen("socket for ");
+    return ip_parse(arena_strndup(arena, start, (size_t)(end - start)), address) == 0;
+}
+
+static bool has_word(const char *const *argv, const char *part)
+{
+    for (size_t i = 0; argv && argv[i]; i++) {
+        if (strstr(argv[i], part))
+            return true;
+    }
+    return false;
+}
+
 /* Who has the port that a DHCP or DNS server could not have?  Its words name no port, ours do. */
 static void explain(struct host *host, struct arena *arena, const struct service *service, struct err *err)
 {
@@ -135,40 +156,28 @@ static void explain(struct host *host, struct arena *arena, const struct service
         uint16_t port;
         const char *text;
     } ports[] = {{IPPROTO_UDP, 67, "UDP port 67 (DHCP)"},
-                 {IPPROTO_UDP, 53, "UDP port 53 (DNS)"},
-                 {IPPROTO_TCP, 53, "TCP port 53 (DNS)"}};
+                 {IPPROTO_UDP, DNS_PORT, "UDP port 53 (DNS)"},
+                 {IPPROTO_TCP, DNS_PORT, "TCP port 53 (DNS)"}};
     if (strstr(err->text, "inotify"))
         err_append(err, "each dnsmasq takes one of root's inotify instances: raise the limit with "
                         "'sysctl -w fs.inotify.max_user_instances=1024'");
     if (strcmp(service->kind, "dnsmasq") != 0 || !strstr(err->text, "in use"))
         return;
+    struct ip address;
+    bool told = told_address(arena, err->text, &address);
+    const char *folders = arena_printf(arena, "%s/network/", host->backend->run_dir);
     for (size_t i = 0; i < 3; i++) {
         struct listener listener;
-        if (host->backend->listener_find(host, arena, ports[i].protocol, NULL, ports[i].port, &listener,
-                                         NULL) < 0)
+        if ((told && ports[i].port != DNS_PORT) ||
+            host->backend->listener_find(host, arena, ports[i].protocol, told ? &address : NULL,
+                                         ports[i].port, &listener, NULL) < 0 ||
+            has_word(process_argv(arena, listener.pid), folders)) /* another network's: not in the way */
             continue;
         err_append(
             err, "%s is taken by '%s' (pid %d), which listens at %s; stop it, or bind it to its own address",
             ports[i].text, *listener.program ? listener.program : "?", (int)listener.pid,
             IP_TEXT(&listener.address));
     }
-}
-
-static int service_start(struct host *host, const struct service *service, unsigned flags, struct err *err)
-{
-    _cleanup_arena_ struct arena arena = {0};
-    int rc = -EIO;
-    /* Rolling back may come while the one that was told to end still has its ports. */
-    for (int waited_ms = 0; waited_ms <= STOP_TIMEOUT_MS; waited_ms += AGAIN_MS) {
-        struct spawn spawn = {.argv = service->argv, .timeout_ms = service->timeout_ms, .arena = &arena};
-        rc = spawn_check(&spawn, err);
-        if (rc != -EIO || !(flags & HOST_APPLY_TOLERANT) || !err || !strstr(err->text, "in use"))
-            break;
-        nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000 * 1000}, NULL);
-    }
-    if (rc < 0)
-        explain(host, &arena, service, err);
-    return rc;
 }
 
 /* The folder that a pid file is in, with its final '/'. */
@@ -178,68 +187,6 @@ static const char *folder_of(struct arena *arena, const char *pid_path)
     return arena_strndup(arena, pid_path, slash ? (size_t)(slash + 1 - pid_path) : 0);
 }
 
-static bool same_program(struct arena *arena, pid_t pid, const struct service *service)
-{
-    const char *const *argv = process_argv(arena, pid);
-    if (!argv || !argv[0] || !service->argv || !service->argv[0])
-        return false;
-    const char *slash = strrchr(argv[0], '/'), *wanted = strrchr(service->argv[0], '/');
-    return strcmp(slash ? slash + 1 : argv[0], wanted ? wanted + 1 : service->argv[0]) == 0;
-}
-
-/* Started by one that was killed before its pid file was written: by its words, in our namespace.  0: none;
- * where there is no /proc, never found. */
-static pid_t pid_search(struct arena *arena, const struct service *service, const char *folder)
-{
-    struct stat own, other;
-    pid_t found = 0;
-    DIR *processes = stat("/proc/self/ns/net", &own) == 0 ? opendir("/proc") : NULL;
-    for (struct dirent *entry; processes && !found && (entry = readdir(processes));) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 1 && same_program(arena, pid, service) && serves(arena, process_argv(arena, pid), folder) &&
-            stat(arena_printf(arena, "/proc/%d/ns/net", (int)pid), &other) == 0 &&
-            own.st_ino == other.st_ino && own.st_dev == other.st_dev)
-            found = pid;
-    }
-    if (processes)
-        closedir(processes);
-    return found;
-}
-
-static int service_stop(const struct service *service, unsigned flags, struct err *err)
-{
-    _cleanup_arena_ struct arena arena = {0};
-    _cleanup_process_ struct process process = {.fd = -1};
-    const char *folder = folder_of(&arena, service->pid_path);
-    const char *const *argv;
-    pid_t pid = pid_read(&arena, service->pid_path, err);
-    if (pid < 0)
-        return pid;
-    if (!pid && *folder && (flags & HOST_APPLY_TOLERANT))
-        pid = pid_search(&arena, service, folder);
-    /* Looked at after it was opened: from here on the descriptor and the words are of one process. */
-    int rc = pid ? process_open(&process, pid) : -ESRCH;
-    if (unseen(-rc))
-        return err_errno(err, rc, "looking at process %d", (int)pid);
-    rc = rc == 0 && *folder ? serving(&arena, pid, folder, &argv, err) : 0;
-    if (rc < 0)
-        return rc;
-    bool ours = rc;
-    if (!ours && !(flags & HOST_APPLY_TOLERANT))
-        return err_set(err, ESRCH, "it does not run any longer");
-    if (ours) {
-        process_signal(&process, SIGTERM);
-        if (!process_wait(&process, STOP_TIMEOUT_MS)) {
-            process_signal(&process, SIGKILL);
-            if (!process_wait(&process, KILL_TIMEOUT_MS))
-                return err_set(err, ETIMEDOUT, "process %d does not end", (int)pid);
-        }
-    }
-    if (unlink(service->pid_path) < 0 && errno != ENOENT)
-        return err_errno(err, errno, "removing '%s'", service->pid_path);
-    return 0;
-}
-
 static bool running(const struct service *service)
 {
     _cleanup_arena_ struct arena arena = {0};
@@ -247,13 +194,198 @@ static bool running(const struct service *service)
     return pid > 0 && serves(&arena, process_argv(&arena, pid), folder_of(&arena, service->pid_path));
 }
 
+/* Which operation failed first, and what it said. */
+struct failure {
+    int code; /* 0: none */
+    size_t index;
+    struct err *err;
+};
+
+/* -ECANCELED is another one's failure. */
+static void failure_note(struct failure *failure, size_t index, int rc, const char *text)
+{
+    if (rc >= 0 || rc == -ECANCELED || failure->code)
+        return;
+    failure->code = err_set(failure->err, rc, "%s", text);
+    failure->index = index;
+}
+
+static int services_start(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
+                          size_t *failed, struct err *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    bool tolerant = flags & HOST_APPLY_TOLERANT;
+    struct spawn *spawns = arena_alloc(&arena, count * sizeof(*spawns));
+    size_t *indexes = arena_alloc(&arena, count * sizeof(*indexes)), left = 0;
+    struct failure failure = {.err = err};
+    for (size_t i = 0; i < count; i++) {
+        const struct service *service = &ops[i]->service;
+        if (tolerant && running(service))
+            continue;
+        indexes[left] = i;
+        spawns[left++] =
+            (struct spawn){.argv = service->argv, .timeout_ms = service->timeout_ms, .arena = &arena};
+    }
+    /* Rolling back may come while the one that was told to end still has its ports. */
+    for (int waited_ms = 0; left; waited_ms += AGAIN_MS) {
+        size_t tried = left;
+        if (waited_ms)
+            nanosleep(&(struct timespec){.tv_nsec = AGAIN_MS * 1000 * 1000}, NULL);
+        spawn_check_all(spawns, tried, tolerant);
+        left = 0;
+        for (size_t i = 0; i < tried; i++) {
+            const struct spawn *spawn = &spawns[i];
+            bool again = tolerant && waited_ms <= STOP_TIMEOUT_MS && spawn->result == -EIO &&
+                         strstr(spawn->failure, "in use");
+            if (!again) {
+                failure_note(&failure, indexes[i], spawn->result, spawn->failure);
+                continue;
+            }
+            indexes[left] = indexes[i];
+            spawns[left++] = *spawn;
+        }
+    }
+    *failed = failure.index;
+    if (failure.code)
+        explain(host, &arena, &ops[failure.index]->service, err);
+    return failure.code;
+}
+
+static bool same_program(const char *const *argv, const struct service *service)
+{
+    if (!service->argv || !service->argv[0])
+        return false;
+    const char *slash = strrchr(argv[0], '/'), *wanted = strrchr(service->argv[0], '/');
+    return strcmp(slash ? slash + 1 : argv[0], wanted ? wanted + 1 : service->argv[0]) == 0;
+}
+
+/* A service that is to end. */
+struct stopping {
+    const struct service *service;
+    const char *folder;
+    struct process process;
+    pid_t pid; /* 0: none that is known */
+    bool ours; /* and runs */
+    int result;
+};
+
+/* Started by one that was killed before its pid file was written: by its words, in our namespace.  Where
+ * there is no /proc, never found. */
+static void pids_search(struct arena *arena, struct stopping *all, size_t count)
+{
+    struct stat own, other;
+    DIR *processes = stat("/proc/self/ns/net", &own) == 0 ? opendir("/proc") : NULL;
+    for (struct dirent *entry; processes && (entry = readdir(processes));) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        const char *const *argv = pid > 1 ? process_argv(arena, pid) : NULL;
+        if (!argv || !argv[0] || stat(arena_printf(arena, "/proc/%d/ns/net", (int)pid), &other) < 0 ||
+            own.st_ino != other.st_ino || own.st_dev != other.st_dev)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            if (!all[i].pid && *all[i].folder && same_program(argv, all[i].service) &&
+                serves(arena, argv, all[i].folder))
+                all[i].pid = pid;
+        }
+    }
+    if (processes)
+        closedir(processes);
+}
+
+/* Tell it to end. */
+static int stop_begin(struct arena *arena, struct stopping *stopping, unsigned flags, struct err *err)
+{
+    const char *const *argv;
+    /* Looked at after it was opened: from here on the descriptor and the words are of one process. */
+    int rc = stopping->pid ? process_open(&stopping->process, stopping->pid) : -ESRCH;
+    if (unseen(-rc))
+        return err_errno(err, rc, "looking at process %d", (int)stopping->pid);
+    rc = rc == 0 && *stopping->folder ? serving(arena, stopping->pid, stopping->folder, &argv, err) : 0;
+    if (rc < 0)
+        return rc;
+    stopping->ours = rc;
+    if (!stopping->ours && !(flags & HOST_APPLY_TOLERANT))
+        return err_set(err, ESRCH, "it does not run any longer");
+    if (stopping->ours)
+        process_signal(&stopping->process, SIGTERM);
+    return 0;
+}
+
+/* Who was waited for in vain has taken the others' time, too. */
+static int stop_end(const struct stopping *stopping, int *timeout_ms, struct err *err)
+{
+    const struct process *process = &stopping->process;
+    if (stopping->ours && !process_wait(process, *timeout_ms)) {
+        *timeout_ms = 0;
+        process_signal(process, SIGKILL);
+        if (!process_wait(process, KILL_TIMEOUT_MS))
+            return err_set(err, ETIMEDOUT, "process %d does not end", (int)stopping->pid);
+    }
+    const char *path = stopping->service->pid_path;
+    return unlink(path) < 0 && errno != ENOENT ? err_errno(err, errno, "removing '%s'", path) : 0;
+}
+
+/* As many as descriptors allow: told to end, then waited for. */
+static void services_stop_some(const struct op *const ops[], size_t count, size_t first, unsigned flags,
+                               struct failure *failure)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    bool tolerant = flags & HOST_APPLY_TOLERANT, lost = false;
+    struct stopping *all = arena_alloc(&arena, count * sizeof(*all));
+    for (size_t i = 0; i < count; i++) {
+        const struct service *service = &ops[i]->service;
+        struct err said = {0};
+        all[i] = (struct stopping){.service = service,
+                                   .folder = folder_of(&arena, service->pid_path),
+                                   .process = {.fd = -1},
+                                   .pid = pid_read(&arena, service->pid_path, &said)};
+        all[i].result = all[i].pid < 0 ? all[i].pid : 0;
+        failure_note(failure, first + i, all[i].result, said.text);
+        lost |= !all[i].pid;
+    }
+    if (lost && tolerant)
+        pids_search(&arena, all, count);
+    for (size_t i = 0; i < count; i++) {
+        struct err said = {0};
+        if (all[i].result < 0 || (failure->code && !tolerant))
+            continue;
+        all[i].result = stop_begin(&arena, &all[i], flags, &said);
+        failure_note(failure, first + i, all[i].result, said.text);
+    }
+    int timeout_ms = STOP_TIMEOUT_MS;
+    for (size_t i = 0; i < count; i++) {
+        struct err said = {0};
+        if (all[i].result == 0 && (all[i].ours || tolerant)) {
+            all[i].result = stop_end(&all[i], &timeout_ms, &said);
+            failure_note(failure, first + i, all[i].result, said.text);
+        }
+        process_close(&all[i].process);
+    }
+}
+
+static int services_stop(const struct op *const ops[], size_t count, unsigned flags, size_t *failed,
+                         struct err *err)
+{
+    struct failure failure = {.err = err};
+    for (size_t first = 0; first < count && (!failure.code || (flags & HOST_APPLY_TOLERANT));
+         first += STOP_AT_ONCE) {
+        size_t left = count - first;
+        services_stop_some(ops + first, left < STOP_AT_ONCE ? left : STOP_AT_ONCE, first, flags, &failure);
+    }
+    *failed = failure.index;
+    return failure.code;
+}
+
+int services_apply(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
+                   size_t *failed, struct err *err)
+{
+    return ops[0]->kind == OP_SERVICE_STOP ? services_stop(ops, count, flags, failed, err)
+                                           : services_start(host, ops, count, flags, failed, err);
+}
+
 int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err)
 {
-    if (op->kind == OP_SERVICE_STOP)
-        return service_stop(&op->service, flags, err);
-    if ((flags & HOST_APPLY_TOLERANT) && running(&op->service))
-        return 0;
-    return service_start(host, &op->service, flags, err);
+    size_t failed;
+    return services_apply(host, &op, 1, flags, &failed, err);
 }
 
 int service_reload(const char *run_dir, const struct op *op, unsigned flags, struct err *err)

@@ -20,8 +20,10 @@ int file_apply(const char *run_dir, const struct op *op, unsigned flags, struct 
 
 /* service.c.  `observed->run_dir` is set. */
 int services_observe(struct arena *arena, struct observed *observed, struct err *err);
-/* OP_SERVICE_START and OP_SERVICE_STOP. */
+/* OP_SERVICE_START and OP_SERVICE_STOP: one, and several of one kind (struct host_backend's apply_many). */
 int service_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
+int services_apply(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
+                   size_t *failed, struct err *err);
 /* OP_SERVICE_RELOAD.  -ESRCH when the program does not run, unless tolerated. */
 int service_reload(const char *run_dir, const struct op *op, unsigned flags, struct err *err);
 

@@ -50,6 +50,18 @@ static int fault_apply(struct host *host, const struct op *op, unsigned flags, s
     return rc == 0 && fault->count == fault->at ? fire(fault, op, err) : rc;
 }
 
+/* Where the N-th is among them they go one by one, so that it is known which have been done. */
+static int fault_apply_many(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
+                            size_t *failed, struct err *err)
+{
+    struct fault_host *fault = current;
+    bool counts = !(flags & HOST_APPLY_TOLERANT) != fault->tolerant;
+    if (counts && fault->at > fault->count && fault->at <= fault->count + (long)count)
+        return host_apply_each(host, ops, count, flags, failed, err);
+    fault->count += counts ? (long)count : 0;
+    return fault->real->apply_many(host, ops, count, flags, failed, err);
+}
+
 static void fault_close(struct host *host)
 {
     struct fault_host *fault = current;
@@ -79,6 +91,7 @@ int host_fault_wrap(struct host *host, struct err *err)
     fault->real = host->backend;
     fault->backend = *host->backend;
     fault->backend.apply = fault_apply;
+    fault->backend.apply_many = fault_apply_many;
     fault->backend.close = fault_close;
     host->backend = &fault->backend;
     current = fault;

@@ -156,6 +156,7 @@ static const struct host_backend freebsd_backend = {
     .close = freebsd_close,
     .observe = freebsd_observe,
     .apply = freebsd_apply,
+    .apply_many = host_apply_each,
     .bridge_get = bridge_get,
     .nic_open = freebsd_nic_open,
     .nic_close = freebsd_nic_close,

@@ -148,12 +148,25 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     }
 }
 
-static int linux_apply(struct host *base, const struct op *op, unsigned flags, struct err *err)
+static int permission(const struct op *op, int rc, struct err *err)
 {
-    int rc = dispatch(base, op, flags, err);
     if (rc == -EPERM && !strstr(err->text, "permitted:") && op->kind != OP_LINK_DELETE)
         return err_set(err, rc, "not permitted: CAP_NET_ADMIN is needed (run as root)");
     return rc;
+}
+
+static int linux_apply(struct host *base, const struct op *op, unsigned flags, struct err *err)
+{
+    return permission(op, dispatch(base, op, flags, err), err);
+}
+
+static int linux_apply_many(struct host *base, const struct op *const ops[], size_t count, unsigned flags,
+                            size_t *failed, struct err *err)
+{
+    int rc = ops[0]->kind == OP_LINK_DELETE
+                 ? bridges_delete((struct linux_host *)base, ops, count, flags, failed, err)
+                 : services_apply(base, ops, count, flags, failed, err);
+    return permission(ops[*failed], rc, err);
 }
 
 static int linux_bridge_get(struct host *base, struct arena *arena, const char *network, struct link *link,
@@ -231,6 +244,7 @@ static const struct host_backend linux_backend = {
     .close = linux_close,
     .observe = linux_observe,
     .apply = linux_apply,
+    .apply_many = linux_apply_many,
     .bridge_get = linux_bridge_get,
     .nic_open = tap_open,
     .accelerated = linux_accelerated,

@@ -39,6 +39,15 @@ int traffic_get(struct host *host, const char *ifname, struct traffic *traffic, 
 
 /* rtnl_apply.c: one operation of links, ports, addresses or routes. */
 int rtnl_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* link_delete.c: without asking whose it is; OP_LINK_DELETE; several of bridges, as apply_many of host.h. */
+int link_delete(struct linux_host *host, const char *name, struct err *err);
+int link_delete_owned(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+int bridges_delete(struct linux_host *host, const struct op *const ops[], size_t count, unsigned flags,
+                   size_t *failed, struct err *err);
+/* Is it vmwire's bridge, or VLAN, of the operation's network?  0, -ENODEV, or -EPERM. */
+int link_owned_check(struct linux_host *host, struct arena *arena, const struct op *op, struct err *err);
+/* Out of the group that bridges_delete may have put it in. */
+int link_group_reset(struct linux_host *host, const char *name, struct err *err);
 /* Ask for no IPv6 address of its own, or for the usual one; nothing on a kernel without IPv6. */
 void link_put_ipv6(struct netlink_message *message, bool on);
 /* The index of an interface; -ENODEV with the name in err, or 0 where it is not there. */

@@ -128,72 +128,14 @@ static int link_set(struct linux_host *host, const struct link *link, unsigned f
     return rc == -ENODEV && link->guest ? 0 : rc; /* it may go between two requests, too */
 }
 
-static const char *kind_of(const struct op *op)
-{
-    return op->link.vlan ? "vlan" : "bridge";
-}
-
-static int owned_check(struct linux_host *host, struct arena *arena, const struct op *op, struct err *err)
-{
-    struct link link;
-    int rc = link_get(host, arena, op->link.name, &link, err);
-    if (rc < 0)
-        return rc;
-    const char *owner = owner_network(arena, link.alias);
-    if (strcmp(link.kind, kind_of(op)) != 0 || link.vlan != op->link.vlan || !owner ||
-        strcmp(owner, op->network) != 0)
-        return err_set(err, EPERM, "interface '%s' is not vmwire's %s of network '%s'", op->link.name,
-                       op->link.vlan ? "VLAN" : "bridge", op->network);
-    return 0;
-}
-
-static int link_delete(struct linux_host *host, const char *name, struct err *err)
-{
-    struct netlink_message message;
-    struct ifinfomsg *info = netlink_start(&message, RTM_DELLINK, NLM_F_ACK, sizeof(*info));
-    info->ifi_index = link_index(name, err);
-    if (info->ifi_index < 0)
-        return info->ifi_index;
-    return netlink_call(&host->route, &message, NULL, NULL, err);
-}
-
-/* Made, but killed before it was tagged: down, without alias and ports, as nobody else leaves a bridge (or a
- * VLAN) of that name. */
-static bool half_made(struct linux_host *host, struct arena *arena, const struct op *op)
-{
-    const char *name = op->link.name;
-    struct link link;
-    struct observed observed = {0};
-    if (link_get(host, arena, name, &link, NULL) < 0 || strcmp(link.kind, kind_of(op)) != 0 ||
-        link.vlan != op->link.vlan || *link.alias || link.up || *link.master ||
-        links_observe(host, arena, &observed, NULL) < 0)
-        return false;
-    vec_foreach (&observed.links, port) {
-        if (strcmp(port->master, name) == 0)
-            return false;
-    }
-    return true;
-}
-
-static int link_delete_owned(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
-{
-    _cleanup_arena_ struct arena arena = {0};
-    bool tolerant = flags & HOST_APPLY_TOLERANT;
-    int index = link_index(op->link.name, err);
-    if (index < 0)
-        return index == -ENODEV && tolerant ? 0 : index;
-    int rc = owned_check(host, &arena, op, err);
-    if (rc == -EPERM && tolerant && half_made(host, &arena, op))
-        rc = 0;
-    return rc < 0 ? rc : link_delete(host, op->link.name, err);
-}
-
 static int link_create(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
 {
     const struct link *link = &op->link;
     _cleanup_arena_ struct arena arena = {0};
-    if ((flags & HOST_APPLY_TOLERANT) && owned_check(host, &arena, op, err) == 0)
-        return link_set(host, link, flags, err);
+    if ((flags & HOST_APPLY_TOLERANT) && link_owned_check(host, &arena, op, err) == 0) {
+        int reset = link_group_reset(host, link->name, err);
+        return reset < 0 ? reset : link_set(host, link, flags, err);
+    }
     struct netlink_message message;
     netlink_start(&message, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
     netlink_put_string(&message, IFLA_IFNAME, link->name);
