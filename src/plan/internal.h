@@ -4,6 +4,22 @@
 
 #include "plan/plan.h"
 
+/* The order of a plan.  Within a stage, steps are in the order in which they were added: a network's own
+ * order is above network.c.  Servers are all stopped before anything else changes and all started after it,
+ * and bridges go together, since what waits there is not the processor: the waits overlap, and a server that
+ * runs is woken by every address of every other network that comes or goes. */
+enum stage {
+    STAGE_FIRST,   /* what moves from one network to another is let go */
+    STAGE_STOP,    /* servers */
+    STAGE_GO,      /* networks that go, one after the other, but for */
+    STAGE_BRIDGES, /* their bridges */
+    STAGE_GONE,    /* and their files */
+    STAGE_COME,    /* networks that stay or come, one after the other */
+    STAGE_START,   /* servers */
+    STAGE_LAST,    /* what the host has for all */
+    STAGE_COUNT
+};
+
 /* A bridged network that has an uplink, by its record. */
 struct uplink_use {
     const char *network, *uplink;
@@ -23,7 +39,8 @@ struct planner {
     const struct observed *observed;
     struct problems *problems;
     struct plan *plan;
-    bool devices; /* some device is away from this host: it has a record */
+    enum stage stage; /* of the steps that are added now */
+    bool devices;     /* some device is away from this host: it has a record */
     VEC(struct uplink_use) uplink_uses;
     VEC(struct planned_nic) nics;   /* by machine and index; nics_find */
     VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
@@ -190,6 +207,7 @@ static inline struct op op_for(const struct passage *passage, enum op_kind kind)
 }
 
 void step_add(struct planner *planner, const struct op *op, const struct op *undo);
+void step_add_at(struct planner *planner, enum stage stage, const struct op *op, const struct op *undo);
 /* Does this plan bring that network to what the file says, or take it away? */
 bool plan_selects(const struct planner *planner, const char *name);
 /* "net.ipv6.conf.re0.accept_ra": a dot in the name would part levels, and sysctl(8) writes '/' for it. */

@@ -73,7 +73,7 @@ static void delete_bridge(struct planner *planner, const struct passage *passage
                         LINK_IPV6 | LINK_ACCEPT_RA | (bridge->filters_vlans ? LINK_FILTERS_VLANS : 0)) &
                        ~lacking(planner, bridge->ipv6);
     op.link.fields = 0;
-    step_add(planner, &op, &undo);
+    step_add_at(planner, planner->stage == STAGE_GO ? STAGE_BRIDGES : planner->stage, &op, &undo);
 }
 
 /* Everything in the network's folder goes, the record last. */
@@ -229,10 +229,12 @@ void network_steps(struct planner *planner, struct passage *passage)
     vlan_remove(planner, passage);
     if (!passage->want.mode) {
         delete_bridge(planner, passage);
+        planner->stage = STAGE_GONE;
         leave_zone(planner, passage);
         tell_managers(planner, passage);
         remove_files(planner, passage);
         leases_steps_down(planner, passage);
+        planner->stage = STAGE_GO;
         return;
     }
     if (passage->want.mode == NETWORK_PASSTHROUGH) {

@@ -12,9 +12,29 @@
 
 enum { TABLE_MAIN = 254 };
 
+void step_add_at(struct planner *planner, enum stage stage, const struct op *op, const struct op *undo)
+{
+    *vec_push(planner->arena, &planner->plan->steps) =
+        (struct step){.op = *op, .undo = *undo, .stage = stage};
+}
+
 void step_add(struct planner *planner, const struct op *op, const struct op *undo)
 {
-    *vec_push(planner->arena, &planner->plan->steps) = (struct step){.op = *op, .undo = *undo};
+    step_add_at(planner, planner->stage, op, undo);
+}
+
+static void steps_order(struct planner *planner)
+{
+    struct plan *plan = planner->plan;
+    struct step *steps = arena_alloc(planner->arena, plan->steps.count * sizeof(*steps)), *next = steps;
+    for (unsigned stage = 0; stage < STAGE_COUNT; stage++) {
+        vec_foreach (&plan->steps, step) {
+            if (step->stage == stage)
+                *next++ = *step;
+        }
+    }
+    if (plan->steps.count)
+        memcpy(plan->steps.items, steps, plan->steps.count * sizeof(*steps));
 }
 
 void plan_note(struct planner *planner, const char *format, ...)
@@ -182,6 +202,7 @@ static int plan_networks(struct planner *planner, struct shared_needs *needs, st
 {
     struct names here = {0};
     networks_here(planner, &here);
+    planner->stage = STAGE_GO;
     vec_foreach (&here.list, name) {
         struct passage passage;
         const struct network *network = desired(planner, *name);
@@ -199,6 +220,7 @@ static int plan_networks(struct planner *planner, struct shared_needs *needs, st
     }
     if (!planner->request->model)
         return 0;
+    planner->stage = STAGE_COME;
     vlans_release(planner);
     vec_foreach (&planner->request->model->networks, network) {
         struct passage passage;
@@ -234,6 +256,7 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
     firewall_ports_release(&planner);
     watches_up(&planner);
     int rc = plan_networks(&planner, &needs, err);
+    planner.stage = STAGE_LAST;
     if (rc == 0 && !needs.forward6)
         rc = host_steps_down(&planner, FORMER_IPV6, err);
     if (rc == 0 && !needs.servers)
@@ -244,5 +267,8 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
         host_steps_up(&planner, needs.forward);
     else
         rc = host_steps_down(&planner, FORMER_IPV4, err);
-    return rc == 0 && needs.forward6 ? host_steps6_up(&planner, err) : rc;
+    if (rc == 0 && needs.forward6)
+        rc = host_steps6_up(&planner, err);
+    steps_order(&planner);
+    return rc;
 }

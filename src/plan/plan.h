@@ -13,6 +13,7 @@
 struct step {
     struct op op;
     struct op undo;
+    unsigned stage; /* by which plan_make put it in its place */
 };
 
 struct plan {

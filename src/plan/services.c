@@ -91,7 +91,7 @@ static void resolver_down(struct planner *planner, const struct passage *passage
     struct op op = op_for(passage, OP_RESOLVER_CLEAR), undo = op_for(passage, OP_RESOLVER_SET);
     op.resolver = undo.resolver = *now;
     bool whole = ip_is_set(&now->server) && *now->domain;
-    step_add(planner, &op, whole ? &undo : &(struct op){0});
+    step_add_at(planner, STAGE_FIRST, &op, whole ? &undo : &(struct op){0});
 }
 
 static void resolver_up(struct planner *planner, const struct passage *passage)
@@ -110,7 +110,13 @@ static void resolver_up(struct planner *planner, const struct passage *passage)
         undo.kind = OP_RESOLVER_SET;
         undo.resolver = *now;
     }
-    step_add(planner, &op, &undo);
+    step_add_at(planner, STAGE_LAST, &op, &undo);
+}
+
+/* A DHCP client is how the host has its address: it goes and comes with what it stands on. */
+static enum stage stage_of(const struct planner *planner, const struct service *service, enum stage servers)
+{
+    return strcmp(service->kind, "dhcp-client") == 0 ? planner->stage : servers;
 }
 
 void services_steps_down(struct planner *planner, const struct passage *passage)
@@ -121,7 +127,7 @@ void services_steps_down(struct planner *planner, const struct passage *passage)
             continue;
         struct op op = op_for(passage, OP_SERVICE_STOP), undo = op_for(passage, OP_SERVICE_START);
         op.service = undo.service = *service;
-        step_add(planner, &op, &undo);
+        step_add_at(planner, stage_of(planner, service, STAGE_STOP), &op, &undo);
     }
 }
 
@@ -172,7 +178,7 @@ void services_steps_up(struct planner *planner, const struct passage *passage)
             continue;
         struct op op = op_for(passage, OP_SERVICE_START), undo = op_for(passage, OP_SERVICE_STOP);
         op.service = undo.service = *service;
-        step_add(planner, &op, &undo);
+        step_add_at(planner, stage_of(planner, service, STAGE_START), &op, &undo);
     }
     resolver_up(planner, passage);
 }

@@ -323,6 +323,54 @@ static void forwarding_comes_last_and_is_recorded(void **state)
                                                  "sysctl-set setting sysctl net.ipv4.ip_forward to '1'\n");
 }
 
+static const char *kinds_of(struct world *world, const struct plan_request *request)
+{
+    struct plan plan;
+    struct text out = {.arena = &world->arena};
+    assert_int_equal(plan_make(&world->arena, request, &world->problems, &plan, NULL), 0);
+    vec_foreach (&plan.steps, step) {
+        if (step->op.kind == OP_SERVICE_START || step->op.kind == OP_SERVICE_STOP ||
+            step->op.kind == OP_LINK_CREATE || step->op.kind == OP_LINK_DELETE)
+            text_add(&out, "%s%s %s", out.length ? ", " : "", op_kind_name(step->op.kind), step->op.network);
+    }
+    return text_get(&out);
+}
+
+/* What waits is together; a DHCP client is how the host has its address, and is not apart from it. */
+static void servers_start_last_stop_first_and_bridges_go_together(void **state)
+{
+    struct world *world = *state;
+    struct plan_request request = {.model = &world->model, .observed = &world->observed};
+    add_home(world);
+    add_network(world, "one", NETWORK_NAT)->subnet = prefix("10.0.1.0/24");
+    add_network(world, "two", NETWORK_NAT)->subnet = prefix("10.0.2.0/24");
+    struct network *lan = add_network(world, "lan", NETWORK_BRIDGED);
+    lan->uplink = "re0";
+    const char *const names[] = {"one", "lan", "two"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *kind = i == 1 ? "dhcp-client" : "dnsmasq";
+        struct service service = {
+            .network = names[i], .kind = kind, .argv = (const char *const[]){kind, NULL}};
+        struct network_services *services = vec_push(&world->arena, &request.services);
+        services->network = names[i];
+        *vec_push(&world->arena, &services->services) = service;
+        *vec_push(&world->arena, &world->observed.services) = service;
+    }
+    assert_string_equal(kinds_of(world, &request),
+                        "service-stop one, service-stop two, link-create one, link-create two, "
+                        "service-stop lan, link-create lan, service-start lan, service-start one, "
+                        "service-start two");
+    for (size_t i = 0; i < 3; i++) {
+        struct link *bridge = add_link(world, names[i]);
+        bridge->kind = "bridge";
+        bridge->alias = owner_tag(&world->arena, names[i]);
+    }
+    request = (struct plan_request){.observed = &world->observed};
+    assert_string_equal(kinds_of(world, &request),
+                        "service-stop one, service-stop two, service-stop lan, link-delete one, "
+                        "link-delete lan, link-delete two");
+}
+
 static void nothing_here_means_nothing_to_take_down(void **state)
 {
     struct world *world = *state;
@@ -508,6 +556,7 @@ int main(void)
         TEST(a_subnet_that_is_routed_is_refused_with_the_route),
         TEST(a_foreign_interface_of_that_name_is_refused),
         TEST(forwarding_comes_last_and_is_recorded),
+        TEST(servers_start_last_stop_first_and_bridges_go_together),
         TEST(nothing_here_means_nothing_to_take_down),
         TEST(every_operation_survives_its_text_form),
         TEST(damaged_operations_are_refused),
