@@ -130,31 +130,25 @@ static void check_client(struct patient *patient)
                      patient->network->name);
 }
 
-static bool is_wired(const struct patient *patient, const struct mac *mac)
-{
-    vec_foreach (&patient->observed->links, link) {
-        struct wired_nic nic;
-        if (owner_nic(patient->arena, link, &nic) && mac_equal(&nic.mac, mac))
-            return true;
-    }
-    return false;
-}
-
 /* The host looked for the target in vain; of a machine of the file that does not run that is as it should be.
  */
 static void check_forwards(struct patient *patient)
 {
     const struct network *entry = patient->network->entry;
-    for (size_t i = 0; entry && i < entry->forwards.list.count; i++) {
+    VEC(const struct neighbour *) silent = {0};
+    vec_foreach (&patient->health->neighbours, neighbour) {
+        if (entry && neighbour->failed && strcmp(neighbour->ifname, patient->network->name) == 0)
+            *vec_push(patient->arena, &silent) = neighbour;
+    }
+    for (size_t i = 0; silent.count && i < entry->forwards.list.count; i++) {
         const struct forward *forward = &entry->forwards.list.items[i];
         bool stopped = false, failed = false;
         vec_foreach (&entry->nics, member)
             stopped |= (ip_equal(&member->nic->address, &forward->target) ||
                         ip_equal(&member->nic->address6, &forward->target)) &&
-                       !is_wired(patient, &member->nic->mac);
-        vec_foreach (&patient->health->neighbours, neighbour)
-            failed |= neighbour->failed && ip_equal(&neighbour->ip, &forward->target) &&
-                      strcmp(neighbour->ifname, patient->network->name) == 0;
+                       !doctor_nic_by_mac(patient->nics, &member->nic->mac, NULL);
+        vec_foreach (&silent, neighbour)
+            failed |= ip_equal(&(*neighbour)->ip, &forward->target);
         if (failed && !stopped)
             PATIENT_FIND(
                 patient, "forward-target-silent", patient->subject,

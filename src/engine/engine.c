@@ -245,6 +245,8 @@ int engine_observe(struct engine *engine, unsigned what, struct err *err)
     if (engine->lock_fd < 0 && lock < 0 &&
         access(journal_path(engine->arena, engine->host->backend->run_dir), F_OK) == 0)
         hide_half_made(&engine->observed);
+    if (rc == 0)
+        observed_index(engine->arena, &engine->observed);
     return rc;
 }
 
