@@ -33,6 +33,8 @@ class Namespace:
             "mount --make-rprivate / && mount -t tmpfs -o mode=755 tmpfs /run && mount -t sysfs sysfs /sys && "
             # No name servers but those that a test names.
             'mount --bind /dev/null "$(readlink -f /etc/resolv.conf)" && '
+            # Addresses are there at once; nobody on these segments has them already.
+            "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad && "
             "ip link set lo up && echo ready && exec sleep infinity >/dev/null"
         )
         self.holder = subprocess.Popen(
