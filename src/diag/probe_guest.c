@@ -24,7 +24,7 @@ enum {
     PING_WAIT_MS = 700,
     NAME_TRIES = 2,
     NAME_WAIT_MS = 1500,
-    TCP_WAIT_MS = 3200, /* one retransmission of the SYN, and time for its answer */
+    TCP_WAIT_MS = 1600, /* one retransmission of the SYN, and time for its answer */
     MTU_TRIES = 3,
     MTU_WAIT_MS = 500,
     FRAME_MIN = 60,
@@ -189,7 +189,30 @@ static int echo_answered(int fd, const struct ip *target, uint16_t id, int64_t e
     return -1;
 }
 
-static void ping_step(const struct probe_guest *guest, struct probe_report *report)
+static const uint16_t tcp_ports[] = {53, 80, 443};
+enum { PORTS = sizeof(tcp_ports) / sizeof(tcp_ports[0]) };
+
+/* Connections to the target; {0}: not begun. */
+struct tcp {
+    struct pollfd fds[PORTS];
+    int64_t start_ns;
+};
+
+static void tcp_start(const struct probe_guest *guest, struct tcp *tcp)
+{
+    tcp->start_ns = probe_now_ns();
+    for (size_t i = 0; i < PORTS; i++) {
+        struct sockaddr_in to = socket_address(&guest->target, tcp_ports[i]);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        /* Closing resets it: a connection that waits for stray segments would keep a jail for a minute. */
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+        (void)!connect(fd, (struct sockaddr *)&to, sizeof(to));
+        tcp->fds[i] = (struct pollfd){.fd = fd, .events = POLLOUT};
+    }
+}
+
+/* What does not answer at once is tried by TCP meanwhile: one that answers neither costs the time of one. */
+static void ping_step(const struct probe_guest *guest, struct tcp *tcp, struct probe_report *report)
 {
     _cleanup_fd_ int fd = echo_open(guest);
     int64_t sent = 0;
@@ -198,6 +221,8 @@ static void ping_step(const struct probe_guest *guest, struct probe_report *repo
         echo_send(fd, &guest->target, ECHO_PING, i, 84);
         if (echo_answered(fd, &guest->target, ECHO_PING, sent + PING_WAIT_MS * INT64_C(1000000)) >= 0)
             report->outcome = PROBE_PASSED;
+        else if (!tcp->start_ns)
+            tcp_start(guest, tcp);
     }
     if (report->outcome == PROBE_PASSED)
         snprintf(report->text, sizeof(report->text), "%s answers in %.3f ms", IP_TEXT(&guest->target),
@@ -310,24 +335,17 @@ static void name_step(const struct probe_guest *guest, const struct ip *server, 
 /* ---- TCP ---- */
 
 /* To several ports at once: any answer, also a refusal, shows that TCP passes both ways. */
-static void tcp_step(const struct probe_guest *guest, struct probe_report *report)
+static void tcp_step(const struct probe_guest *guest, struct tcp *tcp, struct probe_report *report)
 {
-    static const uint16_t ports[] = {53, 80, 443};
-    enum { PORTS = sizeof(ports) / sizeof(ports[0]) };
-    struct pollfd fds[PORTS];
-    for (size_t i = 0; i < PORTS; i++) {
-        struct sockaddr_in to = socket_address(&guest->target, ports[i]);
-        fds[i] = (struct pollfd){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
-                                 .events = POLLOUT};
-        /* Closing resets it: a connection that waits for stray segments would keep a jail for a minute. */
-        setsockopt(fds[i].fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-        (void)!connect(fds[i].fd, (struct sockaddr *)&to, sizeof(to));
-    }
+    struct pollfd *fds = tcp->fds;
+    if (!tcp->start_ns)
+        tcp_start(guest, tcp);
+    int64_t end = tcp->start_ns + TCP_WAIT_MS * INT64_C(1000000);
     snprintf(report->text, sizeof(report->text), "%s does not answer on ports 53, 80, 443",
              IP_TEXT(&guest->target));
-    for (int64_t end = probe_now_ns() + TCP_WAIT_MS * INT64_C(1000000); report->outcome != PROBE_PASSED;) {
+    while (report->outcome != PROBE_PASSED) {
         int64_t left = end - probe_now_ns();
-        if (left <= 0 || poll(fds, PORTS, (int)(left / 1000000) + 1) <= 0)
+        if (poll(fds, PORTS, left < 0 ? 0 : (int)(left / 1000000) + 1) <= 0)
             break;
         for (size_t i = 0; i < PORTS && report->outcome != PROBE_PASSED; i++) {
             int error = 0;
@@ -338,7 +356,7 @@ static void tcp_step(const struct probe_guest *guest, struct probe_report *repor
             if (error == 0 || error == ECONNREFUSED) {
                 report->outcome = PROBE_PASSED;
                 snprintf(report->text, sizeof(report->text), "%s %s on port %u", IP_TEXT(&guest->target),
-                         error ? "refuses" : "accepts", ports[i]);
+                         error ? "refuses" : "accepts", tcp_ports[i]);
             }
             fds[i].fd = error && error != ECONNREFUSED ? -1 : fds[i].fd;
         }
@@ -361,6 +379,7 @@ static void ipv4_steps(int fd, const struct probe_guest *guest, const struct pro
 {
     const struct ip *gateway = ip_is_set(&lease->gateway) ? &lease->gateway : &guest->gateway;
     bool leased = lease->outcome == PROBE_PASSED, pinged = true;
+    struct tcp tcp = {0};
     for (enum probe_step step = PROBE_GATEWAY; step <= PROBE_MTU; step++) {
         struct probe_report report = {.step = step};
         int64_t start = probe_now_ns();
@@ -370,22 +389,21 @@ static void ipv4_steps(int fd, const struct probe_guest *guest, const struct pro
                  (step == PROBE_NAME && !ip_is_set(&lease->dns)))
             continue;
         else if (step == PROBE_PING)
-            ping_step(guest, &report);
+            ping_step(guest, &tcp, &report);
         else if (step == PROBE_NAME)
             name_step(guest, &lease->dns, &report);
         else if (step == PROBE_TCP)
-            tcp_step(guest, &report);
+            tcp_step(guest, &tcp, &report);
         else if (step == PROBE_MTU)
             mtu_step(guest, &report);
         report_send(fd, &report, start);
         /* What follows from a target that nobody reaches is not worth the time; but some answer no ping. */
         if (step == PROBE_PING && report.outcome == PROBE_FAILED) {
             pinged = false;
-            struct probe_report tcp = {.step = PROBE_TCP};
-            start = probe_now_ns();
-            tcp_step(guest, &tcp);
-            report_send(fd, &tcp, start);
-            if (tcp.outcome != PROBE_PASSED)
+            struct probe_report answer = {.step = PROBE_TCP};
+            tcp_step(guest, &tcp, &answer);
+            report_send(fd, &answer, tcp.start_ns);
+            if (answer.outcome != PROBE_PASSED)
                 break;
         }
     }
