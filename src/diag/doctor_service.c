@@ -55,7 +55,7 @@ static bool port_check(struct patient *patient, uint16_t port, pid_t own)
         other = candidate;
         best = how;
     }
-    if (mine >= 0 && best < 0)
+    if ((mine >= 0 && best < 0) || !patient->health->sockets_seen)
         return true;
     if (best >= 0) {
         PATIENT_FIND(

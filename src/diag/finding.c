@@ -14,6 +14,10 @@ const struct finding_code finding_codes[] = {
     {"kernel-feature-missing", FINDING_ERROR, FIND_DOCTOR,
      "this kernel lacks what the network needs",
      "boot a kernel that has it, or load its module (modprobe)"},
+    /* The kernel refuses it as a port: the network cannot come up. */
+    {"uplink-wireless", FINDING_ERROR, FIND_DOCTOR,
+     "a wireless uplink passes no guest's MAC",
+     "use mode nat on this uplink"},
     {"network-down", FINDING_ERROR, FIND_DOCTOR,
      "the network is not up",
      "vmwire up"},
@@ -48,9 +52,6 @@ const struct finding_code finding_codes[] = {
     {"uplink-unplugged", FINDING_ERROR, EVERY,
      "the uplink is not a port of the bridge",
      "vmwire up"},
-    {"uplink-wireless", FINDING_ERROR, FIND_DOCTOR,
-     "a wireless uplink passes no guest's MAC",
-     "use mode nat on this uplink"},
     /* the guest and its port of the bridge */
     {"machine-stopped", FINDING_ERROR, FIND_DOCTOR | FIND_TRACE,
      "the machine does not run",

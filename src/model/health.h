@@ -73,6 +73,7 @@ struct health {
     VEC(struct neighbour) neighbours;
     VEC(struct learned) learned;
     VEC(struct open_socket) sockets;       /* of ports 53 and 67 */
+    bool sockets_seen;                     /* false: nobody tells (a kernel without udp_diag) */
     long connections, connections_max;     /* conntrack's table; -1: not known */
     long neighbours_count, neighbours_max; /* IPv4's, of all interfaces; -1: not known */
     bool resolv_read;                      /* /etc/resolv.conf could be read */

@@ -382,3 +382,35 @@ def test_a_forward_that_leads_to_nobody(nat):
     asking.wait()
     code, evidence = first(told)
     assert code == "forward-target-silent" and "tcp 8080 -> 10.0.0.2:80" in evidence and "nothing listens" in evidence
+
+
+def test_a_name_server_of_the_host_that_hangs(nat):
+    """It is on the loopback, as systemd-resolved's is: nothing that would tell is seen at the uplink."""
+    (nat.directory / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+    nat.sh(f"mount --bind {nat.directory}/resolv.conf $(readlink -f /etc/resolv.conf)")
+    resolver = nat.popen("dnsmasq", "-k", "--conf-file=/dev/null", "--listen-address=127.0.0.53", "--bind-interfaces", "--no-resolv",
+                         "--address=/#/192.0.2.7", "--pid-file=", stderr=subprocess.DEVNULL)
+    nat.wait_for(lambda: "127.0.0.53:53" in nat.sh("ss -Hlnu"))
+    nat.vmwire("down")
+    nat.guest.close()
+    nat.vmwire("up")
+    nat.guest = Guest(nat, "brnat", mac=MAC, address="10.0.0.2/24", gateway="10.0.0.1")
+    asking = ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do busybox nslookup -type=a host$i.example 10.0.0.1; sleep 0.3; done"]
+    assert trace(nat, "10.0.0.1", doing=asking)["findings"] == []
+    resolver.send_signal(signal.SIGSTOP)
+    code, evidence = first(trace(nat, "10.0.0.1", doing=[word.replace("host", "other") for word in asking]))
+    resolver.kill()
+    resolver.wait()
+    assert code == "dns-silent" and "10.0.0.1.53" in evidence and "other" in evidence
+
+
+def test_the_answer_is_lost_at_the_tap(nat):
+    """Its queue takes nothing, as of somebody who wanted to limit it: no rule, no route, no filter."""
+    router = json.loads(nat.sh("ip -j link show dev brnat"))[0]["address"]
+    nat.guest.space.sh(f"ip neigh replace 10.0.0.1 lladdr {router} dev eth0 nud permanent")
+    assert trace(nat, doing=pinging("8.8.8.8"))["findings"] == []
+    nat.sh(f"tc qdisc replace dev {nat.guest.tap} root bfifo limit 1")
+    told = trace(nat, doing=pinging("8.8.8.8"))
+    code, evidence = first(told)
+    assert code == "reply-lost" and "8.8.8.8" in evidence and "came in at 're0' and not to the guest" in evidence
+    assert [(hop["where"], hop["way"]) for hop in told["hops"] if hop["mark"] == "lost"] == [(nat.guest.tap, "back")]

@@ -174,7 +174,8 @@ static void sockets_read(struct health_reader *reader)
         request->sdiag_family = (uint8_t)families[i];
         request->sdiag_protocol = IPPROTO_UDP;
         request->idiag_states = UINT32_MAX;
-        netlink_dump(&netlink, &message, socket_each, sockets_reset, reader, NULL);
+        int rc = netlink_dump(&netlink, &message, socket_each, sockets_reset, reader, NULL);
+        reader->health->sockets_seen |= families[i] == AF_INET && rc == 0;
     }
     netlink_close(&netlink);
     owners_find(reader);
