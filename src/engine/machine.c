@@ -87,15 +87,14 @@ static int mtus_look(struct launch *launch, struct err *err)
     return 0;
 }
 
-static int launch_init(struct launch *launch, struct host *host, struct arena *arena,
-                       const struct model *model, const struct machine *machine, struct err *err)
+/* What is known beforehand of a launch of which host, arena, model and machine are given. */
+static int launch_init(struct launch *launch, struct err *err)
 {
-    *launch = (struct launch){.host = host, .arena = arena, .model = model, .machine = machine};
-    launch->nics.machine = machine->name;
-    launch->options.accelerated = host->backend->accelerated(host, arena, NULL);
+    launch->nics.machine = launch->machine->name;
+    launch->options.accelerated = launch->host->backend->accelerated(launch->host, launch->arena, NULL);
     launch->options.vhost = vhost_available();
-    launch->options.directory = model->directory;
-    launch->keeper = devices_wanted(model, machine);
+    launch->options.directory = launch->model->directory;
+    launch->keeper = devices_wanted(launch->model, launch->machine);
     specs_fill(launch);
     return mtus_look(launch, err);
 }
@@ -213,7 +212,11 @@ static int launch_argv(struct launch *launch, struct err *err)
 static int launch_prepare(struct launch *launch, struct machine_dir *dir, bool background, struct err *err)
 {
     struct hyper_options *options = &launch->options;
-    int rc = vars_make(launch, err);
+    int rc = launch_init(launch, err);
+    if (rc == 0)
+        rc = machine_dir_init(dir, launch->arena, launch->host, launch->machine->name, err);
+    if (rc == 0)
+        rc = vars_make(launch, err);
     if (rc == 0)
         rc = machine_dir_lock(dir, err);
     if (rc < 0)
@@ -358,13 +361,9 @@ static int keep_start(const struct launch *launch, struct machine_dir *dir, stru
 int machine_run(struct host *host, struct arena *arena, const struct model *model,
                 const struct machine *machine, int *exit_status, struct err *err)
 {
-    struct launch launch;
+    struct launch launch = {.host = host, .arena = arena, .model = model, .machine = machine};
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    int rc = launch_init(&launch, host, arena, model, machine, err);
-    if (rc == 0)
-        rc = machine_dir_init(&dir, arena, host, machine->name, err);
-    if (rc == 0)
-        rc = launch_prepare(&launch, &dir, false, err);
+    int rc = launch_prepare(&launch, &dir, false, err);
     if (rc < 0)
         return rc;
     if (host->backend->bhyve)
@@ -458,13 +457,9 @@ static int start_daemon(struct launch *launch, const struct machine_dir *dir, st
 int machine_start(struct host *host, struct arena *arena, const struct model *model,
                   const struct machine *machine, pid_t *pid, struct err *err)
 {
-    struct launch launch;
+    struct launch launch = {.host = host, .arena = arena, .model = model, .machine = machine};
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
-    int rc = launch_init(&launch, host, arena, model, machine, err);
-    if (rc == 0)
-        rc = machine_dir_init(&dir, arena, host, machine->name, err);
-    if (rc == 0)
-        rc = launch_prepare(&launch, &dir, true, err);
+    int rc = launch_prepare(&launch, &dir, true, err);
     if (rc < 0)
         return rc;
     if (host->backend->bhyve) {
@@ -490,8 +485,8 @@ int machine_argv(struct host *host, struct arena *arena, const struct model *mod
                  const struct machine *machine, const char *program, const char *const **argv,
                  struct err *err)
 {
-    struct launch launch;
-    int rc = launch_init(&launch, host, arena, model, machine, err);
+    struct launch launch = {.host = host, .arena = arena, .model = model, .machine = machine};
+    int rc = launch_init(&launch, err);
     if (rc == 0 && launch.keeper)
         rc = devices_look(host, arena, model, machine, &launch.options.devices, err);
     if (rc < 0)

@@ -231,3 +231,10 @@ def test_the_rc_script_is_sh_and_calls_commands_that_are_there(tmp_path):
     assert set(called) <= {name for name, _ in commands()}
     for variable in ("vmwire_enable", "vmwire_file"):
         assert f": ${{{variable}:=" in script.read_text()
+
+
+def test_no_file_of_c_is_longer_than_contributing_says():
+    (limit,) = re.findall(r"files up to (\d+)", text("CONTRIBUTING.md"))
+    long = {str(path.relative_to(ROOT)): lines for folder in ("src", "tests/unit", "tests/freebsd")
+            for path in (ROOT / folder).rglob("*.[ch]") if (lines := path.read_text().count("\n")) > int(limit)}
+    assert long == {}

@@ -13,7 +13,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
-#include "host/linux/linux.h"
+#include "host/linux/nft_read.h"
 
 /* A chain of others in which vmwire's rules may be, or whose rules say something. */
 struct place {
@@ -233,7 +233,7 @@ int admissions_observe(struct linux_host *host, struct arena *arena, struct obse
     if (rc == 0)
         rc = read_all(host, &reader, err);
     /* As in nft_observe: a caller without the right to read, a kernel without the thing to be read. */
-    if (rc == -EPERM || rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP)
+    if (nft_unreadable(rc))
         return 0;
     if (rc < 0)
         return err_wrap(err, "reading other firewalls' chains");

@@ -140,11 +140,7 @@ static int read_all(struct linux_host *host, struct reader *reader, struct err *
 {
     struct nft_table *table = &reader->table;
     struct nft_elements elements = {0};
-    int rc = nft_rules_read(host, table, err);
-    if (rc == 0)
-        rc = nft_chains_read(host, table, err);
-    if (rc == 0)
-        rc = nft_sets_read(host, table, err);
+    int rc = nft_table_read(host, table, err);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     vec_foreach (&table->rules, rule)

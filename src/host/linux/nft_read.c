@@ -175,14 +175,14 @@ int nft_rules_read(struct linux_host *host, struct nft_table *table, struct err 
     return objects_read(host, table, NFT_MSG_GETRULE, NFTA_RULE_TABLE, rule_each, rules_reset, err);
 }
 
-int nft_chains_read(struct linux_host *host, struct nft_table *table, struct err *err)
+int nft_table_read(struct linux_host *host, struct nft_table *table, struct err *err)
 {
-    return objects_read(host, table, NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, chain_each, chains_reset, err);
-}
-
-int nft_sets_read(struct linux_host *host, struct nft_table *table, struct err *err)
-{
-    return objects_read(host, table, NFT_MSG_GETSET, NFTA_SET_TABLE, set_each, sets_reset, err);
+    int rc = nft_rules_read(host, table, err);
+    if (rc == 0)
+        rc = objects_read(host, table, NFT_MSG_GETCHAIN, NFTA_CHAIN_TABLE, chain_each, chains_reset, err);
+    if (rc == 0)
+        rc = objects_read(host, table, NFT_MSG_GETSET, NFTA_SET_TABLE, set_each, sets_reset, err);
+    return rc;
 }
 
 int nft_elements_read(struct linux_host *host, const struct nft_table *table, const char *set,

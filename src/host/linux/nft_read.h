@@ -42,11 +42,11 @@ struct nft_elements {
     VEC(struct nft_element) list;
 };
 
-/* Each fills what it is named by, in one dump that nobody changed meanwhile.  Of a table that is not there,
+/* Each fills what it is named by, in dumps that nobody changed meanwhile.  Of a table that is not there,
  * nothing; -ENOENT from kernels that say so. */
 int nft_rules_read(struct linux_host *host, struct nft_table *table, struct err *err);
-int nft_chains_read(struct linux_host *host, struct nft_table *table, struct err *err);
-int nft_sets_read(struct linux_host *host, struct nft_table *table, struct err *err);
+/* Rules, chains and sets. */
+int nft_table_read(struct linux_host *host, struct nft_table *table, struct err *err);
 /* The elements of one set or map; -ENOENT when it is not there. */
 int nft_elements_read(struct linux_host *host, const struct nft_table *table, const char *set,
                       struct nft_elements *elements, struct err *err);

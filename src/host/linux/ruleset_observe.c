@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "host/linux/linux.h"
+#include "host/linux/nft_read.h"
 #include "host/linux/ruleset.h"
 
-enum { UDATA_COMMENT = 0, ELEMENTS_MAX = 20000 };
+enum { ELEMENTS_MAX = 20000 };
 
 struct ruleset_reader {
     struct arena *arena;
@@ -105,19 +105,6 @@ static int ruleset_chain_each(const struct nlmsghdr *header, void *data)
     return 0;
 }
 
-static const char *rule_comment(struct arena *arena, const struct nlattr *userdata)
-{
-    if (!userdata)
-        return "";
-    const uint8_t *bytes = mnl_attr_get_payload(userdata);
-    size_t length = mnl_attr_get_payload_len(userdata);
-    for (size_t at = 0; at + 2 <= length && at + 2 + bytes[at + 1] <= length; at += 2u + bytes[at + 1]) {
-        if (bytes[at] == UDATA_COMMENT)
-            return arena_strndup(arena, (const char *)bytes + at + 2, bytes[at + 1]);
-    }
-    return "";
-}
-
 /* Chains keep their place: rules refer to no chain by its address. */
 static struct rule_chain *chain_of(const struct ruleset *ruleset, const char *family, const char *table,
                                    const char *name)
@@ -144,7 +131,7 @@ static int ruleset_rule_each(const struct nlmsghdr *header, void *data)
         memcpy(halves, mnl_attr_get_payload(handle), sizeof(halves));
         rule->handle = (uint64_t)ntohl(halves[0]) << 32 | ntohl(halves[1]);
     }
-    rule->comment = rule_comment(reader->arena, table[NFTA_RULE_USERDATA]);
+    rule->comment = nft_comment(table[NFTA_RULE_USERDATA], reader->arena);
     struct rule_maker maker = {.arena = reader->arena, .ruleset = reader->ruleset, .rule = rule};
     mnl_attr_for_each_nested (element, table[NFTA_RULE_EXPRESSIONS])
         rule_expression(&maker, element);
@@ -356,7 +343,7 @@ int ruleset_observe(struct linux_host *host, struct arena *arena, struct observe
     if (rc == 0)
         rc = ruleset_read(host, &reader, err);
     observed->ruleset.read = rc == 0;
-    if (rc == -EPERM || rc == -EPROTONOSUPPORT || rc == -EINVAL || rc == -EOPNOTSUPP) {
+    if (nft_unreadable(rc)) {
         observed->ruleset.chains.count = 0;
         observed->ruleset.read = rc != -EPERM;
         rc = 0;
