@@ -52,16 +52,16 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err)
     if (!known || strstr(path, "/../"))
         return err_set(err, EINVAL, "'%s' is not the name of a sysctl", sysctl->name);
     const char *now;
-    int rc = sysctl_read(&arena, sysctl->name, &now, err);
-    if (rc < 0 || (now && strcmp(now, sysctl->value) == 0))
-        return rc;
+    /* What cannot be read (stable_secret while it is unset) is written all the same. */
+    if (sysctl_read(&arena, sysctl->name, &now, NULL) == 0 && now && strcmp(now, sysctl->value) == 0)
+        return 0;
     _cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     /* The setting of an interface that is gone went with it. */
     if (fd < 0 && errno == ENOENT && (flags & HOST_APPLY_TOLERANT))
         return 0;
     if (fd < 0)
         return err_errno(err, errno, "opening '%s'", path);
-    rc = fd_write_all(fd, sysctl->value, strlen(sysctl->value));
+    int rc = fd_write_all(fd, sysctl->value, strlen(sysctl->value));
     return rc < 0 ? err_errno(err, rc, "writing '%s'", path) : 0;
 }
 
