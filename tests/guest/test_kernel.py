@@ -3,6 +3,7 @@
 lacks, and here nothing may be skipped but what wants a kernel to lack something.
 """
 import json
+import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -72,7 +73,10 @@ def test_a_full_neighbour_table(machine):
     machine.sh("sysctl -qw net.ipv4.neigh.default.gc_thresh1=2 net.ipv4.neigh.default.gc_thresh2=4 net.ipv4.neigh.default.gc_thresh3=8")
     asking = machine.start("while :; do for i in $(seq 10 40); do ping -c1 -W1 10.0.0.$i & done; wait; done")
     machine.wait_for("dmesg | grep -q 'arp_cache: neighbor table overflow'")
-    told = doctor(machine)
+    full = [("neighbours-full", "8 neighbours are known, and 8 can be")]
+    end = time.monotonic() + 30
+    while (told := [(row["code"], row["evidence"]) for row in doctor(machine)]) != full and time.monotonic() < end:
+        pass  # the kernel has just thrown some away
     asking.kill()
     machine.sh(f"echo '{sizes}' | tr -d ' ' | xargs sysctl -qw; cd /root/kernel; {VMWIRE} down")
-    assert [(row["code"], row["evidence"]) for row in told] == [("neighbours-full", "8 neighbours are known, and 8 can be")]
+    assert told == full
