@@ -53,7 +53,7 @@ static bool absent(int code)
     return code == ENOENT || code == ENOTDIR || code == EACCES || code == EPERM;
 }
 
-static int file_observe(struct arena *arena, struct observed *observed, const char *path, struct err *err)
+int file_observe(struct arena *arena, struct observed *observed, const char *path, struct err *err)
 {
     struct stat info;
     char *content;

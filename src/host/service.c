@@ -89,12 +89,15 @@ static int service_observe(struct arena *arena, struct observed *observed, const
     const char *folder = arena_printf(arena, "%s/network/%s/", observed->run_dir, network);
     const char *path = arena_printf(arena, "%s%s", folder, name);
     pid_t pid = pid_read(arena, path, err);
-    if (pid <= 0)
+    if (pid < 0)
         return pid;
     const char *const *argv;
-    int rc = serving(arena, pid, folder, &argv, err);
-    if (rc <= 0)
+    int rc = pid ? serving(arena, pid, folder, &argv, err) : 0;
+    if (rc < 0)
         return rc;
+    /* Killed, it left this: a file like the others in the folder, which goes with them. */
+    if (rc == 0)
+        return file_observe(arena, observed, path, err);
     *vec_push(arena, &observed->services) = (struct service){
         .network = network,
         .kind = arena_strndup(arena, name, strlen(name) - strlen(".pid")),

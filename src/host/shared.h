@@ -12,6 +12,8 @@ int folder_open(const char *path, DIR **folder, struct err *err);
 
 /* `observed->run_dir` is set.  Errors: open(2)'s and read(2)'s. */
 int files_observe(struct arena *arena, struct observed *observed, struct err *err);
+/* One of them, where there is one of that path. */
+int file_observe(struct arena *arena, struct observed *observed, const char *path, struct err *err);
 /* A group's name by /etc/group, in the arena, or NULL. */
 const char *group_name(struct arena *arena, gid_t gid);
 /* OP_FILE_WRITE and OP_FILE_REMOVE.  -EPERM for a path that is neither below `run_dir` nor beside it, where

@@ -265,6 +265,7 @@ def test_a_dhclient_that_runs_already_is_told_and_everything_rolled_back(bsd):
     subprocess.run(["nsenter", "-t", str(bsd.holder.pid), "-m", "dhclient", "-p",
                     str(bsd.directory / "pid"), "-l", str(bsd.directory / "leases"), "brext"], check=True)
     bsd.change(lambda host: host.update(copy.deepcopy(FRESH)))
+    bsd.wait_for(lambda: bsd.pids("dhclient: brext"))
     (pid,) = bsd.pids("dhclient: brext")
     said = bsd.run("up", status=1)
     assert f"a dhclient runs for 'brext' already (pid {pid})" in said

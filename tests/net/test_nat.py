@@ -142,3 +142,16 @@ def test_dnsmasq_is_bound_to_the_bridge_and_runs_as_its_own_user(nat):
 
 def test_no_process_of_ours_stays(nat):
     assert [c for _, c in nat.processes() if "dnsmasq" not in c] == []
+
+
+def test_a_killed_server_leaves_nothing(host):
+    before = host.snapshot()
+    host.config("networks:\n  brnat: {mode: nat, subnet: 10.0.0.0/24}\n")
+    host.vmwire("up")
+    host.kill_service("brnat", "dnsmasq")
+    host.vmwire("up")  # and one that ended is started anew
+    assert [c for _, c in host.processes() if "dnsmasq" in c]
+    host.vmwire("plan", "--exit-code")
+    host.kill_service("brnat", "dnsmasq")
+    host.vmwire("down")
+    assert host.snapshot() == before
