@@ -2,6 +2,7 @@
 #include "engine/doctor.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -35,14 +36,39 @@ static void add_machine(struct engine *engine, struct doctor_request *request, c
                         const struct machine *entry)
 {
     struct machine_state state = {0};
-    vec_foreach (&request->machines, known) {
-        if (strcmp(known->name, name) == 0)
-            return;
-    }
     if (machine_state(engine->host, name, false, &state, NULL) < 0)
         state = (struct machine_state){0};
     *vec_push(engine->arena, &request->machines) =
         (struct doctor_machine){.name = name, .entry = entry, .running = state.running, .pid = state.pid};
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Machines that left the file, by their nics. */
+static void add_leavers(struct engine *engine, struct doctor_request *request)
+{
+    VEC(const char *) wired = {0};
+    vec_foreach (&engine->observed.links, link) {
+        struct wired_nic nic;
+        if (owner_nic(engine->arena, link, &nic) && strcmp(nic.machine, "-") != 0)
+            *vec_push(engine->arena, &wired) = nic.machine;
+    }
+    if (!wired.count)
+        return;
+    size_t known = request->machines.count;
+    const char **names = arena_alloc(engine->arena, (known + 1) * sizeof(*names));
+    for (size_t i = 0; i < known; i++)
+        names[i] = request->machines.items[i].name;
+    qsort(names, known, sizeof(*names), by_name);
+    qsort(wired.items, wired.count, sizeof(*wired.items), by_name);
+    for (size_t i = 0; i < wired.count; i++) {
+        const char **name = &wired.items[i];
+        if ((i == 0 || strcmp(name[-1], *name) != 0) && !bsearch(name, names, known, sizeof(*names), by_name))
+            add_machine(engine, request, *name, NULL);
+    }
 }
 
 int engine_doctor(struct engine *engine, const struct model *model, const struct status *status,
@@ -53,12 +79,7 @@ int engine_doctor(struct engine *engine, const struct model *model, const struct
         add_network(engine->arena, &request, network);
     vec_foreach (&model->machines, machine)
         add_machine(engine, &request, machine->name, machine);
-    /* Machines that left the file, by their nics. */
-    vec_foreach (&engine->observed.links, link) {
-        struct wired_nic nic;
-        if (owner_nic(engine->arena, link, &nic) && strcmp(nic.machine, "-") != 0)
-            add_machine(engine, &request, nic.machine, NULL);
-    }
+    add_leavers(engine, &request);
     vec_foreach (&status->host_drift, line)
         *vec_push(engine->arena, &request.host_drift) = *line;
     return doctor_run(engine->arena, engine->host, &request, findings, err);

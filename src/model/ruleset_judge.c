@@ -293,9 +293,10 @@ static const char *owner_by_name(const char *name)
 {
     static const struct {
         const char *word, *owner;
-    } known[] = {{"DOCKER", "Docker"},       {"docker", "Docker"},   {"ufw-", "ufw"},
-                 {"firewalld", "firewalld"}, {"LIBVIRT", "libvirt"}, {"libvirt", "libvirt"},
-                 {"KUBE-", "Kubernetes"},    {"cali-", "Calico"},    {"f2b-", "fail2ban"}};
+    } known[] = {{"DOCKER", "Docker"},   {"docker", "Docker"},       {"ufw-", "ufw"},
+                 {"ufw6-", "ufw"},       {"firewalld", "firewalld"}, {"LIBVIRT", "libvirt"},
+                 {"libvirt", "libvirt"}, {"KUBE-", "Kubernetes"},    {"cali-", "Calico"},
+                 {"f2b-", "fail2ban"}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strncmp(name, known[i].word, strlen(known[i].word)) == 0)
             return known[i].owner;

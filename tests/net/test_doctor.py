@@ -550,19 +550,23 @@ def test_dockers_policy(nat, iptables):
     assert doctor(nat) == []
 
 
-def ufw(host):
+def ufw(host, forwarded="REJECT"):
     """ufw's own rules, as its own program loads them, from a copy of its configuration."""
     host.sh("mkdir -p /run/ufw-etc && cp -a /etc/ufw/. /run/ufw-etc && mount --bind /run/ufw-etc /etc/ufw;"
+            f"sed s/^DEFAULT_FORWARD_POLICY=.*/DEFAULT_FORWARD_POLICY={forwarded}/ /etc/default/ufw >/run/ufw-default;"
+            "mount --bind /run/ufw-default /etc/default/ufw;"
             "sed -i s/ENABLED=no/ENABLED=yes/ /etc/ufw/ufw.conf; sed -i /^net/d /etc/ufw/sysctl.conf;"
             "/lib/ufw/ufw-init start")
 
 
-def test_ufw(nat):
+@pytest.mark.parametrize("forwarded, where", [("REJECT", "chain 'ufw-reject-forward'"),
+                                              ("DROP", "chain 'FORWARD', by its policy")])
+def test_ufw(nat, forwarded, where):
     before = nat.sh("sysctl net.ipv4.ip_forward")
-    ufw(nat)
+    ufw(nat, forwarded)
     assert nat.sh("sysctl net.ipv4.ip_forward") == before
     code, evidence = first(nat)
-    assert code == "forward-refused" and "chain 'ufw-reject-forward'" in evidence and "(ufw's)" in evidence
+    assert code == "forward-refused" and where in evidence and "(ufw's)" in evidence
     told = {finding["code"]: finding for finding in doctor(nat)}
     assert "chain 'ufw-" in told["service-refused"]["evidence"] and told["forward-refused"]["cure"] == "vmwire up brnat"
     nat.vmwire("up")

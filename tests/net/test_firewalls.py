@@ -53,8 +53,9 @@ def ufw(host):
     return host
 
 
-def ufw_on(host):
-    host.sh("mkdir /run/ufw.copy; cp -a /etc/ufw /run/ufw.copy/etc; cp -a /etc/default/ufw /run/ufw.copy/default; "
+def ufw_on(host, forwarded="REJECT"):
+    host.sh("mkdir /run/ufw.copy; cp -a /etc/ufw /run/ufw.copy/etc; "
+            f"sed s/^DEFAULT_FORWARD_POLICY=.*/DEFAULT_FORWARD_POLICY={forwarded}/ /etc/default/ufw >/run/ufw.copy/default; "
             "mount --bind /run/ufw.copy/etc /etc/ufw; mount --bind /run/ufw.copy/default /etc/default/ufw; "
             "ufw --force enable")
 

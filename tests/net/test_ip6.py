@@ -428,11 +428,12 @@ def docker6(command):
     return f"sysctl -qw net.ipv6.conf.all.forwarding=1; {command} {RULES}/docker-28.rules6"
 
 
-@pytest.mark.parametrize("whose", ["ufw", "docker", "firewalld"])
+@pytest.mark.parametrize("whose", ["ufw", "ufw that drops", "docker", "firewalld"])
 def test_beside_other_firewalls(fixed6, whose):
     """ufw and firewalld themselves; Docker's ip6tables as it leaves them.  Nothing is said of what drops nothing."""
-    if whose == "ufw":
-        ufw_on(fixed6)
+    ufw = whose.startswith("ufw")
+    if ufw:
+        ufw_on(fixed6, "REJECT" if whose == "ufw" else "DROP")
         fixed6.sh("ufw reload")  # its tables stand in another order from then on
     elif whose == "docker":
         fixed6.sh(docker6("ip6tables-restore"))
@@ -445,10 +446,12 @@ def test_beside_other_firewalls(fixed6, whose):
     guest = guest6(fixed6)
     has_all(fixed6, guest)
     assert "nothing to do" in fixed6.vmwire("up").stdout and found(fixed6) == []
-    if whose == "ufw":  # its reload takes vmwire's rules away: of both families it is named
+    if ufw:  # its reload takes vmwire's rules away: of both families it is named
         fixed6.sh("ufw reload")
         told = [row["evidence"] for row in found(fixed6) if row["code"] == "forward-refused"]
-        assert len(told) == 2 and "IPv6" not in told[0] and "TCP connections by IPv6" in told[1] and "chain 'ufw6-" in told[1], told
+        assert len(told) == 2 and "IPv6" not in told[0] and "TCP connections by IPv6" in told[1], told
+        where = "chain 'ufw%s-reject-forward'" if whose == "ufw" else "chain 'FORWARD', by its policy (ufw's)"
+        assert all((where % kind if whose == "ufw" else where) in row for kind, row in zip(("", "6"), told)), told
         assert ask(guest.space, "tcp", WORLD, 80) == ""
     guest.close()
     fixed6.vmwire("down")
