@@ -28,6 +28,7 @@ static void freebsd_fresh(struct arena *arena, struct observed *observed)
     want_sysctl(arena, observed, "net.inet6.ip6.forwarding", true, false);
     freebsd_main_judge(arena, NULL, NULL, NULL, &observed->firewall_main);
     observed->firewall_base = true;
+    freebsd_rates_judge(arena, NULL, observed);
 }
 
 static const struct host_profile profiles[] = {
@@ -66,7 +67,9 @@ static const struct host_profile profiles[] = {
                    .no_locks = true,
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,
-                   .no_rates = true,
+                   .routed_rates = true,
+                   .rate_max = FREEBSD_RATE_MAX,
+                   .shapers_max = FREEBSD_SHAPERS_MAX,
                    .ra_for_all = true,
                    .ports_take_tags = true,
                    .no_port_vlans = true,

@@ -32,6 +32,7 @@ struct shaper {
     bool outward;     /* from guests (RATE_OUT); else towards them */
     struct rate rate; /* bits_s 0: none, the nics' own only */
     bool nics;        /* nics may have limits of their own */
+    uint32_t number;  /* where shapers go by numbers, from 1; 0 none */
 
     bool whole; /* observed only: all its parts are there */
 };
@@ -40,6 +41,18 @@ struct shaper {
 struct nic_rate {
     bool shaped;      /* its frames go through the network's shaper */
     struct rate rate; /* its own; bits_s 0: none */
+};
+
+/* What rates stand on where that is not theirs alone (ipfw and dummynet): what is not so yet, or was not. All
+ * zero on a host that needs nothing of the kind. */
+struct shaping {
+    bool ipfw, dummynet; /* modules that are not loaded */
+    bool accept;         /* what ipfw does with packets that no rule is about is still to be said */
+    bool rules;          /* those of all networks together are missing */
+    bool one_pass;       /* what has left a pipe is not looked at again */
+    bool frames;         /* frames do not pass the rules */
+
+    const char *others; /* observed only: the first rule that is not vmwire's; NULL none */
 };
 
 /* The VLAN of a bridge's frames without a tag (default_pvid of <linux/if_bridge.h>), which is no network's.
@@ -356,7 +369,9 @@ struct host_traits {
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */
-    bool no_rates;                  /* nor `rate` */
+    bool routed_rates;    /* a rate is of what the host routes, not of frames between a bridge's ports */
+    uint64_t rate_max;    /* bits in a second; 0: as many as can be said */
+    uint32_t shapers_max; /* they go by numbers, 1 to this; 0: by their network's name */
     bool ra_for_all; /* one switch for all interfaces lets a host that forwards accept router advertisements,
                         and a bridge accepts none by itself */
     bool ports_take_tags; /* a bridge has its ports' tagged frames before their VLANs do */
@@ -406,6 +421,8 @@ struct observed {
     VEC(struct lock_drops) lock_drops;  /* HOST_OBSERVE_HEALTH */
     const char *lock_refusal;           /* why this kernel cannot lock; NULL: it can, or was not asked */
     VEC(struct shaper) shapers;
+    VEC(const char *) stray_rates; /* taps that have a rate and are gone */
+    struct shaping shaping;
     const char *rate_refusal;        /* why this kernel cannot limit a rate; NULL: it can, or was not asked */
     bool resolver_runs;              /* the host has a resolver that takes such words */
     VEC(struct resolver) resolvers;  /* of interfaces that have a server or a domain of their own */

@@ -119,6 +119,8 @@ bool access_touched(const struct access *access, const struct observed *observed
             if (is_default(&op->route) || (op->route.ifname && has(access, op->route.ifname)))
                 return true;
             break;
+        case OP_SHAPING_ENABLE:
+            return true; /* a packet filter that refused would cut it off */
         case OP_DEVICE_BIND:
         case OP_DEVICE_UNBIND:
             device = device_find(observed, op->device.address);

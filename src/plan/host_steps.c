@@ -19,7 +19,7 @@
 
 static const char *former_path(const struct planner *planner, enum former former)
 {
-    static const char *const names[] = {"former", "former6", "former-watches"};
+    static const char *const names[] = {"former", "former6", "former-watches", "former-rates"};
     return arena_printf(planner->arena, "%s/%s", planner->observed->run_dir, names[former]);
 }
 
@@ -90,6 +90,13 @@ static void write_former(struct planner *planner, enum former former, const stru
     step_add(planner, &op, &undo);
 }
 
+void former_record(struct planner *planner, enum former former, const struct op *op)
+{
+    if (!file_find(planner->observed, former_path(planner, former)))
+        write_former(planner, former, NULL,
+                     arena_printf(planner->arena, "%s\n", op_format(planner->arena, op)));
+}
+
 /* Does a record hold an operation of this kind?  Lines begin with its name. */
 static bool records(const struct file *file, enum op_kind kind)
 {
@@ -147,7 +154,6 @@ void watches_up(struct planner *planner)
     enum { OTHERS = 16, SPARE = 128 };
     const char *now = planner->observed->watch_limit;
     unsigned long limit = now ? strtoul(now, NULL, 10) : 0, needed = OTHERS;
-    const struct file *old = file_find(planner->observed, former_path(planner, FORMER_WATCHES));
     vec_foreach (&planner->request->services, services) {
         vec_foreach (&services->services, service)
             needed += strcmp(service->kind, "dnsmasq") == 0;
@@ -156,9 +162,7 @@ void watches_up(struct planner *planner)
         return;
     struct op former = {
         .kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = WATCH_LIMIT_SYSCTL, .value = now}};
-    if (!old)
-        write_former(planner, FORMER_WATCHES, NULL,
-                     arena_printf(planner->arena, "%s\n", op_format(planner->arena, &former)));
+    former_record(planner, FORMER_WATCHES, &former);
     host_sysctl_set(planner, WATCH_LIMIT_SYSCTL, arena_printf(planner->arena, "%lu", needed - OTHERS + SPARE),
                     now);
 }
@@ -215,10 +219,13 @@ int host_steps_down(struct planner *planner, enum former former, struct err *err
         size_t length = strcspn(rest, "\n");
         struct op op;
         int rc = op_parse(planner->arena, arena_strndup(planner->arena, rest, length), &op, err);
-        if (rc < 0 || (op.kind != OP_SYSCTL_SET && op.kind != OP_FIREWALL_DISABLE))
+        if (rc < 0 ||
+            (op.kind != OP_SYSCTL_SET && op.kind != OP_FIREWALL_DISABLE && op.kind != OP_SHAPING_DISABLE))
             return err_set(err, EINVAL, "the record '%s' is damaged", path);
         if (op.kind == OP_SYSCTL_SET)
             put_sysctl_back(planner, &op);
+        else if (op.kind == OP_SHAPING_DISABLE)
+            shaping_put_back(planner, &op);
         else
             put_firewall_back(planner, &op);
         rest += length + (rest[length] == '\n');

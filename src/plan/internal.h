@@ -43,6 +43,7 @@ struct planner {
     bool devices;     /* some device is away from this host: it has a record */
     VEC(struct uplink_use) uplink_uses;
     VEC(struct planned_nic) nics;   /* by machine and index; nics_find */
+    uint32_t shaper_number;         /* the last one given */
     VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
 };
 
@@ -66,7 +67,9 @@ void host_steps_up(struct planner *planner, bool forward);
 /* Before the networks' steps: room for as many DHCP and DNS servers as the file has. */
 void watches_up(struct planner *planner);
 /* Records of what is put back when the last network goes that needs it. */
-enum former { FORMER_IPV4, FORMER_IPV6, FORMER_WATCHES };
+enum former { FORMER_IPV4, FORMER_IPV6, FORMER_WATCHES, FORMER_RATES };
+/* The record is written, unless there is one, before what it takes back. */
+void former_record(struct planner *planner, enum former former, const struct op *op);
 /* And what those share that have IPv6. */
 int host_steps6_up(struct planner *planner, struct err *err);
 int host_steps_down(struct planner *planner, enum former former, struct err *err);
@@ -118,7 +121,13 @@ void lock_steps_up(struct planner *planner, const struct passage *passage);
  * and what this host cannot give. */
 void rate_steps_up(struct planner *planner, const struct passage *passage);
 void rate_steps_down(struct planner *planner, const struct passage *passage);
+/* Of taps that went without vmwire. */
+void stray_rates_remove(struct planner *planner);
 void check_rates(struct planner *planner, const struct network *network);
+/* shaping.c: before the networks' steps; whether it is needed after them; what of `former` is still so. */
+void shaping_up(struct planner *planner);
+bool shaping_needed(const struct planner *planner);
+void shaping_put_back(struct planner *planner, const struct op *former);
 void host_sysctl_set(struct planner *planner, const char *name, const char *value, const char *former);
 /* learning.c: router advertisements on a network's bridge; the interface that a setting of them is of, NULL
  * when it is another setting; what somebody has set back of what RUN/former6 (NULL: none) has; bridges that

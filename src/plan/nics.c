@@ -153,9 +153,10 @@ static void leave(struct planner *planner, const struct planned_nic *nic)
     plan_note(planner, "machine '%s': its nic %u goes from '%s' to '%s', where it needs a new lease",
               nic->nic.machine, nic->nic.index, from, nic->home);
     struct op free = {.kind = OP_RATE_SET, .network = from}, shaped = free;
-    free.nic_rates = (struct nic_rates){.ifname = tap->name};
-    shaped.nic_rates =
-        (struct nic_rates){.ifname = tap->name, .in = tap->rates[RATE_IN], .out = tap->rates[RATE_OUT]};
+    free.nic_rates = (struct nic_rates){.ifname = tap->name, .mac = nic->nic.mac};
+    shaped.nic_rates = free.nic_rates;
+    shaped.nic_rates.in = tap->rates[RATE_IN];
+    shaped.nic_rates.out = tap->rates[RATE_OUT];
     bool rated = false;
     for (int way = 0; way < RATE_WAYS; way++)
         rated |= tap->rates[way].shaped || tap->rates[way].rate.bits_s;

@@ -46,8 +46,10 @@ enum op_kind {
     OP_LOCK_REMOVE, /* takes the table away with the last */
     OP_SHAPER_SET,  /* shaper: one way of one network */
     OP_SHAPER_REMOVE,
-    OP_RATE_SET, /* nic_rates: of one guest's port */
-    OP_NIC_SET,  /* nic: what it may say that it is; instead of what was set before */
+    OP_RATE_SET,        /* nic_rates: of one guest's port */
+    OP_SHAPING_ENABLE,  /* shaping: what shapers stand on, where that is not theirs alone */
+    OP_SHAPING_DISABLE, /* shaping: the reverse */
+    OP_NIC_SET,         /* nic: what it may say that it is; instead of what was set before */
     OP_NIC_REMOVE,
     OP_RESOLVER_SET, /* resolver: the host's own resolver is told of a network's names */
     OP_RESOLVER_CLEAR,
@@ -73,6 +75,7 @@ struct port {
 
 struct nic_rates {
     const char *ifname;
+    struct mac mac; /* the guest's */
     struct nic_rate in, out;
 };
 
@@ -97,6 +100,7 @@ struct op {
         struct lock lock;
         struct shaper shaper;
         struct nic_rates nic_rates;
+        struct shaping shaping;
         struct lock_nic nic;
         struct resolver resolver;
         struct reload reload;

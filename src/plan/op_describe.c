@@ -152,6 +152,12 @@ const char *op_describe(struct arena *arena, const struct op *op)
         return arena_printf(arena, "limiting '%s': %s, %s", op->nic_rates.ifname,
                             nic_rate_words(arena, &op->nic_rates.in, RATE_IN),
                             nic_rate_words(arena, &op->nic_rates.out, RATE_OUT));
+    case OP_SHAPING_ENABLE:
+        return arena_printf(arena, "%sleading frames through the rules that limit rates",
+                            op->shaping.ipfw ? "loading ipfw, which lets everything pass, and " : "");
+    case OP_SHAPING_DISABLE:
+        return arena_printf(arena, "no longer leading frames through the rules that limit rates%s",
+                            op->shaping.ipfw ? ", and unloading ipfw" : "");
     case OP_NIC_SET:
         return arena_printf(arena, "holding nic '%s' of '%s' to %s%s%s", op->nic.ifname, op->network,
                             op->nic.any ? "no MAC" : MAC_TEXT(&op->nic.mac),

@@ -135,14 +135,25 @@ static const struct field nic_fields[] = {FIELD("ifname", F_TEXT, nic.ifname),
                                           FIELD("leased", F_IP, nic.leased),
                                           END};
 
-static const struct field shaper_fields[] = {FIELD("outward", F_BOOL, shaper.outward),
-                                             FIELD("nics", F_BOOL, shaper.nics),
-                                             FIELD("rate", F_RATE, shaper.rate), END};
+static const struct field shaper_fields[] = {
+    FIELD("outward", F_BOOL, shaper.outward), FIELD("nics", F_BOOL, shaper.nics),
+    FIELD("number", F_U32, shaper.number), FIELD("rate", F_RATE, shaper.rate), END};
 
-static const struct field nic_rate_fields[] = {
-    FIELD("ifname", F_TEXT, nic_rates.ifname), FIELD("in_shaped", F_BOOL, nic_rates.in.shaped),
-    FIELD("in", F_RATE, nic_rates.in.rate),    FIELD("out_shaped", F_BOOL, nic_rates.out.shaped),
-    FIELD("out", F_RATE, nic_rates.out.rate),  END};
+static const struct field nic_rate_fields[] = {FIELD("ifname", F_TEXT, nic_rates.ifname),
+                                               FIELD("mac", F_MAC, nic_rates.mac),
+                                               FIELD("in_shaped", F_BOOL, nic_rates.in.shaped),
+                                               FIELD("in", F_RATE, nic_rates.in.rate),
+                                               FIELD("out_shaped", F_BOOL, nic_rates.out.shaped),
+                                               FIELD("out", F_RATE, nic_rates.out.rate),
+                                               END};
+
+static const struct field shaping_fields[] = {FIELD("ipfw", F_BOOL, shaping.ipfw),
+                                              FIELD("dummynet", F_BOOL, shaping.dummynet),
+                                              FIELD("accept", F_BOOL, shaping.accept),
+                                              FIELD("rules", F_BOOL, shaping.rules),
+                                              FIELD("one_pass", F_BOOL, shaping.one_pass),
+                                              FIELD("frames", F_BOOL, shaping.frames),
+                                              END};
 
 static const struct field resolver_fields[] = {FIELD("ifname", F_TEXT, resolver.ifname),
                                                FIELD("server", F_IP, resolver.server),
@@ -217,6 +228,8 @@ const struct op_members op_members[OP_KIND_COUNT] = {
     [OP_SHAPER_SET] = {"shaper-set", shaper_fields, NETWORK(shaper)},
     [OP_SHAPER_REMOVE] = {"shaper-remove", shaper_fields, NETWORK(shaper)},
     [OP_RATE_SET] = {"rate-set", nic_rate_fields, NO_NETWORK},
+    [OP_SHAPING_ENABLE] = {"shaping-enable", shaping_fields, NO_NETWORK},
+    [OP_SHAPING_DISABLE] = {"shaping-disable", shaping_fields, NO_NETWORK},
     [OP_NIC_SET] = {"nic-set", nic_fields, NETWORK(nic)},
     [OP_NIC_REMOVE] = {"nic-remove", nic_fields, NETWORK(nic)},
     [OP_RESOLVER_SET] = {"resolver-set", resolver_fields, NO_NETWORK},

@@ -255,12 +255,16 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
     nics_leave(&planner);
     firewall_ports_release(&planner);
     watches_up(&planner);
+    shaping_up(&planner);
+    stray_rates_remove(&planner);
     int rc = plan_networks(&planner, &needs, err);
     planner.stage = STAGE_LAST;
     if (rc == 0 && !needs.forward6)
         rc = host_steps_down(&planner, FORMER_IPV6, err);
     if (rc == 0 && !needs.servers)
         rc = host_steps_down(&planner, FORMER_WATCHES, err);
+    if (rc == 0 && !shaping_needed(&planner))
+        rc = host_steps_down(&planner, FORMER_RATES, err);
     if (rc < 0)
         return rc;
     if (needs.forward || needs.filter)

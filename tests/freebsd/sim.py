@@ -346,6 +346,13 @@ def ndp(host, words):
 
 
 def sysctl(host, words):
+    if len(words) > 1 and "=" not in words[-1]:  # those that are known, and as many failures as there are others
+        known = [name for name in words if name in host.sysctls]
+        out = "".join(f"{name}: {host.sysctls[name]}\n" for name in known)
+        if len(known) < len(words):
+            fail("".join(f"sysctl: unknown oid '{name}'\n" for name in words if name not in known),
+                 len(words) - len(known), out)
+        return out
     name, _, value = words[-1].partition("=")
     if name not in host.sysctls:
         fail(f"sysctl: unknown oid '{name}'\n")
@@ -360,6 +367,10 @@ def kldload(host, words):
     module = words[-1]
     if module in host.missing:
         fail(f"kldload: can't load {module}: No such file or directory\n")
+    if module in ("ipfw", "dummynet"):
+        sys.dont_write_bytecode = True
+        import sim_ipfw
+        sim_ipfw.load(host, module)
     host.modules[module] = True
     return ""
 
@@ -694,8 +705,13 @@ def main():
     try:
         if program in ("bhyve", "guest", "bhyvectl", "dhclient", "dnsmasq"):
             globals()[program](words)
-        elif program in ("resolvconf", "kenv"):
+        elif program == "resolvconf":
             pass
+        elif program in ("ipfw", "kenv", "kldunload"):
+            sys.dont_write_bytecode = True
+            import sim_ipfw
+            with Host() as host:
+                sys.stdout.write(getattr(sim_ipfw, program)(host, words, fail))
         else:
             with Host() as host:
                 sys.stdout.write(globals()[program](host, words))

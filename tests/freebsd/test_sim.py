@@ -13,7 +13,7 @@ from conftest import BUILD, dies_with_us
 
 HERE = pathlib.Path(__file__).resolve().parent
 VMWIRE = BUILD / "tests" / "freebsd" / "vmwire-freebsd"
-PROGRAMS = ["ifconfig", "kldload", "pfctl", "resolvconf", "route", "sysctl", "kenv", "pgrep", "netstat", "sockstat", "devctl",
+PROGRAMS = ["ifconfig", "ipfw", "kldload", "kldunload", "pfctl", "resolvconf", "route", "sysctl", "kenv", "pgrep", "netstat", "sockstat", "devctl",
             "pciconf", "arp", "ndp", "dhclient", "dnsmasq", "bhyve", "bhyvectl"]
 
 # /usr/bin and /usr/sbin become folders of links to what they were, with sim.py under the names of FreeBSD's programs.
@@ -66,6 +66,8 @@ FRESH = {
     "sysctls": {"net.inet.ip.forwarding": "0", "hw.vmm.iommu.enable": "1"},
     "missing": [],
     "modules": {"pf": False, "vmm": False, "nmdm": False},
+    "kenv": {},
+    "ipfw": {"rules": [], "pipes": {}},
     "pf": {"on": False, "main": [], "anchors": {}},
     "devices": [{"selector": "pci0:0:3:0", "own": "em0", "now": "em0"}],
     "dhcp": {"address": "10.0.2.15/24", "router": "10.0.2.2"},

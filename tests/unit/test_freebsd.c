@@ -438,6 +438,9 @@ static void every_operation_renders(void **state)
     for (int kind = OP_NONE + 1; kind < OP_KIND_COUNT; kind++) {
         const char *line = kind == OP_FIREWALL_ENABLE || kind == OP_FIREWALL_DISABLE
                                ? arena_printf(&arena, "%s load=1", op_kind_name((enum op_kind)kind))
+                           : kind == OP_SHAPING_ENABLE || kind == OP_SHAPING_DISABLE
+                               ? arena_printf(&arena, "%s rules=1", op_kind_name((enum op_kind)kind))
+                           : kind == OP_RATE_SET ? "rate-set network=n ifname=tap0"
                            : kind == OP_LINK_SET
                                ? "link-set ifname=re1 up=1"
                                : arena_printf(&arena, "%s network=n", op_kind_name((enum op_kind)kind));

@@ -319,14 +319,14 @@ static void a_shared_mac_is_refused(void **state)
     expect_problem(world, "5:10", "'mac: shared' needs Linux");
 }
 
-static void a_rate_is_refused(void **state)
+static void a_rate_is_refused_where_nothing_is_routed(void **state)
 {
     struct world *world = *state;
     see(world, home, home_routes);
     read_file(world,
-              "networks:\n  brnat:\n    mode: nat\n    subnet: 10.0.0.0/24\nmachines:\n  vm0:\n    nics:\n"
-              "      - {network: brnat}\n      - {network: brnat, rate: 1Mbit}\n");
-    expect_problem(world, "9:32", "'rate' needs Linux");
+              "networks:\n  brext:\n    mode: bridged\n    uplink: vtnet0\nmachines:\n  vm0:\n    nics:\n"
+              "      - {network: brext}\n      - {network: brext, rate: 1Mbit}\n");
+    expect_problem(world, "9:32", "frames from one port of a bridge to another pass ipfw only with");
 }
 
 static void a_member_of_another_bridge_is_refused(void **state)
@@ -515,7 +515,7 @@ int main(void)
         TEST(a_bridge_that_lost_its_port_is_mended),
         TEST(a_taken_name_is_refused_before_anything_is_made),
         TEST(a_shared_mac_is_refused),
-        TEST(a_rate_is_refused),
+        TEST(a_rate_is_refused_where_nothing_is_routed),
         TEST(a_member_of_another_bridge_is_refused),
         TEST(pf_conf_without_the_anchor_is_refused_with_the_lines_to_add),
         TEST(forwarding_and_a_minimal_ruleset_are_put_back_by_the_last),

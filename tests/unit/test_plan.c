@@ -484,7 +484,7 @@ static void every_operation_survives_its_text_form(void **state)
         "shared-address-add network=brext address=192.168.87.50 mac=00:a0:98:1b:c8:07",
         "sysctl-set name=net.ipv4.ip_forward value=1",
         "shaper-set network=brnat outward=1 nics=1 rate=100000000/65536",
-        "rate-set network=brnat ifname=tap0 in_shaped=1 in=8/1 out_shaped=1",
+        "rate-set network=brnat ifname=tap0 mac=02:00:00:00:00:07 in_shaped=1 in=8/1 out_shaped=1",
         "firewall-set network=brnat bridge=brnat uplink=re0 subnet=10.0.0.0/24",
         "service-start network=brnat kind=dnsmasq argv=dnsmasq,--conf-file%3d/a%20b%2cc pid_path=/p "
         "timeout_ms=10000",

@@ -14,9 +14,10 @@
 enum { ROUTE_BLACKHOLE = 6, ROUTE_UNREACHABLE = 7, ROUTE_PROHIBIT = 8 };
 
 static const char *const programs[] = {
-    "/sbin/dhclient",    "/sbin/ifconfig", "/sbin/kldload",    "/sbin/pfctl",   "/sbin/resolvconf",
-    "/sbin/route",       "/sbin/sysctl",   "/bin/kenv",        "/bin/pgrep",    "/usr/bin/netstat",
-    "/usr/bin/sockstat", "/usr/sbin/arp",  "/usr/sbin/devctl", "/usr/sbin/ndp", "/usr/sbin/pciconf",
+    "/sbin/dhclient", "/sbin/ifconfig",    "/sbin/ipfw",        "/sbin/kldload", "/sbin/kldunload",
+    "/sbin/pfctl",    "/sbin/resolvconf",  "/sbin/route",       "/sbin/sysctl",  "/bin/kenv",
+    "/bin/pgrep",     "/usr/bin/netstat",  "/usr/bin/sockstat", "/usr/sbin/arp", "/usr/sbin/devctl",
+    "/usr/sbin/ndp",  "/usr/sbin/pciconf",
 };
 
 static const char *program_path(const char *name)
@@ -376,6 +377,13 @@ void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_c
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
         device_commands(&builder, op);
+        break;
+    case OP_SHAPER_SET:
+    case OP_SHAPER_REMOVE:
+    case OP_RATE_SET:
+    case OP_SHAPING_ENABLE:
+    case OP_SHAPING_DISABLE:
+        freebsd_rate_commands(arena, op, commands);
         break;
     case OP_SERVICE_STOP: /* dhclient-script(8) gave resolvconf(8) what the lease said of DNS */
         if (op->service.kind && strcmp(op->service.kind, "dhcp-client") == 0)

@@ -222,6 +222,7 @@ int freebsd_failure(struct arena *arena, const struct op *op, const struct freeb
                                     .output = output,
                                     .errors = errors,
                                     .tolerant = (flags & HOST_APPLY_TOLERANT) || nic};
+    int rc;
     if (said(&failure, "Operation not permitted") || said(&failure, "Permission denied"))
         return denied(err);
     switch (op->kind) {
@@ -251,6 +252,13 @@ int freebsd_failure(struct arena *arena, const struct op *op, const struct freeb
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
         return device_failure(&failure, err);
+    case OP_SHAPER_SET:
+    case OP_SHAPER_REMOVE:
+    case OP_RATE_SET:
+    case OP_SHAPING_ENABLE:
+    case OP_SHAPING_DISABLE:
+        rc = freebsd_rate_failure(op, command, last_words(&failure), failure.tolerant, err);
+        return rc == -EIO ? unknown(&failure, err) : rc;
     case OP_SERVICE_START:
         return service_failure(&failure, err);
     default:

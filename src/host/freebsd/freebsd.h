@@ -103,6 +103,28 @@ bool freebsd_anchor_parse(struct arena *arena, const char *network, const char *
 void freebsd_main_judge(struct arena *arena, const char *info, const char *nat, const char *rules,
                         struct firewall_main *main);
 
+/* rates.c, where the theory is.  Bits in a second that a pipe can have in every release, and how many shapers
+ * have numbers. */
+#define FREEBSD_RATE_MAX UINT64_C(2147000000)
+enum { FREEBSD_SHAPERS_MAX = 2000 };
+void freebsd_rate_commands(struct arena *arena, const struct op *op, struct freebsd_commands *commands);
+/* The number of a tap's rule and pipe of that way; 0: it cannot have one. */
+unsigned freebsd_rate_number(const char *tap, enum rate_way way);
+/* What they printed, or did not: */
+struct freebsd_rates {
+    const char *sysctls; /* FREEBSD_RATE_SYSCTLS: those that are there */
+    const char *rules;   /* `ipfw list` */
+    const char *pipes;   /* `ipfw -v pipe list` */
+};
+#define FREEBSD_RATE_SYSCTLS                                                                                 \
+    "net.inet.ip.fw.enable", "net.inet.ip.fw.one_pass", "net.link.ether.ipfw",                               \
+        "net.inet.ip.dummynet.pipe_byte_limit"
+/* Fills shapers, the links' rates, stray_rates, shaping and rate_refusal; `seen` NULL: nothing is loaded. */
+void freebsd_rates_judge(struct arena *arena, const struct freebsd_rates *seen, struct observed *observed);
+/* failure.c's part of it. */
+int freebsd_rate_failure(const struct op *op, const struct freebsd_command *command, const char *words,
+                         bool tolerant, struct err *err);
+
 /* parse_ifconfig.c: `ifconfig -a -f inet:cidr`, links and addresses.  `openers` (may be NULL) gets the
  * interfaces that a process has open ("Opened by PID").  Interfaces of unknown forms are kept, with what is
  * known. */

@@ -247,6 +247,10 @@ int freebsd_observe(struct host *host, struct arena *arena, unsigned what, struc
         rc = forwarding_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = firewall_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FIREWALL) && (what & HOST_OBSERVE_LINKS))
+        rc = freebsd_rates_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_RATING))
+        freebsd_rates_probe(arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_SERVICES)) {
         rc = services_observe(arena, observed, err);
         leases_mark(arena, observed);

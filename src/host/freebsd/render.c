@@ -60,11 +60,6 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_PORT_VLAN_REMOVE:
         text_add(&out, "# ports are as they are\n");
         break;
-    case OP_SHAPER_SET: /* refused: struct host_traits */
-    case OP_SHAPER_REMOVE:
-    case OP_RATE_SET:
-        text_add(&out, "# pf shapes with ALTQ, which the GENERIC kernel does not have\n");
-        break;
     case OP_LOCK_SET: /* never planned */
     case OP_LOCK_REMOVE:
     case OP_NIC_SET:

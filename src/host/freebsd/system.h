@@ -38,6 +38,14 @@ int freebsd_link_get(struct arena *arena, const char *name, struct observed *obs
 /* apply.c */
 int freebsd_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
 
+/* rates_system.c: needs the links.  `probe`: what only a host that is to be changed is asked. */
+int freebsd_rates_observe(struct arena *arena, struct observed *observed, struct err *err);
+void freebsd_rates_probe(struct arena *arena, struct observed *observed);
+/* A nic's own, before its program has it; and what a tap leaves behind. */
+int freebsd_rates_open(struct arena *arena, const struct nic_request *request, const char *tap,
+                       struct err *err);
+void freebsd_rates_close(struct arena *arena, const char *tap);
+
 /* tap.c */
 int freebsd_nic_open(struct host *host, const struct nic_request *request, struct nic_open *nic,
                      struct err *err);

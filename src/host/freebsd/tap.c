@@ -92,8 +92,10 @@ static int tap_destroy(const char *tap, struct err *err)
     int rc = freebsd_run(&arena, &destroy, &answer, err);
     if (rc == 0 && answer.status != 0 && !strstr(answer.errors, "does not exist"))
         rc = err_set(err, EIO, "removing '%s': %.*s", tap, (int)strcspn(answer.errors, "\n"), answer.errors);
-    if (rc == 0)
+    if (rc == 0) {
+        freebsd_rates_close(&arena, tap);
         lock_remove(&arena, tap);
+    }
     return rc;
 }
 
@@ -218,6 +220,8 @@ int freebsd_nic_open(struct host *base, const struct nic_request *request, struc
     rc = nic->lock_fd = lock_open(&arena, tap, O_CREAT, err);
     if (rc >= 0)
         rc = tap_wire(&arena, request, tap, &bridge, err);
+    if (rc >= 0)
+        rc = freebsd_rates_open(&arena, request, tap, err);
     if (rc < 0) {
         fd_close(&nic->lock_fd);
         tap_destroy(tap, NULL);

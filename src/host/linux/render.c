@@ -443,6 +443,8 @@ const char *linux_render(struct arena *arena, const struct op *op)
         break;
     case OP_FIREWALL_ENABLE: /* Linux has no main ruleset: never planned */
     case OP_FIREWALL_DISABLE:
+    case OP_SHAPING_ENABLE:
+    case OP_SHAPING_DISABLE:
     case OP_NONE:
     case OP_KIND_COUNT:
         break;
