@@ -198,8 +198,8 @@ void check_rates(struct planner *planner, const struct network *network)
         problem_add(
             planner->problems, pos,
             "network '%s': on FreeBSD 'rate' limits what the host routes, on nat and routed networks: "
-            "frames from one port of a bridge to another pass ipfw only with net.link.bridge.ipfw=1, "
-            "which has those of every bridge of this host do so; limit them at the %s, or use mode "
+            "dummynet delays frames from one port of a bridge to another only with net.link.bridge.ipfw=1, "
+            "which leads those of every bridge of this host through ipfw; limit them at the %s, or use mode "
             "routed",
             network->name, network->mode == NETWORK_BRIDGED ? "switch" : "guests");
         return;

@@ -160,7 +160,7 @@ def test_what_cannot_be_limited_here_is_refused_with_its_place(bsd):  # noqa: F8
     told = bsd.run("up", status=2)
     assert "vmwire.yaml:2:48: network 'brext': on FreeBSD 'rate' limits what the host routes" in told
     assert "vmwire.yaml:6:38: network 'back': on FreeBSD" in told and "net.link.bridge.ipfw=1" in told
-    assert "vmwire.yaml:4:68: network 'fast': a rate of 10Gbit is more than a pipe of dummynet can have, 2147Mbit" in told
+    assert "vmwire.yaml:4:67: network 'fast': a rate of 10Gbit is more than a pipe of dummynet can have, 2147Mbit" in told
     assert bsd.host == before
 
 

@@ -326,7 +326,7 @@ static void a_rate_is_refused_where_nothing_is_routed(void **state)
     read_file(world,
               "networks:\n  brext:\n    mode: bridged\n    uplink: vtnet0\nmachines:\n  vm0:\n    nics:\n"
               "      - {network: brext}\n      - {network: brext, rate: 1Mbit}\n");
-    expect_problem(world, "9:32", "frames from one port of a bridge to another pass ipfw only with");
+    expect_problem(world, "9:32", "dummynet delays frames from one port of a bridge to another only with");
 }
 
 static void a_member_of_another_bridge_is_refused(void **state)
