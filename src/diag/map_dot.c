@@ -364,7 +364,7 @@ static void layers_draw(struct text *out, const struct map *map)
     }
 }
 
-static void names_add(struct text *out, const char *what, const char *const *names, size_t count)
+static void line_of_names_add(struct text *out, const char *what, const char *const *names, size_t count)
 {
     size_t at = strlen(what);
     if (!count)
@@ -391,8 +391,8 @@ static void legend(struct text *out, const struct map *map)
         escaped(out, reason->text, strlen(reason->text));
         text_add(out, "</FONT><BR ALIGN=\"LEFT\"/>");
     }
-    names_add(out, "not up:", map->networks_down.items, map->networks_down.count);
-    names_add(out, "not running:", map->machines_stopped.items, map->machines_stopped.count);
+    line_of_names_add(out, "not up:", map->networks_down.items, map->networks_down.count);
+    line_of_names_add(out, "not running:", map->machines_stopped.items, map->machines_stopped.count);
     text_add(out, ">\n");
 }
 

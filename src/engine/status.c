@@ -22,10 +22,9 @@ void engine_leases(struct engine *engine, const char *network, struct leases *le
 
 static struct status_network *network_status(struct engine *engine, struct status *status, const char *name)
 {
-    vec_foreach (&status->networks, known) {
-        if (strcmp(known->name, name) == 0)
-            return known;
-    }
+    size_t place = names_add(engine->arena, &status->names, name);
+    if (place < status->networks.count)
+        return &status->networks.items[place];
     struct status_network *fresh = vec_push(engine->arena, &status->networks);
     fresh->name = name;
     return fresh;
@@ -55,13 +54,10 @@ static void add_ports(struct engine *engine, struct status *status)
         if (!*link->master)
             continue;
         if (!network || strcmp(network->name, link->master) != 0) {
-            network = NULL;
-            vec_foreach (&status->networks, candidate) {
-                if (candidate->bridge && strcmp(candidate->name, link->master) == 0)
-                    network = candidate;
-            }
+            size_t place = names_find(&status->names, link->master);
+            network = place < status->networks.count ? &status->networks.items[place] : NULL;
         }
-        if (!network)
+        if (!network || !network->bridge)
             continue;
         struct status_port *port = vec_push(engine->arena, &network->ports);
         port->ifname = link->name;

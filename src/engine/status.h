@@ -70,6 +70,7 @@ struct status_network {
 
 struct status {
     VEC(struct status_network) networks;
+    struct names names;           /* theirs */
     VEC(const char *) host_drift; /* what `up` would do to the host itself */
     int confirm_ms;               /* a change waits to be confirmed, for so long yet; -1: none */
 };

@@ -161,9 +161,10 @@ static void add_other_networks(struct text *out, const struct network *network, 
 {
     for (size_t i = 0; model && i < model->networks.count; i++) {
         const struct network *other = &model->networks.items[i];
+        if (!other->dns || !network_reaches(network, other) || strcmp(other->domain, network->domain) == 0)
+            continue;
         struct prefix host = network_host_address(other);
-        if (other->dns && network_reaches(network, other) && strcmp(other->domain, network->domain) != 0)
-            text_add(out, "server=/%s/%s\n", other->domain, IP_TEXT(&host.ip));
+        text_add(out, "server=/%s/%s\n", other->domain, IP_TEXT(&host.ip));
     }
 }
 
