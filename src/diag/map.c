@@ -217,6 +217,8 @@ static size_t nat_of(struct builder *builder, const char *network, const char *u
     vec_foreach (&observed->firewalls, firewall) {
         if (strcmp(firewall->network, network) != 0)
             continue;
+        if (ip_is_set(&firewall->subnet6.ip))
+            line_add(builder, node, PREFIX_TEXT(&firewall->subnet6));
         masquerades |= observed->firewall_base;
         forwards_add(builder, node, &firewall->forwards);
     }
@@ -233,13 +235,37 @@ static size_t nat_of(struct builder *builder, const char *network, const char *u
 
 /* ---- bridges ---- */
 
-static bool serves(const struct observed *observed, const char *network)
+/* By the name that the file has for it: what guests may, and get. */
+static void guests_add(struct builder *builder, size_t node, const char *network)
 {
-    vec_foreach (&observed->services, service) {
-        if (service->pid && strcmp(service->network, network) == 0 && strcmp(service->kind, "dnsmasq") == 0)
-            return true;
+    struct arena *arena = builder->arena;
+    struct rates rates = {0};
+    vec_foreach (&builder->request->guests, guests) {
+        if (guests->isolate && strcmp(guests->network, network) == 0)
+            line_add(builder, node, "isolate");
     }
-    return false;
+    vec_foreach (&builder->observed->locks, lock) {
+        if (strcmp(lock->network, network) == 0)
+            line_add(builder, node, arena_printf(arena, "lock %s", lock_kinds_text(arena, lock->kinds)));
+    }
+    vec_foreach (&builder->observed->shapers, shaper) {
+        if (shaper->whole && strcmp(shaper->network, network) == 0)
+            rates.way[shaper->outward ? RATE_OUT : RATE_IN] = shaper->rate;
+    }
+    if (*rates_text(arena, &rates))
+        line_add(builder, node, arena_printf(arena, "rate %s", rates_text(arena, &rates)));
+}
+
+static void served_add(struct builder *builder, size_t node, const char *network)
+{
+    vec_foreach (&builder->request->guests, guests) {
+        if (strcmp(guests->network, network) != 0)
+            continue;
+        if (*guests->served)
+            line_add(builder, node, guests->served);
+        if (guests->domain && strcmp(guests->domain, network) != 0)
+            line_add(builder, node, arena_printf(builder->arena, "domain %s", guests->domain));
+    }
 }
 
 static const struct link *bridge_link(struct builder *builder, const char *network)
@@ -268,9 +294,10 @@ static void network_add(struct builder *builder, const char *network)
         edge_add(builder, part.uplink, part.nat, builder->map->nodes.items[part.nat].state == MAP_BROKEN);
     }
     part.bridge = node_add(builder, MAP_BRIDGE, network, network);
+    if (mode == NETWORK_ROUTED || mode == NETWORK_ISOLATED)
+        line_add(builder, part.bridge, network_mode_name(mode));
     addresses_add(builder, part.bridge, network);
-    if (serves(builder->observed, network))
-        line_add(builder, part.bridge, "DHCP and DNS");
+    served_add(builder, part.bridge, network);
     mac_add(builder, part.bridge, bridge);
     vec_foreach (&builder->observed->shareds, shared) {
         if (strcmp(shared->network, network) == 0)
@@ -279,6 +306,7 @@ static void network_add(struct builder *builder, const char *network)
     }
     if (bridge && bridge->mtu != 1500)
         line_add(builder, part.bridge, arena_printf(builder->arena, "MTU %u", bridge->mtu));
+    guests_add(builder, part.bridge, network);
     if (!bridge)
         shown(builder, part.bridge, "bridge-missing");
     else if (!bridge->up)
@@ -379,8 +407,12 @@ static void nic_add(struct builder *builder, const struct link *link, const stru
     if (!leased)
         leased = neighbours_add(builder, tap, machine, &nic->mac);
     line_add(builder, tap, MAC_TEXT(&nic->mac));
+    builder->map->nodes.items[tap].own = builder->map->nodes.items[tap].lines.count;
     if (port_vlan_own(link) > VLAN_UNTAGGED)
         line_add(builder, tap, arena_printf(builder->arena, "VLAN %u", port_vlan_own(link)));
+    struct rates rates = {.way = {link->rates[RATE_IN].rate, link->rates[RATE_OUT].rate}};
+    if (*rates_text(builder->arena, &rates))
+        line_add(builder, tap, arena_printf(builder->arena, "rate %s", rates_text(builder->arena, &rates)));
     if (!leased)
         line_add(builder, machine, MAC_TEXT(&nic->mac));
     bool plugged = bridge != NONE && strcmp(link->master, nic->network) == 0;

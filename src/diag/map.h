@@ -37,6 +37,7 @@ struct map_node {
     const char *name;        /* "re0", "vm0" */
     const char *network;     /* "" for what belongs to several or to none */
     VEC(const char *) lines; /* what is worth knowing of it, a line each: addresses first */
+    size_t own;              /* of a nic: where its addresses and MAC, which its machine has too, end */
     enum map_state state;
     VEC(struct map_reason) reasons;
     size_t group; /* map_group: number from 1; 0: drawn by itself */
@@ -69,11 +70,20 @@ struct map_drift {
     const char *text;    /* what `up` would do */
 };
 
+/* What else is known of a network that is there. */
+struct map_guests {
+    const char *network;
+    const char *served; /* "DHCP and DNS"; "" nothing */
+    const char *domain; /* of guests' names; NULL: none */
+    bool isolate;       /* guests do not reach each other */
+};
+
 struct map_request {
     const struct model *model;       /* may be empty: names what is absent */
     const struct observed *observed; /* HOST_OBSERVE_ALL, _DEVICES, and _HEALTH for addresses without lease */
     VEC(struct map_lease) leases;
     VEC(struct map_drift) drift;
+    VEC(struct map_guests) guests;
     const struct findings *findings;    /* may be NULL */
     bool (*runs)(void *, const char *); /* does this machine of the file run?  NULL: not asked */
     void *context;

@@ -188,7 +188,7 @@ static void port_cell(struct text *out, const struct map *map, size_t index)
     text_add(out, "<TD PORT=\"p%zu\" BORDER=\"1\" WIDTH=\"%d\" COLOR=\"%s\" BGCOLOR=\"%s\">", index,
              PITCH - 36, colors.stroke, colors.fill);
     escaped(out, node->name, strlen(node->name));
-    for (size_t i = 0; node->kind == MAP_PORT && i < node->lines.count; i++) {
+    for (size_t i = node->own; i < node->lines.count; i++) {
         text_add(out, "<BR/><FONT POINT-SIZE=\"9\">");
         escaped(out, node->lines.items[i], strlen(node->lines.items[i]));
         text_add(out, "</FONT>");
