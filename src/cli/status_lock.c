@@ -13,9 +13,13 @@ void print_dropped(struct cli *cli, const struct status *status)
         vec_foreach (&network->ports, port) {
             const struct lock_drops *drops = port->drops;
             const char *counts[LOCK_KIND_COUNT], *machine = port->nic.machine;
-            for (int kind = 0; drops && kind < LOCK_KIND_COUNT; kind++)
-                counts[kind] = arena_printf(arena, "%" PRIu64, drops->count[kind]);
-            if (!drops)
+            uint64_t sum = 0;
+            for (int kind = 0; drops && kind < LOCK_KIND_COUNT; kind++) {
+                counts[kind] =
+                    drops->uncounted[kind] ? "-" : arena_printf(arena, "%" PRIu64, drops->count[kind]);
+                sum += drops->count[kind];
+            }
+            if (!sum)
                 continue;
             table_row(
                 &table, port->ifname, network->name,
@@ -40,7 +44,7 @@ void json_dropped(struct json *json, const struct status_network *network, const
 {
     json_object_open(json, "dropped");
     for (int kind = 0; network->lock && kind < LOCK_KIND_COUNT; kind++) {
-        if (network->lock->kinds[kind])
+        if (network->lock->kinds[kind] && !(port->drops && port->drops->uncounted[kind]))
             json_integer(json, lock_kind_name((enum lock_kind)kind),
                          port->drops ? (int64_t)port->drops->count[kind] : 0);
     }

@@ -406,7 +406,10 @@ int engine_plan_foreign(struct engine *engine, const struct host_profile *profil
     host_profile_fresh(profile, engine->arena, model, &engine->observed);
     vec_foreach (&model->networks, network)
         add_services(engine, network, &options, &request);
-    return plan_make(engine->arena, &request, problems, plan, err);
+    int rc = plan_make(engine->arena, &request, problems, plan, err);
+    for (size_t i = 0; rc == 0 && i < plan->notes.count; i++)
+        engine_note(engine, "%s", plan->notes.items[i]);
+    return rc;
 }
 
 int engine_plan_up(struct engine *engine, struct model *model, const char *const *names,

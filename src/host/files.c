@@ -115,7 +115,8 @@ static int folders_files(struct arena *arena, struct observed *observed, const c
 int files_observe(struct arena *arena, struct observed *observed, struct err *err)
 {
     const char *run_dir = observed->run_dir;
-    static const char *const records[] = {"former", "former6", "former-watches", "former-rates"};
+    static const char *const records[] = {"former", "former6", "former-watches", "former-rates",
+                                          "former-locks"};
     int rc = 0;
     for (size_t i = 0; i < sizeof(records) / sizeof(*records) && rc == 0 && access(run_dir, R_OK | X_OK) == 0;
          i++)

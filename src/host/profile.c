@@ -27,8 +27,9 @@ static void freebsd_fresh(struct arena *arena, struct observed *observed)
     want_sysctl(arena, observed, "net.inet6.ip6.rfc6204w3", true, true);
     want_sysctl(arena, observed, "net.inet6.ip6.forwarding", true, false);
     freebsd_main_judge(arena, NULL, NULL, NULL, &observed->firewall_main);
-    observed->firewall_base = true;
+    observed->firewall_base = observed->lock_base = true;
     freebsd_rates_judge(arena, NULL, observed);
+    freebsd_lock_sysctls(arena, observed);
 }
 
 static const struct host_profile profiles[] = {
@@ -64,7 +65,7 @@ static const struct host_profile profiles[] = {
                    .loopback_closed = true,
                    .fixed_nics = true,
                    .equal_mtus = true,
-                   .no_locks = true,
+                   .locks_by_nic = true,
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,
                    .routed_rates = true,

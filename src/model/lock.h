@@ -28,6 +28,7 @@ struct lock {
     bool kinds[LOCK_KIND_COUNT];
     struct prefix subnet6; /* IPv6 that guests may have beside link-local; unset: none */
     bool any6;             /* they may have any: the network is another's, whose prefixes nobody told */
+    struct prefix subnet; /* where no lease is looked at, IPv4 that they may have; unset: any, or elsewhere */
 };
 
 bool lock_equal(const struct lock *a, const struct lock *b);
@@ -40,7 +41,16 @@ struct lock_nic {
     bool any;          /* a program whose MAC is not known: neither MAC nor addresses are held against it */
     struct ip ip, ip6; /* that it has beside what it leases, or takes of IPv6; unset: none */
     struct ip leased;  /* in an operation: what it was known to lease when the rules were made; unset: none */
+    struct lock held;  /* where rules are each nic's own, its network's as far as it holds this one; unset:
+                          elsewhere, or nothing is held against it */
 };
+
+/* Where rules are each nic's own: what `lock` makes of a nic whose MAC and addresses are known.  What is of
+ * no use to the rules is unset, so that equal rules are equal nics. */
+void lock_nic_hold(struct lock_nic *nic, const struct lock *lock);
+/* Is anything held against it; and by what a packet filter does? */
+bool lock_nic_held(const struct lock_nic *nic);
+bool lock_filters(const struct lock *lock);
 
 bool lock_nic_equal(const struct lock_nic *a, const struct lock_nic *b); /* but for `leased` */
 
@@ -48,8 +58,9 @@ bool lock_nic_equal(const struct lock_nic *a, const struct lock_nic *b); /* but 
 struct lock_drops {
     const char *ifname;
     uint64_t count[LOCK_KIND_COUNT];
-    struct mac mac;    /* one that it sent in vain within ten minutes; unset: none */
-    struct ip ip, ip6; /* likewise */
+    bool uncounted[LOCK_KIND_COUNT]; /* this host does not tell how many */
+    struct mac mac;                  /* one that it sent in vain within ten minutes; unset: none */
+    struct ip ip, ip6;               /* likewise */
 };
 
 /* An IPv4 address that a MAC was seen to lease. */

@@ -8,7 +8,6 @@
 #include <sys/types.h>
 
 #include "base/arena.h"
-#include "base/names.h"
 #include "model/address.h"
 #include "model/admission.h"
 #include "model/forward.h"
@@ -366,7 +365,7 @@ struct host_traits {
                                 default route's of the moment */
     bool fixed_nics;         /* none can come or go while its machine runs */
     bool equal_mtus;         /* the ports of a bridge have its MTU, each of them */
-    bool no_locks;           /* it cannot keep a guest from sending what it will */
+    bool locks_by_nic;       /* rules are each nic's own, go with its port, see no ARP and know no leases */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
     bool no_shared_mac;             /* it has no way to do `mac: shared` */
@@ -381,6 +380,13 @@ struct host_traits {
 };
 
 /* What host_observe saw.  All of it lives in the caller's arena. */
+/* Where in a list a name is; observed_index makes it. */
+struct name_index {
+    const void *items; /* of the list that it is of, as it was */
+    size_t count, mask;
+    uint32_t *slots; /* place + 1; 0: free */
+};
+
 struct observed {
     const char *run_dir; /* "/run/vmwire" */
     struct host_traits traits;
@@ -414,6 +420,7 @@ struct observed {
     VEC(struct lock_lease) lock_leases; /* HOST_OBSERVE_HEALTH: what nics leased, as packets showed it */
     VEC(struct lock_drops) lock_drops;  /* HOST_OBSERVE_HEALTH */
     const char *lock_refusal;           /* why this kernel cannot lock; NULL: it can, or was not asked */
+    VEC(struct forwarding_sysctl) lock_sysctls; /* without which its packet filter does not see guests */
     VEC(struct shaper) shapers;
     VEC(const char *) stray_rates; /* taps that have a rate and are gone */
     struct shaping shaping;
@@ -432,10 +439,7 @@ struct observed {
     struct ruleset ruleset; /* everybody else's firewall rules */
     VEC(struct file)
     files; /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
-    /* What observed_index made, of the lists as they were. */
-    const struct link *links_indexed;
-    const struct file *files_indexed;
-    struct names link_names, file_paths;
+    struct name_index link_index, file_index;
 };
 
 /* So that link_find and file_find take the same time among thousands; a list that changes later is searched

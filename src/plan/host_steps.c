@@ -9,7 +9,10 @@
  *
  * Each dnsmasq that follows the host's resolvers takes one of root's inotify instances, of which there are
  * 128 at first.  Where the networks' come near that, the limit is raised before they start;
- * RUN/former-watches is its record, for as long as there are such networks. */
+ * RUN/former-watches is its record, for as long as there are such networks.
+ *
+ * RUN/former-locks is the record of what lets a packet filter see guests' packets, for as long as a network
+ * has a lock that it holds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +22,8 @@
 
 static const char *former_path(const struct planner *planner, enum former former)
 {
-    static const char *const names[] = {"former", "former6", "former-watches", "former-rates"};
+    static const char *const names[] = {"former", "former6", "former-watches", "former-rates",
+                                        "former-locks"};
     return arena_printf(planner->arena, "%s/%s", planner->observed->run_dir, names[former]);
 }
 
@@ -167,10 +171,37 @@ void watches_up(struct planner *planner)
                     now);
 }
 
+void lock_sysctls_up(struct planner *planner)
+{
+    const struct file *old = file_find(planner->observed, former_path(planner, FORMER_LOCKS));
+    struct text record = {.arena = planner->arena};
+    bool changes = false;
+    text_add(&record, "%s", old ? old->content : "");
+    vec_foreach (&planner->observed->lock_sysctls, sysctl) {
+        struct op op = {
+            .kind = OP_SYSCTL_SET, .network = "", .sysctl = {.name = sysctl->name, .value = sysctl->now}};
+        bool other = strcmp(sysctl->now, sysctl->wanted) != 0;
+        if (other && !strstr(text_get(&record), arena_printf(planner->arena, " name=%s ", sysctl->name)))
+            text_add(&record, "%s\n", op_format(planner->arena, &op));
+        changes |= other;
+    }
+    if (!changes)
+        return;
+    write_former(planner, FORMER_LOCKS, old, text_get(&record));
+    vec_foreach (&planner->observed->lock_sysctls, sysctl) {
+        if (strcmp(sysctl->now, sysctl->wanted) != 0)
+            host_sysctl_set(planner, sysctl->name, sysctl->wanted, sysctl->now);
+    }
+}
+
 static const char *sysctl_now(const struct observed *observed, const char *name)
 {
     if (strcmp(name, WATCH_LIMIT_SYSCTL) == 0)
         return observed->watch_limit;
+    vec_foreach (&observed->lock_sysctls, sysctl) {
+        if (strcmp(sysctl->name, name) == 0)
+            return sysctl->now;
+    }
     vec_foreach (&observed->forwarding, sysctl) {
         if (strcmp(sysctl->name, name) == 0)
             return sysctl->now;

@@ -41,8 +41,8 @@ struct planner {
     struct plan *plan;
     enum stage stage; /* of the steps that are added now */
     bool devices;     /* some device is away from this host: it has a record */
+    bool locks;       /* some network has a lock that a packet filter holds */
     VEC(struct uplink_use) uplink_uses;
-    VEC(const struct link *) vlans; /* of the links that are there, those of this kind */
     VEC(struct planned_nic) nics;   /* by machine and index; nics_find */
     uint32_t shaper_number;         /* the last one given */
     VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
@@ -68,9 +68,11 @@ void host_steps_up(struct planner *planner, bool forward);
 /* Before the networks' steps: room for as many DHCP and DNS servers as the file has. */
 void watches_up(struct planner *planner);
 /* Records of what is put back when the last network goes that needs it. */
-enum former { FORMER_IPV4, FORMER_IPV6, FORMER_WATCHES, FORMER_RATES };
+enum former { FORMER_IPV4, FORMER_IPV6, FORMER_WATCHES, FORMER_RATES, FORMER_LOCKS };
 /* The record is written, unless there is one, before what it takes back. */
 void former_record(struct planner *planner, enum former former, const struct op *op);
+/* What a host needs whose packet filter holds locks. */
+void lock_sysctls_up(struct planner *planner);
 /* And what those share that have IPv6. */
 int host_steps6_up(struct planner *planner, struct err *err);
 int host_steps_down(struct planner *planner, enum former former, struct err *err);
@@ -105,7 +107,6 @@ bool port_vlan_differs(const struct planner *planner, const struct passage *pass
                        const struct wired_nic *nic, struct port *now, struct port *want);
 /* Several networks may have one uplink: was it up before the first of them came?  The last that leaves it
  * sets it down where it was. */
-/* And which links are VLANs. */
 void uplink_uses_read(struct planner *planner);
 bool uplink_formerly_up(const struct planner *planner, const struct passage *passage,
                         const struct link *uplink);
@@ -116,7 +117,14 @@ void set_up(struct planner *planner, const struct passage *passage, const char *
 void change_port(struct planner *planner, const struct passage *passage, const char *ifname, bool add);
 /* lock.c: `lock`: a network's rules, what each of its nics is held to, and what this host cannot give. */
 void check_lock(struct planner *planner, const struct passage *passage);
-void lock_nic_steps(struct planner *planner, const struct passage *passage, const struct wired_nic *wired);
+/* `moved`: the nic has just come from another network, which has let it go. */
+void lock_nic_steps(struct planner *planner, const struct passage *passage, const struct wired_nic *wired,
+                    bool moved);
+/* Where rules go with the port: before it leaves its bridge; and those of nics that are gone. */
+void lock_nic_release(struct planner *planner, const char *tap);
+void lock_nics_forget(struct planner *planner);
+/* Does this network, which is left as it is, need the packet filter? */
+bool lock_stays(const struct planner *planner, const char *network);
 void lock_steps_down(struct planner *planner, const struct passage *passage);
 void lock_steps_up(struct planner *planner, const struct passage *passage);
 /* rate.c: `rate`: what limits a network's traffic and each nic's; of a network that goes, before its bridge;

@@ -192,7 +192,7 @@ static void reattach_taps(struct planner *planner, const struct passage *passage
         if (!attached)
             change_port(planner, passage, link->name, true);
         set_port(planner, passage, link, &wired, attached);
-        lock_nic_steps(planner, passage, &wired);
+        lock_nic_steps(planner, passage, &wired, nic_moves(nic));
     }
 }
 

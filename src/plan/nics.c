@@ -119,6 +119,7 @@ static void keep_rules(struct planner *planner, const char *network, const struc
                             .guest = true};
     if (tap->port.isolated || vlan)
         step_add(planner, &op, &op);
+    lock_nic_release(planner, tap->name);
 }
 
 static void remove_port(struct planner *planner, const char *network, const struct planned_nic *nic)

@@ -160,7 +160,7 @@ const char *op_describe(struct arena *arena, const struct op *op)
                             op->shaping.ipfw ? ", and unloading ipfw" : "");
     case OP_NIC_SET:
         return arena_printf(arena, "holding nic '%s' of '%s' to %s%s%s", op->nic.ifname, op->network,
-                            op->nic.any ? "no MAC" : MAC_TEXT(&op->nic.mac),
+                            op->nic.any || mac_is_zero(&op->nic.mac) ? "no MAC" : MAC_TEXT(&op->nic.mac),
                             ip_is_set(&op->nic.ip) ? " and " : "",
                             ip_is_set(&op->nic.ip) ? IP_TEXT(&op->nic.ip) : "");
     case OP_NIC_REMOVE:

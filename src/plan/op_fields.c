@@ -121,11 +121,15 @@ static const struct field service_fields[] = {
     FIELD("kind", F_TEXT, service.kind), FIELD("argv", F_ARGV, service.argv),
     FIELD("pid_path", F_TEXT, service.pid_path), FIELD("timeout_ms", F_U32, service.timeout_ms), END};
 
-static const struct field lock_fields[] = {
-    FIELD("mac", F_BOOL, lock.kinds[LOCK_MAC]), FIELD("ip", F_BOOL, lock.kinds[LOCK_IP]),
-    FIELD("arp", F_BOOL, lock.kinds[LOCK_ARP]), FIELD("dhcp", F_BOOL, lock.kinds[LOCK_DHCP]),
-    FIELD("ra", F_BOOL, lock.kinds[LOCK_RA]),   FIELD("subnet6", F_PREFIX, lock.subnet6),
-    FIELD("any6", F_BOOL, lock.any6),           END};
+static const struct field lock_fields[] = {FIELD("mac", F_BOOL, lock.kinds[LOCK_MAC]),
+                                           FIELD("ip", F_BOOL, lock.kinds[LOCK_IP]),
+                                           FIELD("arp", F_BOOL, lock.kinds[LOCK_ARP]),
+                                           FIELD("dhcp", F_BOOL, lock.kinds[LOCK_DHCP]),
+                                           FIELD("ra", F_BOOL, lock.kinds[LOCK_RA]),
+                                           FIELD("subnet6", F_PREFIX, lock.subnet6),
+                                           FIELD("any6", F_BOOL, lock.any6),
+                                           FIELD("subnet", F_PREFIX, lock.subnet),
+                                           END};
 
 static const struct field nic_fields[] = {FIELD("ifname", F_TEXT, nic.ifname),
                                           FIELD("mac", F_MAC, nic.mac),
@@ -133,6 +137,13 @@ static const struct field nic_fields[] = {FIELD("ifname", F_TEXT, nic.ifname),
                                           FIELD("address", F_IP, nic.ip),
                                           FIELD("address6", F_IP, nic.ip6),
                                           FIELD("leased", F_IP, nic.leased),
+                                          FIELD("held_mac", F_BOOL, nic.held.kinds[LOCK_MAC]),
+                                          FIELD("held_ip", F_BOOL, nic.held.kinds[LOCK_IP]),
+                                          FIELD("held_dhcp", F_BOOL, nic.held.kinds[LOCK_DHCP]),
+                                          FIELD("held_ra", F_BOOL, nic.held.kinds[LOCK_RA]),
+                                          FIELD("subnet", F_PREFIX, nic.held.subnet),
+                                          FIELD("subnet6", F_PREFIX, nic.held.subnet6),
+                                          FIELD("any6", F_BOOL, nic.held.any6),
                                           END};
 
 static const struct field shaper_fields[] = {

@@ -90,6 +90,19 @@ bool plan_selects(const struct planner *planner, const char *name)
     return false;
 }
 
+struct names {
+    VEC(const char *) list;
+};
+
+static void name_add(struct planner *planner, struct names *names, const char *name)
+{
+    vec_foreach (&names->list, known) {
+        if (strcmp(*known, name) == 0)
+            return;
+    }
+    *vec_push(planner->arena, &names->list) = name;
+}
+
 /* Every network that this host shows a trace of: a tagged bridge, rules, files. */
 static void networks_here(struct planner *planner, struct names *names)
 {
@@ -97,31 +110,31 @@ static void networks_here(struct planner *planner, struct names *names)
     vec_foreach (&observed->links, link) {
         const char *network = owner_network(planner->arena, link->alias);
         if (network && (strcmp(link->kind, "bridge") == 0 || strcmp(link->kind, "vlan") == 0))
-            names_add(planner->arena, names, network);
+            name_add(planner, names, network);
     }
     vec_foreach (&observed->firewall_traces, trace)
-        names_add(planner->arena, names, *trace);
+        name_add(planner, names, *trace);
     vec_foreach (&observed->locks, lock)
-        names_add(planner->arena, names, lock->network);
+        name_add(planner, names, lock->network);
     vec_foreach (&observed->shapers, shaper)
-        names_add(planner->arena, names, shaper->network);
+        name_add(planner, names, shaper->network);
     vec_foreach (&observed->shared_traces, trace)
-        names_add(planner->arena, names, *trace);
+        name_add(planner, names, *trace);
     struct device_records records;
     if (device_records_read(planner->arena, observed, &records, NULL) == 0) {
         planner->devices = records.list.count > 0;
         vec_foreach (&records.list, record)
-            names_add(planner->arena, names, record->network);
+            name_add(planner, names, record->network);
     }
     vec_foreach (&observed->admissions, admission)
-        names_add(planner->arena, names, admission->network);
+        name_add(planner, names, admission->network);
     vec_foreach (&observed->unmanaged, unmanaged)
-        names_add(planner->arena, names, unmanaged->network);
+        name_add(planner, names, unmanaged->network);
     const char *folder = arena_printf(planner->arena, "%s/network/", observed->run_dir);
     vec_foreach (&observed->files, file) {
         const char *name = file->path + strlen(folder), *end;
         if (strncmp(file->path, folder, strlen(folder)) == 0 && (end = strchr(name, '/')))
-            names_add(planner->arena, names, arena_strndup(planner->arena, name, (size_t)(end - name)));
+            name_add(planner, names, arena_strndup(planner->arena, name, (size_t)(end - name)));
     }
 }
 
@@ -203,6 +216,7 @@ static int plan_networks(struct planner *planner, struct shared_needs *needs, st
             network_steps(planner, &passage);
         } else {
             needs_add(needs, planner->observed, &passage.now);
+            planner->locks |= lock_stays(planner, *name);
         }
     }
     if (!planner->request->model)
@@ -246,6 +260,11 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
     stray_rates_remove(&planner);
     int rc = plan_networks(&planner, &needs, err);
     planner.stage = STAGE_LAST;
+    lock_nics_forget(&planner);
+    const struct firewall_main *main = &request->observed->firewall_main;
+    needs.filter |= planner.locks && (main->load || main->enable || main->ours);
+    if (rc == 0 && !planner.locks)
+        rc = host_steps_down(&planner, FORMER_LOCKS, err);
     if (rc == 0 && !needs.forward6)
         rc = host_steps_down(&planner, FORMER_IPV6, err);
     if (rc == 0 && !needs.servers)
@@ -260,6 +279,8 @@ int plan_make(struct arena *arena, const struct plan_request *request, struct pr
         rc = host_steps_down(&planner, FORMER_IPV4, err);
     if (rc == 0 && needs.forward6)
         rc = host_steps6_up(&planner, err);
+    if (rc == 0 && planner.locks)
+        lock_sysctls_up(&planner);
     steps_order(&planner);
     return rc;
 }

@@ -97,7 +97,8 @@ def show(host, name):
     for member in link.get("members", []):
         private = member in link.get("private", [])
         text += f"\tmember: {member} flags={'943' if private else '143'}<LEARNING,DISCOVER,{'PRIVATE,' * private}AUTOEDGE,AUTOPTP>\n"
-        text += "\t        ifmaxaddr 0 port 4 priority 128 path cost 2000000\n"
+        limit = link.get("limits", {}).get(member, 0)
+        text += f"\t        ifmaxaddr {limit} port 4 priority 128 path cost 2000000\n"
     if link["group"]:
         text += f"\tgroups: {link['group']}\n"
     if link.get("vlan"):
@@ -181,6 +182,40 @@ def addm(host, bridge, member):
     port["flags"] = sorted({*port["flags"], "PROMISC"})
 
 
+def port_gone(link, member):
+    """With a port go its flags, its limit, and its entries in the table of addresses."""
+    link["members"].remove(member)
+    link.get("limits", {}).pop(member, None)
+    link["addresses"] = [entry for entry in link.get("addresses", []) if entry[1] != member]
+
+
+def addresses(host, link, verb, words):
+    """The table of addresses; entries are [MAC, port, static]."""
+    table = link.setdefault("addresses", [])
+    if verb == "addr":
+        return "".join(f"{mac} Vlan1 {port} {'0 flags=1<STATIC>' if static else '1199 flags=0<>'}\n" for mac, port, static in table)
+    if verb == "flush":
+        link["addresses"] = [entry for entry in table if entry[2]]
+    elif verb == "deladdr":
+        if not any(entry[0] == words[0] for entry in table):
+            fail(f"ifconfig: BRDGDADDR {words[0]}: No such file or directory\n")
+        link["addresses"] = [entry for entry in table if entry[0] != words[0]]
+    elif words[0] not in link["members"]:
+        fail(f"ifconfig: {'BRDGSADDR' if verb == 'static' else 'BRDGSIFAMAX'} {words[0]}: No such file or directory\n")
+    elif verb == "ifmaxaddr":
+        link.setdefault("limits", {})[words[0]] = int(words[1])
+    else:  # bridge_rtupdate: the limit keeps out what is not there yet; another port keeps a static one
+        entry = next((entry for entry in table if entry[0] == words[1]), None)
+        limit = link.get("limits", {}).get(words[0], 0)
+        if not entry and limit and sum(entry[1] == words[0] for entry in table) >= limit:
+            fail(f"ifconfig: BRDGSADDR {words[0]}: No space left on device\n")
+        if not entry:
+            table.append([words[1], words[0], True])
+        elif not entry[2]:
+            entry[1:] = [words[0], True]
+    return ""
+
+
 def routes_of(host, name, address, add):
     net = str(ipaddress.ip_interface(address).network)
     route = {"to": net, "gateway": "link#1", "flags": "U", "netif": name}
@@ -216,7 +251,7 @@ def destroy(host, name):
         fail("ifconfig: SIOCIFDESTROY: Invalid argument\n")
     bridge = host.bridge_of(name)
     if bridge:
-        host.links[bridge]["members"].remove(name)
+        port_gone(host.links[bridge], name)
     for member in link.get("members", []):
         host.links[member]["flags"].remove("PROMISC")
     host.routes = [route for route in host.routes if route["netif"] != name]
@@ -270,13 +305,15 @@ def ifconfig(host, words):
     elif verb == "deletem":
         if arguments[0] not in link["members"]:
             fail(f"ifconfig: BRDGDEL {arguments[0]}: No such file or directory\n")
-        link["members"].remove(arguments[0])
+        port_gone(link, arguments[0])
         host.links[arguments[0]]["flags"].remove("PROMISC")
     elif verb == "inet":
         inet(host, name, arguments)
     elif verb == "destroy":
         destroy(host, name)
-    elif verb != "addr":
+    elif verb in ("addr", "static", "ifmaxaddr", "deladdr", "flush"):
+        return addresses(host, link, verb, arguments)
+    else:
         fail(f"ifconfig: {verb}: bad value\n")
     return ""
 
@@ -386,12 +423,21 @@ def shown(rule):
         return rule + " round-robin"
     if rule.startswith("rdr"):  # a port has its service's name before the arrow
         return re.sub(r"port = 80 ", "port = http ", rule)
-    rule = re.sub(r"port 68\b", "port = bootpc", re.sub(r"port 67\b", "port = bootps", rule))
+    for port, name in ((67, "bootps"), (68, "bootpc"), (547, "dhcpv6-server")):
+        rule = re.sub(rf"port (= )?{port}\b", f"port = {name}", rule)
+    if " no state" in rule:
+        return rule
     keep = "keep state" if "proto udp" in rule else "flags S/SA keep state"
     if rule.startswith("pass"):
         tag = re.search(r" (tag|tagged) \w+$", rule)
         return rule[:tag.start()] + f" {keep}" + tag[0] if tag else f"{rule} {keep}"
     return rule
+
+
+def counted(pf, rule):
+    packets = pf.get("dropped", {}).get(rule, 0)
+    return (f"  [ Evaluations: {packets + 9:<9} Packets: {packets:<9} Bytes: {packets * 60:<11} States: 0     ]\n"
+            "  [ Inserted: uid 0 pid 76 State Creations: 0     ]\n")
 
 
 def pfctl(host, words):
@@ -434,8 +480,10 @@ def pfctl(host, words):
     elif rules is None:  # an anchor that is not there: a complaint, and status 0
         raise Fail(0, "", "pfctl: DIOCGETRULES: Invalid argument\n")
     else:
-        nat = words[1] == "nat"
-        return "".join(f"{shown(line)}\n" for line in rules if bool(re.match("nat|rdr", line)) == nat)
+        nat = words[-1] == "nat"
+        counts = words == ["-vsr"]
+        return "".join(f"{shown(line)}\n" + counted(pf, line) * counts for line in rules
+                       if bool(re.match("nat|rdr", line)) == nat)
     return ""
 
 
@@ -478,8 +526,6 @@ def devctl(host, words):
 def processes():
     for entry in sorted((entry for entry in os.listdir("/proc") if entry.isdigit()), key=int):
         try:
-            if os.readlink(f"/proc/{entry}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
-                continue  # not of this host
             with open(f"/proc/{entry}/cmdline") as file:
                 words = file.read().split("\0")
         except OSError:

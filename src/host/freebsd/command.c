@@ -374,6 +374,10 @@ void freebsd_commands(struct arena *arena, const struct op *op, struct freebsd_c
     case OP_FIREWALL_DISABLE:
         firewall_commands(&builder, op);
         break;
+    case OP_NIC_SET:
+    case OP_NIC_REMOVE:
+        freebsd_lock_commands(arena, &op->nic, op->kind == OP_NIC_SET, false, commands);
+        break;
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
         device_commands(&builder, op);

@@ -152,7 +152,8 @@ static int syntax_failure(const struct failure *failure, struct err *err)
 
 static int firewall_failure(const struct failure *failure, struct err *err)
 {
-    bool removing = failure->op->kind == OP_FIREWALL_REMOVE || failure->op->kind == OP_FIREWALL_DISABLE;
+    bool removing = failure->op->kind == OP_FIREWALL_REMOVE || failure->op->kind == OP_FIREWALL_DISABLE ||
+                    failure->op->kind == OP_NIC_REMOVE;
     if (said(failure, "pf already enabled"))
         return 0;
     if (said(failure, "pf not enabled") || (removing && said(failure, "/dev/pf: No such file or directory")))
@@ -165,6 +166,23 @@ static int firewall_failure(const struct failure *failure, struct err *err)
                        "the packet filter is not loaded (kldload pf), or not shown in this jail");
     if (said(failure, "stdin:"))
         return syntax_failure(failure, err);
+    return unknown(failure, err);
+}
+
+/* A nic goes with its machine, at any moment; its entry in the bridge's table goes with it. */
+static int lock_failure(const struct failure *failure, struct err *err)
+{
+    const struct lock_nic *nic = &failure->op->nic;
+    if (!strstr(failure->command->argv[0], "ifconfig"))
+        return firewall_failure(failure, err);
+    if (said(failure, "No such file or directory") || said(failure, "does not exist"))
+        return 0;
+    if (said(failure, "No space left on device"))
+        return err_set(
+            err, ENOSPC,
+            "the table of addresses of '%s' is full, and the MAC %s of '%s' is to be in it: ifconfig "
+            "%s maxaddr NUMBER",
+            nic->network, MAC_TEXT(&nic->mac), nic->ifname, nic->network);
     return unknown(failure, err);
 }
 
@@ -249,6 +267,9 @@ int freebsd_failure(struct arena *arena, const struct op *op, const struct freeb
     case OP_FIREWALL_ENABLE:
     case OP_FIREWALL_DISABLE:
         return firewall_failure(&failure, err);
+    case OP_NIC_SET:
+    case OP_NIC_REMOVE:
+        return lock_failure(&failure, err);
     case OP_DEVICE_BIND:
     case OP_DEVICE_UNBIND:
         return device_failure(&failure, err);

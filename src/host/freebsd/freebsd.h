@@ -125,6 +125,27 @@ void freebsd_rates_judge(struct arena *arena, const struct freebsd_rates *seen, 
 int freebsd_rate_failure(const struct op *op, const struct freebsd_command *command, const char *words,
                          bool tolerant, struct err *err);
 
+/* lock.c */
+/* The sysctls that let pf see guests' packets, with if_bridge's own values. */
+void freebsd_lock_sysctls(struct arena *arena, struct observed *observed);
+const char *freebsd_lock_anchor(struct arena *arena, const char *tap); /* "vmwire/nic:TAP" */
+const char *freebsd_lock_text(struct arena *arena, const struct lock_nic *nic);
+/* Adds what holds a nic to it, or lets it go; `fresh`: nobody has sent anything by it yet. */
+void freebsd_lock_commands(struct arena *arena, const struct lock_nic *nic, bool set, bool fresh,
+                           struct freebsd_commands *commands);
+/* The taps of "  vmwire/nic:TAP" lines, as freebsd_anchors_parse. */
+void freebsd_lock_anchors_parse(struct arena *arena, const char *text, struct freebsd_names *taps);
+/* What `pfctl -a vmwire/nic:TAP -s rules` printed: true when these are all the rules of such a nic, and no
+ * others.  `nic` has its network also when it is false, "" when nothing tells it. */
+bool freebsd_lock_parse(struct arena *arena, const char *tap, const char *rules, struct lock_nic *nic);
+/* The same of `-vsr`, with counters; false: it has no rules. */
+bool freebsd_lock_drops_parse(struct arena *arena, const char *tap, const char *rules,
+                              struct lock_drops *drops);
+/* `ifconfig BRIDGE addr`: is the MAC a static entry of that port?  `ifconfig BRIDGE`: how many MACs the port
+ * may have; 0: any number. */
+bool freebsd_lock_static(const char *addresses, const char *tap, const struct mac *mac);
+unsigned freebsd_lock_limit(struct arena *arena, const char *bridge, const char *tap);
+
 /* parse_ifconfig.c: `ifconfig -a -f inet:cidr`, links and addresses.  `openers` (may be NULL) gets the
  * interfaces that a process has open ("Opened by PID").  Interfaces of unknown forms are kept, with what is
  * known. */

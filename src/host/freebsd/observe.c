@@ -245,8 +245,12 @@ int freebsd_observe(struct host *host, struct arena *arena, unsigned what, struc
         rc = neighbours_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FORWARDING))
         rc = forwarding_observe(arena, observed, err);
+    if (what & HOST_OBSERVE_FORWARDING)
+        freebsd_lock_sysctls_observe(arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL))
         rc = firewall_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FIREWALL) && (what & HOST_OBSERVE_LINKS))
+        rc = freebsd_locks_observe(arena, what & HOST_OBSERVE_HEALTH, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_FIREWALL) && (what & HOST_OBSERVE_LINKS))
         rc = freebsd_rates_observe(arena, observed, err);
     if (rc == 0 && (what & HOST_OBSERVE_RATING))
@@ -257,6 +261,8 @@ int freebsd_observe(struct host *host, struct arena *arena, unsigned what, struc
     }
     if (rc == 0 && (what & HOST_OBSERVE_FILES))
         rc = files_observe(arena, observed, err);
+    if (rc == 0 && (what & HOST_OBSERVE_FILES))
+        freebsd_lock_files(arena, observed);
     if (rc == 0 && (what & HOST_OBSERVE_DEVICES))
         rc = devices_observe(arena, observed, err);
     return rc;

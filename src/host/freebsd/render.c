@@ -60,10 +60,10 @@ const char *freebsd_render(struct arena *arena, const struct op *op)
     case OP_PORT_VLAN_REMOVE:
         text_add(&out, "# ports are as they are\n");
         break;
-    case OP_LOCK_SET: /* never planned */
+    case OP_LOCK_SET: /* never planned: struct host_traits */
     case OP_LOCK_REMOVE:
-    case OP_NIC_SET:
-    case OP_NIC_REMOVE:
+        text_add(&out, "# each nic's rules are its own\n");
+        break;
     case OP_RESOLVER_SET:
     case OP_RESOLVER_CLEAR:
         text_add(&out, "# the host's resolver is resolvconf(8)'s\n");

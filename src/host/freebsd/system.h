@@ -35,6 +35,14 @@ int freebsd_observe(struct host *host, struct arena *arena, unsigned what, struc
 /* One interface; -ENODEV when it is not there.  `observed` gets it and its addresses. */
 int freebsd_link_get(struct arena *arena, const char *name, struct observed *observed, struct err *err);
 
+/* lock_observe.c */
+/* What guests of a network are held to, by its file; without one, nothing. */
+int freebsd_lock_read(struct arena *arena, const char *network, struct lock *lock, struct err *err);
+void freebsd_lock_files(struct arena *arena, struct observed *observed); /* of all networks: needs files */
+void freebsd_lock_sysctls_observe(struct arena *arena, struct observed *observed);
+/* Nics'; `counts`: what was dropped of them, too.  Needs links. */
+int freebsd_locks_observe(struct arena *arena, bool counts, struct observed *observed, struct err *err);
+
 /* apply.c */
 int freebsd_apply(struct host *host, const struct op *op, unsigned flags, struct err *err);
 

@@ -92,7 +92,11 @@ static int tap_destroy(const char *tap, struct err *err)
     int rc = freebsd_run(&arena, &destroy, &answer, err);
     if (rc == 0 && answer.status != 0 && !strstr(answer.errors, "does not exist"))
         rc = err_set(err, EIO, "removing '%s': %.*s", tap, (int)strcspn(answer.errors, "\n"), answer.errors);
+    /* Also where it has none, or there is no pf. */
+    struct freebsd_command unlock =
+        FREEBSD_COMMAND(&arena, "pfctl", "-a", freebsd_lock_anchor(&arena, tap), "-f", "/dev/null");
     if (rc == 0) {
+        freebsd_run(&arena, &unlock, &answer, NULL);
         freebsd_rates_close(&arena, tap);
         lock_remove(&arena, tap);
     }
@@ -149,23 +153,49 @@ static int duplicate_check(struct arena *arena, const struct nic_request *reques
                    MAC_TEXT(&request->mac), request->bridge, port);
 }
 
+/* What its network holds it to, behind what makes it a port. */
+static int lock_commands(struct arena *arena, const struct nic_request *request, const char *tap,
+                         struct freebsd_commands *commands, struct err *err)
+{
+    struct lock lock;
+    struct lock_nic nic = {.ifname = tap,
+                           .network = request->network,
+                           .mac = request->mac,
+                           .any = request->mac_unknown,
+                           .ip = request->address,
+                           .ip6 = request->address6};
+    int rc = freebsd_lock_read(arena, request->network, &lock, err);
+    if (rc < 0)
+        return rc;
+    lock_nic_hold(&nic, &lock);
+    if (lock_nic_held(&nic))
+        freebsd_lock_commands(arena, &nic, true, true, commands);
+    return 0;
+}
+
 static int tap_wire(struct arena *arena, const struct nic_request *request, const char *tap,
                     const struct link *bridge, struct err *err)
 {
     struct freebsd_commands commands;
     struct op op = {
         .kind = OP_PORT_ADD, .network = request->network, .port = {.ifname = tap, .bridge = request->bridge}};
+    const struct op rules = {
+        .kind = OP_NIC_SET, .network = request->network, .nic = {.ifname = tap, .network = request->network}};
     struct wired_nic nic = nic_request_wired(request);
     const char *tag = owner_nic_tag(arena, &nic);
     if (request->guest)
         freebsd_epair_commands(arena, tap, bridge, tag, &request->mac, &commands);
     else
         freebsd_nic_commands(arena, tap, bridge, tag, &commands);
+    int made = lock_commands(arena, request, tap, &commands, err);
+    if (made < 0)
+        return made;
     vec_foreach (&commands.list, command) {
         struct freebsd_answer answer;
         int rc = freebsd_run(arena, command, &answer, err);
         if (rc == 0 && answer.status != 0)
-            rc = freebsd_failure(arena, &op, command, answer.status, answer.output, answer.errors, 0, err);
+            rc = freebsd_failure(arena, strstr(command->argv[0], "ifconfig") ? &op : &rules, command,
+                                 answer.status, answer.output, answer.errors, 0, err);
         if (rc < 0)
             return err_wrap(err, "wiring '%s' to '%s'", tap, request->bridge);
     }
