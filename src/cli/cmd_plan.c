@@ -6,7 +6,7 @@
 #include "host/profile.h"
 
 static void print_json(struct cli *cli, const struct plan *plan, const struct host_profile *foreign,
-                       host_render render)
+                       const struct engine_refusals *refusals, host_render render)
 {
     struct text out = {.arena = &cli->arena};
     struct json json = {.out = &out};
@@ -22,11 +22,31 @@ static void print_json(struct cli *cli, const struct plan *plan, const struct ho
         json_object_close(&json);
     }
     json_array_close(&json);
+    json_array_open(&json, "refusals");
+    vec_foreach (&refusals->list, refusal) {
+        json_object_open(&json, NULL);
+        json_string(&json, "network", refusal->network);
+        json_string(&json, "text", refusal->text);
+        json_object_close(&json);
+    }
+    json_array_close(&json);
     json_object_close(&json);
     fputs(text_get(&out), stdout);
 }
 
-static void print_text(struct cli *cli, const struct plan *plan, host_render render)
+/* Comments, which whoever wrote the other rules must not be able to end. */
+static void print_refusals(const struct engine_refusals *refusals)
+{
+    vec_foreach (&refusals->list, refusal) {
+        printf("%s# network '%s': ", refusal == refusals->list.items ? "\n" : "", refusal->network);
+        for (const char *c = refusal->text; *c; c++)
+            putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+        putchar('\n');
+    }
+}
+
+static void print_text(struct cli *cli, const struct plan *plan, const struct engine_refusals *refusals,
+                       host_render render)
 {
     const char *network = NULL;
     vec_foreach (&plan->steps, step) {
@@ -44,10 +64,12 @@ static void print_text(struct cli *cli, const struct plan *plan, host_render ren
     }
     if (!plan->steps.count)
         puts("# nothing to do");
+    print_refusals(refusals);
 }
 
 static int plan_engine(struct cli *cli, const char *const *names, bool down,
-                       const struct host_profile *foreign, struct plan *plan, struct err *err)
+                       const struct host_profile *foreign, struct plan *plan,
+                       struct engine_refusals *refusals, struct err *err)
 {
     struct engine_listener listener = change_listener(cli);
     _cleanup_engine_ struct engine engine;
@@ -56,8 +78,10 @@ static int plan_engine(struct cli *cli, const char *const *names, bool down,
         return engine_plan_foreign(&engine, foreign, &cli->model, names, &cli->problems, plan, err);
     if (engine_settle(&engine, err) < 0 || engine_observe(&engine, HOST_OBSERVE_ALL, err) < 0)
         return err->code;
-    return down ? engine_plan_down(&engine, names, &cli->problems, plan, err)
-                : engine_plan_up(&engine, &cli->model, names, &cli->problems, plan, err);
+    if (down)
+        return engine_plan_down(&engine, names, &cli->problems, plan, err);
+    int rc = engine_plan_up(&engine, &cli->model, names, &cli->problems, plan, err);
+    return rc < 0 ? rc : engine_planned_refusals(&engine, &cli->model, names, plan, refusals, err);
 }
 
 /* The profile of `--host`, NULL for this host. */
@@ -99,7 +123,8 @@ int cmd_plan(struct cli *cli, int argc, char **argv)
         return status;
     struct err err = {0};
     struct plan plan;
-    if (plan_engine(cli, names, down, foreign, &plan, &err) < 0)
+    struct engine_refusals refusals = {0};
+    if (plan_engine(cli, names, down, foreign, &plan, &refusals, &err) < 0)
         return cli_fail(cli, &err);
     status = cli_problems(cli);
     if (status != EXIT_DONE)
@@ -108,8 +133,8 @@ int cmd_plan(struct cli *cli, int argc, char **argv)
     if (foreign && !as_json)
         printf("# on a fresh %s host, where the uplinks exist and have no addresses\n\n", foreign->system);
     if (as_json)
-        print_json(cli, &plan, foreign, render);
+        print_json(cli, &plan, foreign, &refusals, render);
     else
-        print_text(cli, &plan, render);
+        print_text(cli, &plan, &refusals, render);
     return exit_code && plan.steps.count ? EXIT_DRIFT : EXIT_DONE;
 }

@@ -87,4 +87,16 @@ int engine_check_programs(struct engine *engine, const struct plan *plan, struct
 int engine_tell_refusals(struct engine *engine, const struct model *model, const char *const *names,
                          bool changed, struct err *err);
 
+/* The same of a plan that is not done: what it lets through in others' chains itself is no refusal.  Rules
+ * are added to engine->observed. */
+struct engine_refusal {
+    const char *network;
+    const char *text; /* a line, as others may have written parts of it */
+};
+struct engine_refusals {
+    VEC(struct engine_refusal) list;
+};
+int engine_planned_refusals(struct engine *engine, const struct model *model, const char *const *names,
+                            const struct plan *plan, struct engine_refusals *found, struct err *err);
+
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "model/address.h"
+#include "model/admission.h"
 
 enum { REGISTERS_SIZE = 64, REGISTER_VERDICT = 0xff };
 
@@ -202,6 +203,9 @@ struct judgement ruleset_judge_bridged(const struct ruleset *ruleset, const stru
 
 const struct rule_chain *ruleset_chain_find(const struct ruleset *ruleset, bool legacy, const char *family,
                                             const char *table, const char *name);
+
+/* The rule of an admission that is only planned becomes one of its chain, where there is that chain. */
+void ruleset_admit(struct arena *arena, struct ruleset *ruleset, const struct admission *admission);
 
 /* "Docker", "ufw", "firewalld", "libvirt": whose rules these are as far as names tell; NULL: not known. */
 const char *judgement_owner(const struct ruleset *ruleset, const struct judgement *judgement);

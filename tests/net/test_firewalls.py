@@ -233,6 +233,7 @@ def test_guests_work_beside_ufw(ufw, default):
 def test_ufw_switched_off_and_on_again(ufw):
     outside(ufw)
     ufw.config(NAT)
+    assert refusals(ufw) == []
     ufw.vmwire("up")
     ufw.sh("ufw disable")
     ufw.vmwire("up")
@@ -265,7 +266,11 @@ def test_an_unknown_firewall_is_named_and_its_cure_cures(host, name):
     host.config(NAT)
     host.sh(make)
     rules = host.snapshot()["nft"]
+    planned, foretold = host.vmwire("plan").stdout, json.loads(host.vmwire("plan", "--json").stdout)["refusals"]
     said = host.vmwire("up").stderr
+    assert [f"vmwire: network '{row['network']}': {row['text']}" for row in foretold] == said.splitlines()
+    assert [f"# network '{row['network']}': {row['text']}" for row in foretold] == planned.splitlines()[-len(foretold):]
+    assert json.loads(host.vmwire("plan", "--json").stdout)["refusals"] == foretold
     for word in ["network 'brnat': another firewall drops", *words]:
         assert word in said, said
     for _ in range(6):  # a cure a line; an answer's turn comes when its question passes
@@ -283,11 +288,39 @@ def test_an_unknown_firewall_is_named_and_its_cure_cures(host, name):
         assert host.snapshot()["nft"] == rules
 
 
-def test_nothing_is_said_where_nothing_is_dropped(host):
+@pytest.mark.parametrize("version", [20, 28, 29])
+def test_nothing_is_said_where_nothing_is_dropped(host, version):
     outside(host)
-    docker(host, 28)
+    docker(host, version)
+    host.sh("iptables -P INPUT ACCEPT")
     host.config(BOTH)
+    assert refusals(host) == []
     assert host.vmwire("up").stderr == ""
+    assert refusals(host) == []
+
+
+def test_a_planned_admission_does_not_hide_a_refusal_by_name(host):
+    outside(host)
+    docker(host, 20)
+    host.sh("iptables -I DOCKER-USER -i brnat -j DROP")
+    host.config(BOTH)
+    foretold = refusals(host)
+    assert foretold and all(row["network"] == "brnat" and "DOCKER-USER" in row["text"] for row in foretold)
+    assert [f"vmwire: network '{row['network']}': {row['text']}" for row in foretold] == host.vmwire("up").stderr.splitlines()
+
+
+def test_another_ones_comment_is_a_comment_in_a_plan(host):
+    outside(host)
+    host.sh("nft add table inet strict; nft add chain inet strict way '{ type filter hook forward priority 0; }'")
+    host.run("nft", "-f", "-", input='add rule inet strict way drop comment "a\ntouch /tmp/evil"\n')
+    host.config(NAT)
+    lines = host.vmwire("plan").stdout.splitlines()
+    assert any("another firewall drops" in line for line in lines)
+    assert not any(line.startswith("touch") for line in lines)
+
+
+def refusals(host):
+    return json.loads(host.vmwire("plan", "--json").stdout)["refusals"]
 
 
 class Firewalld:
@@ -328,6 +361,7 @@ def test_guests_work_beside_firewalld(host, way):
     firewalld = Firewalld(host, way == "zone")
     host.config(NAT)
     firewalld.cmd("--reload")
+    assert refusals(host) == []
     before = host.snapshot()
     done = host.vmwire("up")
     assert done.stderr == ""
