@@ -131,6 +131,22 @@ static bool runs(void *context, const char *machine)
     return machine_state(cli->host, machine, false, &state, NULL) == 0 && state.running;
 }
 
+/* Addresses of nics that no server told. */
+static void given_add(struct cli *cli, const struct status_network *network, struct map_request *request)
+{
+    vec_foreach (&network->ports, port) {
+        vec_foreach (&port->addresses, ip) {
+            bool told = false;
+            vec_foreach (&network->leases.list, lease)
+                told |= ip_equal(&lease->ip, ip) && mac_equal(&lease->mac, &port->nic.mac);
+            vec_foreach (&network->owners, owner)
+                told |= ip_equal(&owner->address->ip, ip) && mac_equal(&owner->address->mac, &port->nic.mac);
+            if (!told)
+                *vec_push(&cli->arena, &request->leases) = (struct map_lease){port->nic.mac, *ip};
+        }
+    }
+}
+
 static int collect(struct cli *cli, struct engine *engine, struct map *map, struct err *err)
 {
     struct status status;
@@ -149,11 +165,15 @@ static int collect(struct cli *cli, struct engine *engine, struct map *map, stru
                                   .runs = runs,
                                   .context = cli};
     vec_foreach (&status.networks, network) {
+        *vec_push(&cli->arena, &request.guests) =
+            (struct map_guests){network->name, served_text(&cli->arena, &network->served),
+                                network->served.domain, network->isolate};
         vec_foreach (&network->leases.list, lease)
             *vec_push(&cli->arena, &request.leases) = (struct map_lease){lease->mac, lease->ip};
         vec_foreach (&network->owners, owner)
             *vec_push(&cli->arena, &request.leases) =
                 (struct map_lease){owner->address->mac, owner->address->ip};
+        given_add(cli, network, &request);
         vec_foreach (&network->drift, text)
             *vec_push(&cli->arena, &request.drift) = (struct map_drift){network->name, *text};
     }

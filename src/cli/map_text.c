@@ -57,9 +57,10 @@ static void reasons_print(const struct tree *tree, const struct map_node *node, 
 /* "vm0  10.0.0.10": who is behind a tap or device; NULL: nobody. */
 static const struct map_node *machine_behind(const struct map *map, size_t port)
 {
-    vec_foreach (&map->edges, edge) {
-        if (edge->from == port && map->nodes.items[edge->to].kind == MAP_MACHINE)
-            return &map->nodes.items[edge->to];
+    vec_foreach (&map->nodes.items[port].below, edge) {
+        const struct map_node *node = &map->nodes.items[map->edges.items[*edge].to];
+        if (node->kind == MAP_MACHINE)
+            return node;
     }
     return NULL;
 }
@@ -91,13 +92,15 @@ struct members {
 static void members_collect(const struct tree *tree, size_t bridge, size_t group, struct members *members)
 {
     const struct map *map = tree->map;
-    *members = (struct members){
-        .items = arena_alloc(&tree->cli->arena, (map->edges.count + 1) * sizeof(*members->items))};
-    vec_foreach (&map->edges, edge) {
-        const struct map_node *tap = &map->nodes.items[edge->to];
-        if (edge->from != bridge || tap->group != group || tap->kind != MAP_NIC)
+    *members =
+        (struct members){.items = arena_alloc(&tree->cli->arena, (map_group_taps(map, bridge, group) + 1) *
+                                                                     sizeof(*members->items))};
+    vec_foreach (&map->nodes.items[bridge].below, edge) {
+        size_t index = map->edges.items[*edge].to;
+        const struct map_node *tap = &map->nodes.items[index];
+        if (tap->group != group || tap->kind != MAP_NIC)
             continue;
-        const struct map_node *machine = machine_behind(map, edge->to);
+        const struct map_node *machine = machine_behind(map, index);
         struct member *member = &members->items[members->count++];
         *member = (struct member){
             {tap->name, machine ? machine->name : "-", tap->lines.count ? tap->lines.items[0] : ""}};
@@ -148,11 +151,11 @@ static bool shown_below(const struct map_node *node)
 /* How many rows a node has below it: children of their own, and a group each. */
 static size_t rows_below(const struct map *map, size_t index)
 {
-    size_t count = 0;
-    for (size_t group = 1; group <= map->groups; group++)
-        count += map_group_taps(map, index, group) > 0;
-    vec_foreach (&map->edges, edge)
-        count += edge->from == index && shown_below(&map->nodes.items[edge->to]);
+    struct map_groups groups;
+    map_groups_below(map, index, &groups);
+    size_t count = groups.list.count;
+    vec_foreach (&map->nodes.items[index].below, edge)
+        count += shown_below(&map->nodes.items[map->edges.items[*edge].to]);
     return count;
 }
 
@@ -187,23 +190,15 @@ static void below_print(struct tree *tree, size_t index)
     if (tree->drawn[index])
         return;
     tree->drawn[index] = true;
-    vec_foreach (&map->edges, edge) {
-        if (edge->from == index && shown_below(&map->nodes.items[edge->to]))
+    vec_foreach (&map->nodes.items[index].below, below) {
+        const struct map_edge *edge = &map->edges.items[*below];
+        if (shown_below(&map->nodes.items[edge->to]))
             child_print(tree, edge, --left == 0);
     }
-    for (size_t group = 1; group <= map->groups; group++) {
-        if (map_group_taps(map, index, group))
-            group_print(tree, index, group, --left == 0);
-    }
-}
-
-static bool has_parent(const struct map *map, size_t index)
-{
-    vec_foreach (&map->edges, edge) {
-        if (edge->to == index)
-            return true;
-    }
-    return false;
+    struct map_groups groups;
+    map_groups_below(map, index, &groups);
+    vec_foreach (&groups.list, group)
+        group_print(tree, index, *group, --left == 0);
 }
 
 /* "not running: vm0 vm1 …", over as many lines as it takes. */
@@ -245,7 +240,7 @@ void map_text_print(struct cli *cli, const struct map *map, size_t width)
     bool any = false;
     for (size_t i = 0; i < map->nodes.count; i++) {
         const struct map_node *node = &map->nodes.items[i];
-        if (has_parent(map, i) || node->group)
+        if (node->above.count || node->group)
             continue;
         node_print(&tree, i, false, false, true);
         tree.prefix[0] = '\0';

@@ -85,6 +85,10 @@ static void json_port(struct json *json, const struct status_network *network, c
         json_string(json, "machine", strcmp(port->nic.machine, "-") == 0 ? NULL : port->nic.machine);
         json_integer(json, "index", port->nic.index);
         json_string(json, "mac", MAC_TEXT(&port->nic.mac));
+        json_array_open(json, "addresses");
+        vec_foreach (&port->addresses, ip)
+            json_string(json, NULL, IP_TEXT(ip));
+        json_array_close(json);
         json_rates(json, &port->rates);
         if (port->vlan)
             json_integer(json, "vlan", port->vlan);
@@ -147,6 +151,8 @@ static void json_network(struct json *json, const struct status_network *network
     vec_foreach (&network->addresses, address)
         json_string(json, NULL, PREFIX_TEXT(&(*address)->prefix));
     json_array_close(json);
+    json_served(json, network);
+    json_bool(json, "isolate", network->isolate);
     json_array_open(json, "ports");
     vec_foreach (&network->ports, port)
         json_port(json, network, port);

@@ -68,10 +68,18 @@ static void print_networks(struct cli *cli, const struct status *status)
     table_print(&table, stdout, cli->color);
 }
 
+static const char *port_addresses(struct arena *arena, const struct status_port *port)
+{
+    struct text out = {.arena = arena};
+    vec_foreach (&port->addresses, ip)
+        text_add(&out, "%s%s", out.length ? " " : "", IP_TEXT(ip));
+    return out.length ? text_get(&out) : "-";
+}
+
 static void print_ports(struct cli *cli, const struct status *status)
 {
-    struct table table = {.arena = &cli->arena, .columns = 5};
-    table_row(&table, "PORT", "NETWORK", "MACHINE", "MAC", "LINK");
+    struct table table = {.arena = &cli->arena, .columns = 6};
+    table_row(&table, "PORT", "NETWORK", "MACHINE", "MAC", "ADDRESS", "LINK");
     vec_foreach (&status->networks, network) {
         vec_foreach (&network->ports, port) {
             const char *machine = port->uplink         ? "(uplink)"
@@ -84,9 +92,10 @@ static void print_ports(struct cli *cli, const struct status *status)
             const char *mac = *port->nic.machine ? arena_strdup(&cli->arena, MAC_TEXT(&port->nic.mac)) : "-";
             const char *name = port->vlan ? arena_printf(&cli->arena, "%s VLAN %u", network->name, port->vlan)
                                           : network->name;
-            table_row(&table, port->ifname, name, machine, mac, port->carrier ? "up" : "no carrier");
+            table_row(&table, port->ifname, name, machine, mac, port_addresses(&cli->arena, port),
+                      port->carrier ? "up" : "no carrier");
             if (!port->carrier)
-                table_style(&table, 4, "31");
+                table_style(&table, 5, "31");
         }
     }
     table_print_rows(&table, cli);
@@ -101,17 +110,17 @@ static const char *limit_text(struct arena *arena, const struct rate *rate)
 static void print_rates(struct cli *cli, const struct status *status)
 {
     struct arena *arena = &cli->arena;
-    struct table table = {.arena = arena, .columns = 4};
-    table_row(&table, "RATE", "NETWORK", "IN", "OUT");
+    struct table table = {.arena = arena, .columns = 5};
+    table_row(&table, "RATE", "NETWORK", "IN", "OUT", "BURST");
     vec_foreach (&status->networks, network) {
         const struct rates *all = &network->rates;
         if (all->way[RATE_IN].bits_s || all->way[RATE_OUT].bits_s)
             table_row(&table, "(all)", network->name, limit_text(arena, &all->way[RATE_IN]),
-                      limit_text(arena, &all->way[RATE_OUT]));
+                      limit_text(arena, &all->way[RATE_OUT]), rates_burst(arena, all));
         vec_foreach (&network->ports, port) {
             if (port->rates.way[RATE_IN].bits_s || port->rates.way[RATE_OUT].bits_s)
                 table_row(&table, port->ifname, network->name, limit_text(arena, &port->rates.way[RATE_IN]),
-                          limit_text(arena, &port->rates.way[RATE_OUT]));
+                          limit_text(arena, &port->rates.way[RATE_OUT]), rates_burst(arena, &port->rates));
         }
     }
     table_print_rows(&table, cli);
@@ -260,6 +269,7 @@ void status_print(struct cli *cli, const struct status *status, const struct fin
 {
     print_networks(cli, status);
     print_ports(cli, status);
+    print_guests(cli, status);
     print_rates(cli, status);
     print_devices(cli, status);
     print_forwards(cli, status);

@@ -29,9 +29,10 @@ static int score(const struct patient *patient, const struct open_socket *socket
         return -1;
     if (socket->index && socket->index != patient->bridge->index)
         return -1;
-    if (!is_unspecified(&socket->ip) && !ip_equal(&socket->ip, &patient->host_ip))
+    bool its_own = ip_equal(&socket->ip, &patient->host_ip);
+    if (!its_own && !is_unspecified(&socket->ip))
         return -1;
-    return !is_unspecified(&socket->ip) + (socket->index != 0);
+    return its_own + (socket->index != 0);
 }
 
 /* Nobody but dnsmasq may have its port, as much as dnsmasq has. */
@@ -40,14 +41,14 @@ static bool port_check(struct patient *patient, uint16_t port, pid_t own)
     int mine = -1, best = -1;
     struct open_socket other = {0};
     vec_foreach (&patient->health->sockets, socket) {
-        if (socket->pid == own && own && score(patient, socket, port) > mine)
-            mine = score(patient, socket, port);
+        int how = socket->pid == own && own ? score(patient, socket, port) : -1;
+        mine = how > mine ? how : mine;
     }
     vec_foreach (&patient->health->sockets, socket) {
-        int how = score(patient, socket, port);
-        struct open_socket candidate = *socket;
-        if ((socket->pid == own && own) || how < 0 || how < mine || how <= best)
+        int how = socket->pid == own && own ? -1 : score(patient, socket, port);
+        if (how < 0 || how < mine || how <= best)
             continue;
+        struct open_socket candidate = *socket;
         if (!candidate.pid && patient->host->backend->socket_owner)
             patient->host->backend->socket_owner(patient->host, patient->arena, &candidate);
         if (!candidate.pid || candidate.pid == own) /* one without a process belongs to one that is ending */

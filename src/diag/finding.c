@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { EVERY = FIND_DOCTOR | FIND_PROBE | FIND_TRACE };
@@ -301,24 +302,36 @@ const struct finding *finding_find(const struct findings *findings, const char *
     return NULL;
 }
 
-static bool stands_before(const struct finding *a, const struct finding *b)
+struct standing {
+    enum finding_severity severity;
+    const struct finding_code *row;
+    size_t place;
+};
+
+static int standing_compare(const void *left, const void *right)
 {
+    const struct standing *a = left, *b = right;
     if (a->severity != b->severity)
-        return a->severity > b->severity;
-    return code_find(a->code) < code_find(b->code);
+        return a->severity > b->severity ? -1 : 1;
+    if (a->row != b->row)
+        return a->row < b->row ? -1 : 1;
+    return (a->place > b->place) - (a->place < b->place);
 }
 
-/* By insertion: stable, and there are a handful. */
 void findings_sort(struct findings *findings)
 {
-    struct finding *items = findings->list.items;
-    for (size_t i = 1; i < findings->list.count; i++) {
-        struct finding moving = items[i];
-        size_t at = i;
-        for (; at > 0 && stands_before(&moving, &items[at - 1]); at--)
-            items[at] = items[at - 1];
-        items[at] = moving;
+    size_t count = findings->list.count;
+    struct standing *standings = arena_alloc(findings->arena, (count + 1) * sizeof(*standings));
+    struct finding *sorted = arena_alloc(findings->arena, (count + 1) * sizeof(*sorted));
+    for (size_t i = 0; i < count; i++) {
+        const struct finding *finding = &findings->list.items[i];
+        standings[i] = (struct standing){finding->severity, code_find(finding->code), i};
     }
+    qsort(standings, count, sizeof(*standings), standing_compare);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = findings->list.items[standings[i].place];
+    if (count)
+        memcpy(findings->list.items, sorted, count * sizeof(*sorted));
 }
 
 bool findings_any(const struct findings *findings, enum finding_severity severity)

@@ -1,6 +1,7 @@
 /* map.c: what is wired to what, out of what was observed: map.h. */
 #include "diag/map.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,16 @@
 enum { NOWHERE_SCOPE = 254, TABLE_MAIN = 254, FORWARDS_SHOWN = 4 };
 #define NONE SIZE_MAX
 
+/* Addresses by MAC, and as they came. */
+struct known {
+    struct mac mac;
+    const struct ip *ip;
+    size_t place;
+};
+struct known_list {
+    VEC(struct known) list;
+};
+
 struct builder {
     struct arena *arena;
     const struct map_request *request;
@@ -18,6 +29,7 @@ struct builder {
     struct map *map;
     struct map_parts parts;
     struct device_records records;
+    struct known_list leases, neighbours;
 };
 
 const char *map_kind_name(enum map_kind kind)
@@ -40,13 +52,15 @@ static const char *clean(struct arena *arena, const char *text)
 
 /* ---- nodes and edges ---- */
 
-static size_t node_find(const struct map *map, enum map_kind kind, const char *name)
+static const char *node_id(struct arena *arena, enum map_kind kind, const char *name)
 {
-    for (size_t i = 0; i < map->nodes.count; i++) {
-        if (map->nodes.items[i].kind == kind && strcmp(map->nodes.items[i].name, name) == 0)
-            return i;
-    }
-    return NONE;
+    return arena_printf(arena, "%s:%s", map_kind_name(kind), name);
+}
+
+size_t map_node_find(const struct map *map, enum map_kind kind, const char *name)
+{
+    size_t place = names_find(&map->ids, node_id(map->arena, kind, name));
+    return place < map->id_nodes.count ? map->id_nodes.items[place] : NONE;
 }
 
 static size_t node_add(struct builder *builder, enum map_kind kind, const char *name, const char *network)
@@ -55,8 +69,11 @@ static size_t node_add(struct builder *builder, enum map_kind kind, const char *
     node->kind = kind;
     node->name = clean(builder->arena, name);
     node->network = network;
-    node->id = arena_printf(builder->arena, "%s:%s", map_kind_name(kind), node->name);
-    return builder->map->nodes.count - 1;
+    node->id = node_id(builder->arena, kind, node->name);
+    size_t index = builder->map->nodes.count - 1;
+    if (names_add(builder->arena, &builder->map->ids, node->id) == builder->map->id_nodes.count)
+        *vec_push(builder->arena, &builder->map->id_nodes) = index;
+    return index;
 }
 
 static void line_add(struct builder *builder, size_t node, const char *text)
@@ -66,8 +83,12 @@ static void line_add(struct builder *builder, size_t node, const char *text)
 
 static void edge_add(struct builder *builder, size_t from, size_t to, bool broken)
 {
-    if (from != NONE && to != NONE)
-        *vec_push(builder->arena, &builder->map->edges) = (struct map_edge){from, to, broken};
+    struct map *map = builder->map;
+    if (from == NONE || to == NONE)
+        return;
+    *vec_push(builder->arena, &map->nodes.items[from].below) = map->edges.count;
+    *vec_push(builder->arena, &map->nodes.items[to].above) = map->edges.count;
+    *vec_push(builder->arena, &map->edges) = (struct map_edge){from, to, broken};
 }
 
 /* What the picture itself shows to be wrong; the words are the finding's. */
@@ -122,7 +143,7 @@ static size_t router_of(struct builder *builder, const char *uplink)
         return node;
     }
     const char *name = arena_printf(builder->arena, "%s", IP_TEXT(&route->gateway));
-    size_t node = ip_is_link_local(&route->gateway) ? NONE : node_find(builder->map, MAP_ROUTER, name);
+    size_t node = ip_is_link_local(&route->gateway) ? NONE : map_node_find(builder->map, MAP_ROUTER, name);
     if (node != NONE)
         return node;
     node = node_add(builder, MAP_ROUTER, name, "");
@@ -145,12 +166,10 @@ static const char *lower_text(struct builder *builder, const struct link *link)
 
 static size_t uplink_of(struct builder *builder, struct map_part *part, const char *uplink, bool vlan)
 {
-    size_t node = node_find(builder->map, MAP_UPLINK, uplink);
+    size_t node = map_node_find(builder->map, MAP_UPLINK, uplink);
     if (node != NONE) {
-        for (size_t i = 0; i < builder->map->edges.count; i++) {
-            if (builder->map->edges.items[i].to == node)
-                part->router = builder->map->edges.items[i].from;
-        }
+        vec_foreach (&builder->map->nodes.items[node].above, edge)
+            part->router = builder->map->edges.items[*edge].from;
         return node;
     }
     const struct link *link = link_find(builder->observed, uplink);
@@ -217,6 +236,8 @@ static size_t nat_of(struct builder *builder, const char *network, const char *u
     vec_foreach (&observed->firewalls, firewall) {
         if (strcmp(firewall->network, network) != 0)
             continue;
+        if (ip_is_set(&firewall->subnet6.ip))
+            line_add(builder, node, PREFIX_TEXT(&firewall->subnet6));
         masquerades |= observed->firewall_base;
         forwards_add(builder, node, &firewall->forwards);
     }
@@ -233,13 +254,37 @@ static size_t nat_of(struct builder *builder, const char *network, const char *u
 
 /* ---- bridges ---- */
 
-static bool serves(const struct observed *observed, const char *network)
+/* By the name that the file has for it: what guests may, and get. */
+static void guests_add(struct builder *builder, size_t node, const char *network)
 {
-    vec_foreach (&observed->services, service) {
-        if (service->pid && strcmp(service->network, network) == 0 && strcmp(service->kind, "dnsmasq") == 0)
-            return true;
+    struct arena *arena = builder->arena;
+    struct rates rates = {0};
+    vec_foreach (&builder->request->guests, guests) {
+        if (guests->isolate && strcmp(guests->network, network) == 0)
+            line_add(builder, node, "isolate");
     }
-    return false;
+    vec_foreach (&builder->observed->locks, lock) {
+        if (strcmp(lock->network, network) == 0)
+            line_add(builder, node, arena_printf(arena, "lock %s", lock_kinds_text(arena, lock->kinds)));
+    }
+    vec_foreach (&builder->observed->shapers, shaper) {
+        if (shaper->whole && strcmp(shaper->network, network) == 0)
+            rates.way[shaper->outward ? RATE_OUT : RATE_IN] = shaper->rate;
+    }
+    if (*rates_text(arena, &rates))
+        line_add(builder, node, arena_printf(arena, "rate %s", rates_text(arena, &rates)));
+}
+
+static void served_add(struct builder *builder, size_t node, const char *network)
+{
+    vec_foreach (&builder->request->guests, guests) {
+        if (strcmp(guests->network, network) != 0)
+            continue;
+        if (*guests->served)
+            line_add(builder, node, guests->served);
+        if (guests->domain && strcmp(guests->domain, network) != 0)
+            line_add(builder, node, arena_printf(builder->arena, "domain %s", guests->domain));
+    }
 }
 
 static const struct link *bridge_link(struct builder *builder, const char *network)
@@ -268,9 +313,10 @@ static void network_add(struct builder *builder, const char *network)
         edge_add(builder, part.uplink, part.nat, builder->map->nodes.items[part.nat].state == MAP_BROKEN);
     }
     part.bridge = node_add(builder, MAP_BRIDGE, network, network);
+    if (mode == NETWORK_ROUTED || mode == NETWORK_ISOLATED)
+        line_add(builder, part.bridge, network_mode_name(mode));
     addresses_add(builder, part.bridge, network);
-    if (serves(builder->observed, network))
-        line_add(builder, part.bridge, "DHCP and DNS");
+    served_add(builder, part.bridge, network);
     mac_add(builder, part.bridge, bridge);
     vec_foreach (&builder->observed->shareds, shared) {
         if (strcmp(shared->network, network) == 0)
@@ -279,6 +325,7 @@ static void network_add(struct builder *builder, const char *network)
     }
     if (bridge && bridge->mtu != 1500)
         line_add(builder, part.bridge, arena_printf(builder->arena, "MTU %u", bridge->mtu));
+    guests_add(builder, part.bridge, network);
     if (!bridge)
         shown(builder, part.bridge, "bridge-missing");
     else if (!bridge->up)
@@ -293,15 +340,12 @@ static void network_add(struct builder *builder, const char *network)
         edge_add(builder, part.uplink, part.bridge, !plugged);
     }
     *vec_push(builder->arena, &builder->parts.list) = part;
+    names_add(builder->arena, &builder->parts.networks, network);
 }
 
 static bool network_known(const struct builder *builder, const char *network)
 {
-    vec_foreach (&builder->parts.list, part) {
-        if (strcmp(part->network, network) == 0)
-            return true;
-    }
-    return false;
+    return names_find(&builder->parts.networks, network) < builder->parts.list.count;
 }
 
 /* Those with a bridge, and those with a record whose bridge is gone. */
@@ -331,6 +375,54 @@ static void networks_add(struct builder *builder)
 
 /* ---- guests ---- */
 
+static int known_compare(const void *left, const void *right)
+{
+    const struct known *a = left, *b = right;
+    int order = memcmp(a->mac.bytes, b->mac.bytes, sizeof(a->mac.bytes));
+    return order ? order : (a->place > b->place) - (a->place < b->place);
+}
+
+static void known_add(struct builder *builder, struct known_list *known, const struct mac *mac,
+                      const struct ip *ip)
+{
+    size_t place = known->list.count;
+    *vec_push(builder->arena, &known->list) = (struct known){*mac, ip, place};
+}
+
+static void known_collect(struct builder *builder)
+{
+    vec_foreach (&builder->request->leases, lease)
+        known_add(builder, &builder->leases, &lease->mac, &lease->ip);
+    vec_foreach (&builder->observed->health.neighbours, neighbour) {
+        if (!neighbour->failed && !ip_is_link_local(&neighbour->ip))
+            known_add(builder, &builder->neighbours, &neighbour->mac, &neighbour->ip);
+    }
+    struct known_list *lists[] = {&builder->leases, &builder->neighbours};
+    for (size_t i = 0; i < 2; i++) {
+        if (lists[i]->list.count > 1)
+            qsort(lists[i]->list.items, lists[i]->list.count, sizeof(*lists[i]->list.items), known_compare);
+    }
+}
+
+/* Whether there were any. */
+static bool addresses_of(struct builder *builder, const struct known_list *known, const struct mac *mac,
+                         size_t tap, size_t machine)
+{
+    size_t low = 0, high = known->list.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(known->list.items[middle].mac.bytes, mac->bytes, sizeof(mac->bytes)) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; high < known->list.count && mac_equal(&known->list.items[high].mac, mac); high++) {
+        line_add(builder, tap, IP_TEXT(known->list.items[high].ip));
+        line_add(builder, machine, IP_TEXT(known->list.items[high].ip));
+    }
+    return high > low;
+}
+
 /* The addresses that this host's kernel knows a MAC by, where no lease tells: guests of a bridged network. */
 static bool neighbours_add(struct builder *builder, size_t tap, size_t machine, const struct mac *mac)
 {
@@ -342,16 +434,7 @@ static bool neighbours_add(struct builder *builder, size_t tap, size_t machine, 
         line_add(builder, machine, IP_TEXT(&address->ip));
         any = true;
     }
-    if (any)
-        return true;
-    vec_foreach (&builder->observed->health.neighbours, neighbour) {
-        if (neighbour->failed || !mac_equal(&neighbour->mac, mac) || ip_is_link_local(&neighbour->ip))
-            continue;
-        line_add(builder, tap, IP_TEXT(&neighbour->ip));
-        line_add(builder, machine, IP_TEXT(&neighbour->ip));
-        any = true;
-    }
-    return any;
+    return any || addresses_of(builder, &builder->neighbours, mac, tap, machine);
 }
 
 static size_t machine_of(struct builder *builder, const struct wired_nic *nic)
@@ -359,7 +442,7 @@ static size_t machine_of(struct builder *builder, const struct wired_nic *nic)
     struct arena *arena = builder->arena;
     if (strcmp(nic->machine, "-") == 0)
         return node_add(builder, MAP_MACHINE, arena_printf(arena, "exec on %s", nic->tap), "");
-    size_t node = node_find(builder->map, MAP_MACHINE, nic->machine);
+    size_t node = map_node_find(builder->map, MAP_MACHINE, nic->machine);
     return node == NONE ? node_add(builder, MAP_MACHINE, nic->machine, "") : node;
 }
 
@@ -368,19 +451,15 @@ static void nic_add(struct builder *builder, const struct link *link, const stru
 {
     size_t tap = node_add(builder, MAP_NIC, link->name, nic->network);
     size_t machine = machine_of(builder, nic);
-    bool leased = false;
-    vec_foreach (&builder->request->leases, lease) {
-        if (mac_equal(&lease->mac, &nic->mac)) {
-            line_add(builder, tap, IP_TEXT(&lease->ip));
-            line_add(builder, machine, IP_TEXT(&lease->ip));
-            leased = true;
-        }
-    }
-    if (!leased)
-        leased = neighbours_add(builder, tap, machine, &nic->mac);
+    bool leased = addresses_of(builder, &builder->leases, &nic->mac, tap, machine) ||
+                  neighbours_add(builder, tap, machine, &nic->mac);
     line_add(builder, tap, MAC_TEXT(&nic->mac));
+    builder->map->nodes.items[tap].own = builder->map->nodes.items[tap].lines.count;
     if (port_vlan_own(link) > VLAN_UNTAGGED)
         line_add(builder, tap, arena_printf(builder->arena, "VLAN %u", port_vlan_own(link)));
+    struct rates rates = {.way = {link->rates[RATE_IN].rate, link->rates[RATE_OUT].rate}};
+    if (*rates_text(builder->arena, &rates))
+        line_add(builder, tap, arena_printf(builder->arena, "rate %s", rates_text(builder->arena, &rates)));
     if (!leased)
         line_add(builder, machine, MAC_TEXT(&nic->mac));
     bool plugged = bridge != NONE && strcmp(link->master, nic->network) == 0;
@@ -402,14 +481,12 @@ static void ports_add(struct builder *builder)
         struct wired_nic nic;
         bool is_nic = owner_nic(builder->arena, link, &nic);
         const char *network = is_nic ? nic.network : link->master;
-        struct map_part *part = NULL;
-        vec_foreach (&builder->parts.list, known) {
-            if (strcmp(known->network, network) == 0)
-                part = known;
-        }
+        size_t place = names_find(&builder->parts.networks, network);
+        const struct map_part *part =
+            place < builder->parts.list.count ? &builder->parts.list.items[place] : NULL;
         if (is_nic) {
             nic_add(builder, link, &nic, part ? part->bridge : NONE);
-        } else if (part && node_find(builder->map, MAP_UPLINK, link->name) == NONE) {
+        } else if (part && map_node_find(builder->map, MAP_UPLINK, link->name) == NONE) {
             size_t port = node_add(builder, MAP_PORT, link->name, network);
             line_add(builder, port, "not vmwire's");
             if (!link->up || !link->carrier)
@@ -436,7 +513,7 @@ static void device_add(struct builder *builder, const struct device_record *reco
     /* Functions share the wire of their parent. */
     const struct device *parent = device ? device_find(builder->observed, device->parent) : NULL;
     const char *wire = parent && *parent->ifname ? parent->ifname : *ifname ? ifname : record->address;
-    size_t segment = node_find(builder->map, MAP_SEGMENT, wire);
+    size_t segment = map_node_find(builder->map, MAP_SEGMENT, wire);
     if (segment == NONE) {
         segment = node_add(builder, MAP_SEGMENT, wire, "");
         line_add(builder, segment, "the host does not see it");
@@ -454,7 +531,7 @@ static void device_add(struct builder *builder, const struct device_record *reco
     edge_add(builder, segment, node, !device);
     if (!*record->machine)
         return;
-    size_t machine = node_find(builder->map, MAP_MACHINE, record->machine);
+    size_t machine = map_node_find(builder->map, MAP_MACHINE, record->machine);
     if (machine == NONE)
         machine = node_add(builder, MAP_MACHINE, record->machine, "");
     edge_add(builder, node, machine, !device);
@@ -473,9 +550,9 @@ static void absent_add(struct builder *builder)
     for (size_t i = 0; model && i < model->machines.count; i++) {
         const char *name = model->machines.items[i].name;
         bool runs = builder->request->runs && builder->request->runs(builder->request->context, name);
-        if (runs && node_find(builder->map, MAP_MACHINE, name) == NONE)
+        if (runs && map_node_find(builder->map, MAP_MACHINE, name) == NONE)
             node_add(builder, MAP_MACHINE, name, ""); /* without a nic */
-        else if (!runs && node_find(builder->map, MAP_MACHINE, name) == NONE)
+        else if (!runs && map_node_find(builder->map, MAP_MACHINE, name) == NONE)
             *vec_push(builder->arena, &builder->map->machines_stopped) = name;
     }
 }
@@ -484,6 +561,7 @@ void map_build(struct arena *arena, const struct map_request *request, struct ma
 {
     *map = (struct map){.arena = arena};
     struct builder builder = {.arena = arena, .request = request, .observed = request->observed, .map = map};
+    known_collect(&builder);
     networks_add(&builder);
     ports_add(&builder);
     if (device_records_read(arena, request->observed, &builder.records, NULL) == 0) {

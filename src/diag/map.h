@@ -7,6 +7,7 @@
 #ifndef VMWIRE_DIAG_MAP_H
 #define VMWIRE_DIAG_MAP_H
 
+#include "base/names.h"
 #include "diag/finding.h"
 #include "model/model.h"
 #include "model/state.h"
@@ -37,9 +38,11 @@ struct map_node {
     const char *name;        /* "re0", "vm0" */
     const char *network;     /* "" for what belongs to several or to none */
     VEC(const char *) lines; /* what is worth knowing of it, a line each: addresses first */
+    size_t own;              /* of a nic: where its addresses and MAC, which its machine has too, end */
     enum map_state state;
     VEC(struct map_reason) reasons;
-    size_t group; /* map_group: number from 1; 0: drawn by itself */
+    VEC(size_t) below, above; /* edges from it, and to it */
+    size_t group;             /* map_group: number from 1; 0: drawn by itself */
 };
 
 struct map_edge {
@@ -51,11 +54,14 @@ struct map {
     struct arena *arena;
     VEC(struct map_node) nodes;
     VEC(struct map_edge) edges;
+    struct names ids;                 /* of nodes, each once */
+    VEC(size_t) id_nodes;             /* whose each id is: the first that has it */
     VEC(struct map_reason) elsewhere; /* reasons that are about no part of the picture */
     /* Of the file, and not on the host: by name. */
     VEC(const char *) networks_down;
     VEC(const char *) machines_stopped;
     size_t groups;
+    VEC(size_t) group_members; /* of each group a machine */
 };
 
 /* Who has which address, as far as a DHCP server knows. */
@@ -69,11 +75,20 @@ struct map_drift {
     const char *text;    /* what `up` would do */
 };
 
+/* What else is known of a network that is there. */
+struct map_guests {
+    const char *network;
+    const char *served; /* "DHCP and DNS"; "" nothing */
+    const char *domain; /* of guests' names; NULL: none */
+    bool isolate;       /* guests do not reach each other */
+};
+
 struct map_request {
     const struct model *model;       /* may be empty: names what is absent */
     const struct observed *observed; /* HOST_OBSERVE_ALL, _DEVICES, and _HEALTH for addresses without lease */
     VEC(struct map_lease) leases;
     VEC(struct map_drift) drift;
+    VEC(struct map_guests) guests;
     const struct findings *findings;    /* may be NULL */
     bool (*runs)(void *, const char *); /* does this machine of the file run?  NULL: not asked */
     void *context;
@@ -81,6 +96,9 @@ struct map_request {
 
 /* Pure.  Damaged records are passed over: others report them. */
 void map_build(struct arena *arena, const struct map_request *request, struct map *map);
+
+/* The first node of that kind and name; SIZE_MAX: none. */
+size_t map_node_find(const struct map *map, enum map_kind kind, const char *name);
 
 const char *map_kind_name(enum map_kind kind); /* "router", "uplink", "nat", … */
 
@@ -92,6 +110,11 @@ void map_group(struct map *map, size_t most);
 const struct map_node *map_group_member(const struct map *map, size_t group);
 /* How many taps of a group sit on this bridge. */
 size_t map_group_taps(const struct map *map, size_t bridge, size_t group);
+/* The groups that have taps on this bridge, in order. */
+struct map_groups {
+    VEC(size_t) list;
+};
+void map_groups_below(const struct map *map, size_t bridge, struct map_groups *groups);
 
 /* The picture for graphviz's dot(1), grouped as the map is.  Everything that is a name is escaped. */
 const char *map_dot(const struct map *map);
@@ -103,6 +126,7 @@ struct map_part {
 };
 struct map_parts {
     VEC(struct map_part) list;
+    struct names networks; /* theirs */
 };
 void map_reason_add(struct map *map, struct map_node *node, const char *code, enum map_state state,
                     const char *text);

@@ -174,8 +174,9 @@ static bool is_port_kind(enum map_kind kind)
 /* The bridge that this tap or port sits on; SIZE_MAX: it hangs loose. */
 static size_t seat_of(const struct map *map, size_t port)
 {
-    vec_foreach (&map->edges, edge) {
-        if (edge->to == port && !edge->broken)
+    vec_foreach (&map->nodes.items[port].above, above) {
+        const struct map_edge *edge = &map->edges.items[*above];
+        if (!edge->broken)
             return edge->from;
     }
     return SIZE_MAX;
@@ -188,7 +189,7 @@ static void port_cell(struct text *out, const struct map *map, size_t index)
     text_add(out, "<TD PORT=\"p%zu\" BORDER=\"1\" WIDTH=\"%d\" COLOR=\"%s\" BGCOLOR=\"%s\">", index,
              PITCH - 36, colors.stroke, colors.fill);
     escaped(out, node->name, strlen(node->name));
-    for (size_t i = 0; node->kind == MAP_PORT && i < node->lines.count; i++) {
+    for (size_t i = node->own; i < node->lines.count; i++) {
         text_add(out, "<BR/><FONT POINT-SIZE=\"9\">");
         escaped(out, node->lines.items[i], strlen(node->lines.items[i]));
         text_add(out, "</FONT>");
@@ -204,17 +205,17 @@ static void port_cell(struct text *out, const struct map *map, size_t index)
 static void bridge_node(struct text *out, const struct map *map, size_t index)
 {
     struct text cells = {.arena = map->arena};
-    for (size_t group = 1; group <= map->groups; group++) {
-        size_t taps = map_group_taps(map, index, group);
-        if (taps)
-            text_add(&cells,
-                     "<TD PORT=\"g%zu\" BORDER=\"1\" WIDTH=\"%d\" COLOR=\"#15803d\" "
-                     "BGCOLOR=\"#ffffff\">%zu taps</TD>",
-                     group, PITCH - 36, taps);
-    }
-    vec_foreach (&map->edges, edge) {
+    struct map_groups groups;
+    map_groups_below(map, index, &groups);
+    vec_foreach (&groups.list, group)
+        text_add(&cells,
+                 "<TD PORT=\"g%zu\" BORDER=\"1\" WIDTH=\"%d\" COLOR=\"#15803d\" "
+                 "BGCOLOR=\"#ffffff\">%zu taps</TD>",
+                 *group, PITCH - 36, map_group_taps(map, index, *group));
+    vec_foreach (&map->nodes.items[index].below, below) {
+        const struct map_edge *edge = &map->edges.items[*below];
         const struct map_node *to = &map->nodes.items[edge->to];
-        if (edge->from == index && !edge->broken && is_port_kind(to->kind) && !to->group)
+        if (!edge->broken && is_port_kind(to->kind) && !to->group)
             port_cell(&cells, map, edge->to);
     }
     text_add(out, "n%zu [label=<", index);
@@ -248,21 +249,21 @@ static void group_row(struct text *out, const struct map_node *node)
 /* In columns, read from top to bottom. */
 static void group_node(struct text *out, const struct map *map, size_t group)
 {
-    const struct map_node **members = arena_alloc(map->arena, (map->nodes.count + 1) * sizeof(*members));
-    size_t count = 0;
+    VEC(const struct map_node *) members = {0};
     vec_foreach (&map->nodes, node) {
         if (node->group == group && node->kind == MAP_MACHINE)
-            members[count++] = node;
+            *vec_push(map->arena, &members) = node;
     }
+    size_t count = members.count;
     size_t columns = 1;
     while (columns * columns * GROUP_ROWS / 3 < count)
         columns++;
     size_t rows = (count + columns - 1) / columns;
     text_add(out, "g%zu [label=<", group);
-    table_start(out, members[0]);
+    table_start(out, members.items[0]);
     text_add(out, "<TR><TD COLSPAN=\"%zu\" HEIGHT=\"24\"><B>%zu guests</B></TD></TR>", columns * 2 + 2,
              count);
-    vec_foreach (&members[0]->reasons, reason) {
+    vec_foreach (&members.items[0]->reasons, reason) {
         text_add(out, "<TR><TD COLSPAN=\"%zu\"><FONT POINT-SIZE=\"10\" COLOR=\"%s\">", columns * 2 + 2,
                  reason_color(reason));
         escaped(out, reason->text, strlen(reason->text));
@@ -271,7 +272,7 @@ static void group_node(struct text *out, const struct map *map, size_t group)
     for (size_t row = 0; row < rows; row++) {
         text_add(out, "<TR><TD WIDTH=\"%d\"></TD>", MARGIN);
         for (size_t i = row; i < count; i += rows)
-            group_row(out, members[i]);
+            group_row(out, members.items[i]);
         text_add(out, "<TD WIDTH=\"%d\"></TD></TR>", MARGIN);
     }
     table_end(out);
@@ -302,10 +303,11 @@ static void edge_draw(struct text *out, const struct map *map, const struct map_
 static void group_edges(struct text *out, const struct map *map)
 {
     for (size_t i = 0; i < map->nodes.count; i++) {
-        for (size_t group = 1; map->nodes.items[i].kind == MAP_BRIDGE && group <= map->groups; group++) {
-            if (map_group_taps(map, i, group))
-                text_add(out, "n%zu:g%zu:s -> g%zu:n\n", i, group, group);
-        }
+        struct map_groups groups = {0};
+        if (map->nodes.items[i].kind == MAP_BRIDGE)
+            map_groups_below(map, i, &groups);
+        vec_foreach (&groups.list, group)
+            text_add(out, "n%zu:g%zu:s -> g%zu:n\n", i, *group, *group);
     }
 }
 
@@ -364,7 +366,7 @@ static void layers_draw(struct text *out, const struct map *map)
     }
 }
 
-static void names_add(struct text *out, const char *what, const char *const *names, size_t count)
+static void line_of_names_add(struct text *out, const char *what, const char *const *names, size_t count)
 {
     size_t at = strlen(what);
     if (!count)
@@ -391,8 +393,8 @@ static void legend(struct text *out, const struct map *map)
         escaped(out, reason->text, strlen(reason->text));
         text_add(out, "</FONT><BR ALIGN=\"LEFT\"/>");
     }
-    names_add(out, "not up:", map->networks_down.items, map->networks_down.count);
-    names_add(out, "not running:", map->machines_stopped.items, map->machines_stopped.count);
+    line_of_names_add(out, "not up:", map->networks_down.items, map->networks_down.count);
+    line_of_names_add(out, "not running:", map->machines_stopped.items, map->machines_stopped.count);
     text_add(out, ">\n");
 }
 

@@ -1,5 +1,6 @@
 /* map_group.c: many guests that are alike become one: map.h. */
-#include <string.h>
+#include <stdint.h>
+#include <stdlib.h>
 
 #include "base/text.h"
 #include "diag/map.h"
@@ -10,16 +11,13 @@ static const char *machine_place(const struct map *map, size_t machine)
 {
     struct text place = {.arena = map->arena};
     bool whole = true;
-    vec_foreach (&map->edges, edge) {
+    vec_foreach (&map->nodes.items[machine].above, above) {
+        const struct map_edge *edge = &map->edges.items[*above];
         const struct map_node *port = &map->nodes.items[edge->from];
-        if (edge->to != machine)
-            continue;
         whole &= !edge->broken && port->state == MAP_FINE && port->kind == MAP_NIC;
         text_add(&place, "%s ", port->network);
-        vec_foreach (&map->edges, upper) {
-            if (upper->to == edge->from)
-                whole &= !upper->broken;
-        }
+        vec_foreach (&port->above, upper)
+            whole &= !map->edges.items[*upper].broken;
     }
     whole &= place.length > 0;
     vec_foreach (&map->nodes.items[machine].reasons, reason)
@@ -27,52 +25,79 @@ static const char *machine_place(const struct map *map, size_t machine)
     return whole ? text_get(&place) : NULL;
 }
 
-static void group_mark(struct map *map, size_t machine)
+static void group_mark(struct map *map, size_t machine, size_t group)
 {
-    map->nodes.items[machine].group = map->groups;
-    vec_foreach (&map->edges, edge) {
-        if (edge->to == machine)
-            map->nodes.items[edge->from].group = map->groups;
-    }
+    map->nodes.items[machine].group = group;
+    vec_foreach (&map->nodes.items[machine].above, edge)
+        map->nodes.items[map->edges.items[*edge].from].group = group;
 }
+
+/* Machines of one place. */
+struct crowd {
+    size_t count, group;
+};
 
 void map_group(struct map *map, size_t most)
 {
-    const char **places = arena_alloc(map->arena, (map->nodes.count + 1) * sizeof(*places));
-    for (size_t i = 0; i < map->nodes.count; i++)
-        places[i] = map->nodes.items[i].kind == MAP_MACHINE ? machine_place(map, i) : NULL;
+    struct names places = {0};
+    VEC(struct crowd) crowds = {0};
+    size_t *place_of = arena_alloc(map->arena, (map->nodes.count + 1) * sizeof(*place_of));
     for (size_t i = 0; i < map->nodes.count; i++) {
-        size_t count = 0;
-        for (size_t j = i; places[i] && j < map->nodes.count; j++)
-            count += places[j] && strcmp(places[i], places[j]) == 0;
-        if (!places[i] || count <= most)
+        const char *place = map->nodes.items[i].kind == MAP_MACHINE ? machine_place(map, i) : NULL;
+        place_of[i] = place ? names_add(map->arena, &places, place) : SIZE_MAX;
+        if (place && place_of[i] == crowds.count)
+            vec_push(map->arena, &crowds);
+        if (place)
+            crowds.items[place_of[i]].count++;
+    }
+    for (size_t i = 0; i < map->nodes.count; i++) {
+        struct crowd *crowd = place_of[i] == SIZE_MAX ? NULL : &crowds.items[place_of[i]];
+        if (!crowd || crowd->count <= most)
             continue;
-        map->groups++;
-        const char *place = places[i];
-        for (size_t j = i; j < map->nodes.count; j++) {
-            if (places[j] && strcmp(place, places[j]) == 0) {
-                group_mark(map, j);
-                places[j] = NULL;
-            }
+        if (!crowd->group) {
+            crowd->group = ++map->groups;
+            *vec_push(map->arena, &map->group_members) = i;
         }
+        group_mark(map, i, crowd->group);
     }
 }
 
 size_t map_group_taps(const struct map *map, size_t bridge, size_t group)
 {
     size_t count = 0;
-    vec_foreach (&map->edges, edge) {
-        const struct map_node *to = &map->nodes.items[edge->to];
-        count += edge->from == bridge && to->group == group && to->kind == MAP_NIC;
+    vec_foreach (&map->nodes.items[bridge].below, edge) {
+        const struct map_node *to = &map->nodes.items[map->edges.items[*edge].to];
+        count += to->group == group && to->kind == MAP_NIC;
     }
     return count;
 }
 
+static int number_compare(const void *left, const void *right)
+{
+    size_t a = *(const size_t *)left, b = *(const size_t *)right;
+    return (a > b) - (a < b);
+}
+
+void map_groups_below(const struct map *map, size_t bridge, struct map_groups *groups)
+{
+    *groups = (struct map_groups){0};
+    vec_foreach (&map->nodes.items[bridge].below, edge) {
+        const struct map_node *to = &map->nodes.items[map->edges.items[*edge].to];
+        if (to->group && to->kind == MAP_NIC)
+            *vec_push(map->arena, &groups->list) = to->group;
+    }
+    size_t count = groups->list.count, kept = 0;
+    if (count)
+        qsort(groups->list.items, count, sizeof(*groups->list.items), number_compare);
+    for (size_t i = 0; i < count; i++) {
+        if (!kept || groups->list.items[kept - 1] != groups->list.items[i])
+            groups->list.items[kept++] = groups->list.items[i];
+    }
+    groups->list.count = kept;
+}
+
 const struct map_node *map_group_member(const struct map *map, size_t group)
 {
-    vec_foreach (&map->nodes, node) {
-        if (node->kind == MAP_MACHINE && node->group == group)
-            return node;
-    }
-    return NULL;
+    size_t place = group - 1;
+    return place < map->group_members.count ? &map->nodes.items[map->group_members.items[place]] : NULL;
 }

@@ -84,31 +84,40 @@ static const char *subject_name(struct arena *arena, const char *subject, const 
     return arena_strndup(arena, name, strcspn(name, "'"));
 }
 
+/* The first of the map's taps that stand in `text` in quotes. */
+static size_t quoted_nic(const struct map *map, const char *text)
+{
+    size_t first = NONE;
+    for (const char *quote = strchr(text, '\''), *next; quote; quote = next) {
+        next = strchr(quote + 1, '\'');
+        if (!next)
+            break;
+        const char *name = arena_strndup(map->arena, quote + 1, (size_t)(next - quote) - 1);
+        size_t nic = map_node_find(map, MAP_NIC, name);
+        first = nic < first ? nic : first;
+    }
+    return first;
+}
+
 /* What is about a tap names it in its evidence. */
 static bool attach_nic(struct map *map, const char *name, const struct finding *finding, enum map_state state)
 {
     bool about = strncmp(finding->code, "nic-", 4) == 0 || strncmp(finding->code, "port-", 5) == 0;
-    vec_foreach (&map->nodes, node) {
-        const char *quoted = arena_printf(map->arena, "'%s'", node->name);
-        if (node->kind == MAP_NIC &&
-            (name ? strcmp(node->name, name) == 0 : about && strstr(finding->evidence, quoted))) {
-            map_reason_add(map, node, finding->code, state, finding->title);
-            return true;
-        }
-    }
-    return false;
+    size_t nic = name ? map_node_find(map, MAP_NIC, name) : about ? quoted_nic(map, finding->evidence) : NONE;
+    if (nic == NONE)
+        return false;
+    map_reason_add(map, &map->nodes.items[nic], finding->code, state, finding->title);
+    return true;
 }
 
 static bool attach_machine(struct map *map, const char *name, const struct finding *finding,
                            enum map_state state)
 {
-    vec_foreach (&map->nodes, node) {
-        if (node->kind == MAP_MACHINE && strcmp(node->name, name) == 0) {
-            map_reason_add(map, node, finding->code, state, finding->title);
-            return true;
-        }
-    }
-    return false;
+    size_t machine = map_node_find(map, MAP_MACHINE, name);
+    if (machine == NONE)
+        return false;
+    map_reason_add(map, &map->nodes.items[machine], finding->code, state, finding->title);
+    return true;
 }
 
 /* A finding about the host is about every NAT, where it is about what NAT needs. */
@@ -117,9 +126,12 @@ static bool attach_parts(struct map *map, const struct map_parts *parts, const c
 {
     enum map_kind kind = place_of(finding->code);
     bool attached = false;
-    vec_foreach (&parts->list, part) {
+    size_t first = network ? names_find(&parts->networks, network) : 0;
+    size_t end = network && first < parts->list.count ? first + 1 : parts->list.count;
+    for (size_t i = first; i < end; i++) {
+        const struct map_part *part = &parts->list.items[i];
         size_t node = network ? part_node(part, kind) : kind == MAP_NAT ? part->nat : NONE;
-        if (node == NONE || (network && strcmp(part->network, network) != 0))
+        if (node == NONE)
             continue;
         map_reason_add(map, &map->nodes.items[node], finding->code, state, finding->title);
         attached = true;

@@ -2,7 +2,6 @@
 #include "engine/doctor.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -42,32 +41,17 @@ static void add_machine(struct engine *engine, struct doctor_request *request, c
         (struct doctor_machine){.name = name, .entry = entry, .running = state.running, .pid = state.pid};
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Machines that left the file, by their nics. */
 static void add_leavers(struct engine *engine, struct doctor_request *request)
 {
-    VEC(const char *) wired = {0};
+    struct names known = {0};
+    vec_foreach (&request->machines, machine)
+        names_add(engine->arena, &known, machine->name);
     vec_foreach (&engine->observed.links, link) {
         struct wired_nic nic;
-        if (owner_nic(engine->arena, link, &nic) && strcmp(nic.machine, "-") != 0)
-            *vec_push(engine->arena, &wired) = nic.machine;
-    }
-    if (!wired.count)
-        return;
-    size_t known = request->machines.count;
-    const char **names = arena_alloc(engine->arena, (known + 1) * sizeof(*names));
-    for (size_t i = 0; i < known; i++)
-        names[i] = request->machines.items[i].name;
-    qsort(names, known, sizeof(*names), by_name);
-    qsort(wired.items, wired.count, sizeof(*wired.items), by_name);
-    for (size_t i = 0; i < wired.count; i++) {
-        const char **name = &wired.items[i];
-        if ((i == 0 || strcmp(name[-1], *name) != 0) && !bsearch(name, names, known, sizeof(*names), by_name))
-            add_machine(engine, request, *name, NULL);
+        if (owner_nic(engine->arena, link, &nic) && strcmp(nic.machine, "-") != 0 &&
+            names_add(engine->arena, &known, nic.machine) == request->machines.count)
+            add_machine(engine, request, nic.machine, NULL);
     }
 }
 

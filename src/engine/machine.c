@@ -521,6 +521,8 @@ int machine_state(struct host *host, const char *name, bool clean, struct machin
     _cleanup_arena_ struct arena scratch = {0};
     _cleanup_machine_dir_ struct machine_dir dir = {.lock_fd = -1};
     *state = (struct machine_state){0};
+    if (machine_dir_absent(host, name, clean))
+        return 0;
     int rc = machine_dir_init(&dir, &scratch, host, name, err);
     if (rc == 0)
         rc = machine_dir_running(&dir, clean, &state->running, err);

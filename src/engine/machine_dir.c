@@ -163,6 +163,18 @@ int machine_dir_process(const struct machine_dir *dir, struct process *process)
     return -ESRCH;
 }
 
+bool machine_dir_absent(struct host *host, const char *name, bool clean)
+{
+    _cleanup_arena_ struct arena scratch = {0};
+    const char *folder = arena_printf(&scratch, "%s/machine", host->backend->run_dir);
+    if (machine_name_fault(&scratch, name) ||
+        access(arena_printf(&scratch, "%s/%s", folder, name), F_OK) == 0 || errno != ENOENT)
+        return false;
+    if (clean)
+        rmdir(folder); /* which is kept by what is in it */
+    return true;
+}
+
 /* One look: 1 somebody holds the lock, 0 nobody, else a negative errno. */
 static int look(struct machine_dir *dir, bool clean)
 {

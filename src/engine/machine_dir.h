@@ -32,6 +32,9 @@ int machine_dir_lock(struct machine_dir *dir, struct err *err);
 /* Take the directory away and release the lock, which must be ours. */
 void machine_dir_remove(struct machine_dir *dir);
 
+/* No machine of that name has a directory: most, where a file has thousands.  `clean`: as below. */
+bool machine_dir_absent(struct host *host, const char *name, bool clean);
+
 /* Does somebody hold the lock?  `clean`: when nobody does, take away what is there. */
 int machine_dir_running(struct machine_dir *dir, bool clean, bool *running, struct err *err);
 

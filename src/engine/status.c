@@ -22,10 +22,9 @@ void engine_leases(struct engine *engine, const char *network, struct leases *le
 
 static struct status_network *network_status(struct engine *engine, struct status *status, const char *name)
 {
-    vec_foreach (&status->networks, known) {
-        if (strcmp(known->name, name) == 0)
-            return known;
-    }
+    size_t place = names_add(engine->arena, &status->names, name);
+    if (place < status->networks.count)
+        return &status->networks.items[place];
     struct status_network *fresh = vec_push(engine->arena, &status->networks);
     fresh->name = name;
     return fresh;
@@ -55,13 +54,10 @@ static void add_ports(struct engine *engine, struct status *status)
         if (!*link->master)
             continue;
         if (!network || strcmp(network->name, link->master) != 0) {
-            network = NULL;
-            vec_foreach (&status->networks, candidate) {
-                if (candidate->bridge && strcmp(candidate->name, link->master) == 0)
-                    network = candidate;
-            }
+            size_t place = names_find(&status->names, link->master);
+            network = place < status->networks.count ? &status->networks.items[place] : NULL;
         }
-        if (!network)
+        if (!network || !network->bridge)
             continue;
         struct status_port *port = vec_push(engine->arena, &network->ports);
         port->ifname = link->name;
@@ -72,6 +68,7 @@ static void add_ports(struct engine *engine, struct status *status)
         port->vlan = port_vlan_own(link) == VLAN_UNTAGGED ? 0 : port_vlan_own(link);
         if (!owner_nic(engine->arena, link, &port->nic))
             port->nic = (struct wired_nic){.machine = ""};
+        port->isolated = link->port.isolated;
         vec_foreach (&engine->observed.lock_drops, drops) {
             if (*port->nic.machine && strcmp(drops->ifname, port->ifname) == 0)
                 port->drops = drops;
@@ -137,6 +134,67 @@ static void add_owners(struct engine *engine, struct status *status)
     }
 }
 
+static void add_served(struct engine *engine, struct status_network *network)
+{
+    const struct observed *observed = &engine->observed;
+    const struct file *config =
+        file_find(observed, dnsmasq_config_path(engine->arena, observed->run_dir, network->name));
+    vec_foreach (&observed->services, service) {
+        if (config && service->pid && strcmp(service->network, network->name) == 0 &&
+            strcmp(service->kind, "dnsmasq") == 0)
+            dnsmasq_served(engine->arena, config->content, &network->served);
+    }
+}
+
+static void address_add(struct engine *engine, struct status_port *port, const struct ip *ip)
+{
+    bool known = !ip_is_set(ip);
+    vec_foreach (&port->addresses, other)
+        known |= ip_equal(other, ip);
+    if (!known)
+        *vec_push(engine->arena, &port->addresses) = *ip;
+}
+
+/* What is known of who has them; ports and owners are there. */
+static void add_port_addresses(struct engine *engine, struct status_network *network)
+{
+    vec_foreach (&network->ports, port) {
+        if (!*port->nic.machine)
+            continue;
+        address_add(engine, port, &port->nic.address);
+        address_add(engine, port, &port->nic.address6);
+        for (size_t i = 0; network->entry && i < network->entry->nics.count; i++) {
+            const struct network_nic *member = &network->entry->nics.items[i];
+            if (mac_equal(&member->nic->mac, &port->nic.mac)) {
+                address_add(engine, port, &member->nic->address);
+                address_add(engine, port, &member->nic->address6);
+            }
+        }
+        vec_foreach (&network->leases.list, lease) {
+            if (mac_equal(&lease->mac, &port->nic.mac))
+                address_add(engine, port, &lease->ip);
+        }
+        vec_foreach (&network->owners, owner) {
+            if (mac_equal(&owner->address->mac, &port->nic.mac))
+                address_add(engine, port, &owner->address->ip);
+        }
+    }
+}
+
+/* In force: what the bridge asks of its ports, where the rules say it too and every port is so. */
+static void add_isolate(const struct engine *engine, struct status_network *network)
+{
+    network->isolate = network->bridge && owner_port_rules(network->bridge->alias).isolated;
+    vec_foreach (&engine->observed.firewalls, firewall) {
+        if (strcmp(firewall->network, network->name) == 0)
+            network->isolate &= firewall->isolate;
+    }
+    vec_foreach (&network->ports, port) {
+        if (*port->nic.machine)
+            network->isolate &= port->isolated;
+    }
+}
+
 static int fill_network(struct engine *engine, struct status_network *network, struct err *err)
 {
     const struct observed *observed = &engine->observed;
@@ -163,6 +221,7 @@ static int fill_network(struct engine *engine, struct status_network *network, s
     }
     vec_foreach (&observed->services, service)
         network->dhcp |= strcmp(service->network, network->name) == 0;
+    add_served(engine, network);
     vec_foreach (&observed->locks, lock) {
         if (strcmp(lock->network, network->name) == 0)
             network->lock = lock;
@@ -301,6 +360,10 @@ int engine_status(struct engine *engine, struct model *model, unsigned more, str
     }
     add_ports(engine, status);
     add_owners(engine, status);
+    vec_foreach (&status->networks, network) {
+        add_port_addresses(engine, network);
+        add_isolate(engine, network);
+    }
     rc = add_drift(engine, model, problems, status, err);
     add_devices(engine, status);
     forgive_forwarding(status);

@@ -19,6 +19,8 @@ struct status_port {
     uint32_t vlan;                  /* a nic's, as it is; 0 none */
     struct wired_nic nic;           /* machine "" when it is not a nic of vmwire's */
     struct rates rates;             /* its own, in force */
+    bool isolated;                  /* from the other isolated ones, in force */
+    VEC(struct ip) addresses;       /* a nic's: given by the file or to `exec`, leased, or learned */
     const struct lock_drops *drops; /* HOST_OBSERVE_HEALTH: what locks dropped of it; NULL: nothing */
 };
 
@@ -65,11 +67,14 @@ struct status_network {
     const struct shared *shared; /* the translation that is in force; NULL: none */
     VEC(struct status_owner) owners;
     const struct lock *lock; /* what guests are held to; NULL: nothing */
+    bool isolate;            /* guests do not reach each other */
+    struct served served;    /* by its dnsmasq, which runs */
     VEC(const char *) drift; /* what `up` would do, one line each */
 };
 
 struct status {
     VEC(struct status_network) networks;
+    struct names names;           /* theirs */
     VEC(const char *) host_drift; /* what `up` would do to the host itself */
     int confirm_ms;               /* a change waits to be confirmed, for so long yet; -1: none */
 };

@@ -31,7 +31,7 @@ static int object_has(struct qmp *qmp, const char *word, unsigned index, struct 
 }
 
 /* The names of `count` descriptors from `first` on, joined by ':'. */
-static void names_add(char *text, size_t size, unsigned first, unsigned count)
+static void descriptor_names_add(char *text, size_t size, unsigned first, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         size_t used = strlen(text);
@@ -43,8 +43,8 @@ static int netdev_add(struct qmp *qmp, const struct hotplug_nic *nic, struct err
 {
     char fds[NIC_QUEUES_MAX * 12] = "", vhost_fds[sizeof(fds)] = "", arguments[ARGUMENTS_MAX];
     const char *many = nic->queues > 1 ? "s" : "";
-    names_add(fds, sizeof(fds), 0, nic->queues);
-    names_add(vhost_fds, sizeof(vhost_fds), nic->queues, nic->queues);
+    descriptor_names_add(fds, sizeof(fds), 0, nic->queues);
+    descriptor_names_add(vhost_fds, sizeof(vhost_fds), nic->queues, nic->queues);
     int used = snprintf(arguments, sizeof(arguments),
                         "{\"type\": \"tap\", \"id\": \"nic%u\", \"fd%s\": \"%s\"", nic->index, many, fds);
     if (nic->vhost_fds)

@@ -169,10 +169,12 @@ struct ip ip_add(const struct ip *ip, uint64_t offset)
 static struct ip fill_host_bits(const struct prefix *prefix, bool bit)
 {
     struct ip ip = prefix->ip;
-    for (size_t i = prefix->length; i < ip_size(&ip) * 8; i++) {
-        uint8_t mask = (uint8_t)(0x80 >> (i % 8));
-        ip.bytes[i / 8] = (uint8_t)(bit ? ip.bytes[i / 8] | mask : ip.bytes[i / 8] & ~mask);
-    }
+    size_t whole = prefix->length / 8, size = ip_size(&ip);
+    if (whole >= size)
+        return ip;
+    uint8_t mask = (uint8_t)(0xff >> (prefix->length % 8));
+    ip.bytes[whole] = (uint8_t)(bit ? ip.bytes[whole] | mask : ip.bytes[whole] & ~mask);
+    memset(ip.bytes + whole + 1, bit ? 0xff : 0, size - whole - 1);
     return ip;
 }
 
@@ -202,9 +204,11 @@ bool prefix_contains(const struct prefix *prefix, const struct ip *ip)
 {
     if (prefix->ip.family != ip->family)
         return false;
-    struct prefix other = {.ip = *ip, .length = prefix->length};
-    struct prefix left = prefix_network(prefix), right = prefix_network(&other);
-    return prefix_equal(&left, &right);
+    size_t whole = prefix->length / 8;
+    if (memcmp(prefix->ip.bytes, ip->bytes, whole) != 0)
+        return false;
+    uint8_t mask = (uint8_t)(0xff00 >> (prefix->length % 8));
+    return !mask || !((prefix->ip.bytes[whole] ^ ip->bytes[whole]) & mask);
 }
 
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b)

@@ -90,3 +90,46 @@ bool rate_equal(const struct rate *a, const struct rate *b)
     uint64_t microsecond = a->bits_s / 8000000; /* which tc(8) rounds to */
     return a->bits_s == b->bits_s && (!a->bits_s || high - low <= high / 100 + microsecond + 1);
 }
+
+/* One that the kernel rounded: as three digits tell it, where that is the same to the kernel. */
+static uint32_t burst_meant(const struct rate *rate)
+{
+    struct rate meant = *rate, usual = {rate->bits_s, burst_default(rate->bits_s)};
+    uint32_t unit = 1;
+    while (rate->burst / unit >= 1000)
+        unit *= 10;
+    meant.burst = (rate->burst + unit / 2) / unit * unit;
+    return rate_equal(&usual, rate)                         ? usual.burst
+           : rate_equal(&meant, rate) && rate->burst % 1024 ? meant.burst
+                                                            : rate->burst;
+}
+
+const char *rates_burst(struct arena *arena, const struct rates *rates)
+{
+    const struct rate *in = &rates->way[RATE_IN], *out = &rates->way[RATE_OUT];
+    const char *first = in->bits_s ? burst_format(arena, burst_meant(in)) : "",
+               *second = out->bits_s ? burst_format(arena, burst_meant(out)) : "";
+    bool one = !*first || !*second || strcmp(first, second) == 0;
+    return one ? *first ? first : second : arena_printf(arena, "%s, %s", first, second);
+}
+
+const char *rates_text(struct arena *arena, const struct rates *rates)
+{
+    const struct rate *in = &rates->way[RATE_IN], *out = &rates->way[RATE_OUT];
+    const char *limits = "", *burst = "";
+    bool usual = (!in->bits_s || burst_meant(in) == burst_default(in->bits_s)) &&
+                 (!out->bits_s || burst_meant(out) == burst_default(out->bits_s));
+    if (!in->bits_s && !out->bits_s)
+        return "";
+    if (in->bits_s == out->bits_s)
+        limits = rate_format(arena, in->bits_s);
+    else if (in->bits_s && out->bits_s)
+        limits = arena_printf(arena, "in %s, out %s", rate_format(arena, in->bits_s),
+                              rate_format(arena, out->bits_s));
+    else
+        limits = arena_printf(arena, "%s %s", in->bits_s ? "in" : "out",
+                              rate_format(arena, in->bits_s + out->bits_s));
+    if (!usual)
+        burst = arena_printf(arena, ", burst %s", rates_burst(arena, rates));
+    return arena_printf(arena, "%s%s", limits, burst);
+}

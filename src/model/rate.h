@@ -39,6 +39,13 @@ const char *burst_parse(const char *text, uint32_t *bytes);
 const char *rate_format(struct arena *arena, uint64_t bits_s);
 const char *burst_format(struct arena *arena, uint32_t bytes);
 
+/* "in 100Mbit, out 50Mbit", "20Mbit" where both ways are alike, with ", burst 1MB" where that is not the
+ * default; "" without a limit. */
+const char *rates_text(struct arena *arena, const struct rates *rates);
+/* "1MB"; "1MB, 64KiB" (in, out) where they differ.  What the kernel rounded is told as it was most likely
+ * meant. */
+const char *rates_burst(struct arena *arena, const struct rates *rates);
+
 /* The burst of a rate that has none given: 2 ms of it, and at least 64 KiB, a guest's largest packet. */
 uint32_t burst_default(uint64_t bits_s);
 

@@ -1,7 +1,6 @@
 /* state.c: finding, comparing and tagging what a host has: the functions of state.h. */
 #include "model/state.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,64 +8,24 @@
 #include "base/text.h"
 #include "model/model.h"
 
-static uint32_t name_hash(const char *name)
-{
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (const unsigned char *c = (const unsigned char *)name; *c; c++)
-        hash = (hash ^ *c) * 16777619u;
-    return hash;
-}
-
-static const char *name_at(const struct name_index *index, size_t place, size_t size, size_t name_offset)
-{
-    return *(const char *const *)((const char *)index->items + place * size + name_offset);
-}
-
-static void index_make(struct arena *arena, struct name_index *index, const void *items, size_t count,
-                       size_t size, size_t name_offset)
-{
-    *index = (struct name_index){.items = items, .count = count, .mask = 15};
-    while (index->mask < 2 * count)
-        index->mask = 2 * index->mask + 1;
-    index->slots = arena_alloc(arena, (index->mask + 1) * sizeof(*index->slots));
-    for (size_t i = 0; i < count; i++) {
-        size_t slot = name_hash(name_at(index, i, size, name_offset)) & index->mask;
-        while (index->slots[slot])
-            slot = (slot + 1) & index->mask;
-        index->slots[slot] = (uint32_t)i + 1;
-    }
-}
-
-/* The place of a name; `count` when it is not there. */
-static size_t index_find(const struct name_index *index, const char *name, size_t size, size_t name_offset)
-{
-    for (size_t slot = name_hash(name) & index->mask; index->slots[slot]; slot = (slot + 1) & index->mask) {
-        size_t place = index->slots[slot] - 1;
-        if (strcmp(name_at(index, place, size, name_offset), name) == 0)
-            return place;
-    }
-    return index->count;
-}
-
 void observed_index(struct arena *arena, struct observed *observed)
 {
-    index_make(arena, &observed->link_index, observed->links.items, observed->links.count,
-               sizeof(struct link), offsetof(struct link, name));
-    index_make(arena, &observed->file_index, observed->files.items, observed->files.count,
-               sizeof(struct file), offsetof(struct file, path));
-}
-
-static bool indexes(const struct name_index *index, const void *items, size_t count)
-{
-    return index->slots && index->items == items && index->count == count;
+    observed->links_indexed = observed->links.items;
+    observed->link_names = observed->file_paths = (struct names){0};
+    vec_foreach (&observed->links, link)
+        names_add(arena, &observed->link_names, link->name);
+    observed->files_indexed = observed->files.items;
+    vec_foreach (&observed->files, file)
+        names_add(arena, &observed->file_paths, file->path);
 }
 
 const struct link *link_find(const struct observed *observed, const char *name)
 {
-    if (name && indexes(&observed->link_index, observed->links.items, observed->links.count)) {
-        size_t place =
-            index_find(&observed->link_index, name, sizeof(struct link), offsetof(struct link, name));
-        return place < observed->links.count ? &observed->links.items[place] : NULL;
+    size_t count = observed->links.count;
+    if (name && observed->links_indexed == observed->links.items &&
+        observed->link_names.list.count == count) {
+        size_t place = names_find(&observed->link_names, name);
+        return place < count ? &observed->links.items[place] : NULL;
     }
     vec_foreach (&observed->links, link) {
         if (text_equal(link->name, name))
@@ -110,10 +69,11 @@ const char *port_restriction(const struct interface_health *port)
 
 const struct file *file_find(const struct observed *observed, const char *path)
 {
-    if (path && indexes(&observed->file_index, observed->files.items, observed->files.count)) {
-        size_t place =
-            index_find(&observed->file_index, path, sizeof(struct file), offsetof(struct file, path));
-        return place < observed->files.count ? &observed->files.items[place] : NULL;
+    size_t count = observed->files.count;
+    if (path && observed->files_indexed == observed->files.items &&
+        observed->file_paths.list.count == count) {
+        size_t place = names_find(&observed->file_paths, path);
+        return place < count ? &observed->files.items[place] : NULL;
     }
     vec_foreach (&observed->files, file) {
         if (text_equal(file->path, path))

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/arena.h"
+#include "base/names.h"
 #include "model/address.h"
 #include "model/admission.h"
 #include "model/forward.h"
@@ -380,13 +381,6 @@ struct host_traits {
 };
 
 /* What host_observe saw.  All of it lives in the caller's arena. */
-/* Where in a list a name is; observed_index makes it. */
-struct name_index {
-    const void *items; /* of the list that it is of, as it was */
-    size_t count, mask;
-    uint32_t *slots; /* place + 1; 0: free */
-};
-
 struct observed {
     const char *run_dir; /* "/run/vmwire" */
     struct host_traits traits;
@@ -439,7 +433,10 @@ struct observed {
     struct ruleset ruleset; /* everybody else's firewall rules */
     VEC(struct file)
     files; /* everything that vmwire keeps under run_dir, but for journal, machine/, pids, sockets */
-    struct name_index link_index, file_index;
+    /* What observed_index made, of the lists as they were. */
+    const struct link *links_indexed;
+    const struct file *files_indexed;
+    struct names link_names, file_paths;
 };
 
 /* So that link_find and file_find take the same time among thousands; a list that changes later is searched

@@ -43,6 +43,7 @@ struct planner {
     bool devices;     /* some device is away from this host: it has a record */
     bool locks;       /* some network has a lock that a packet filter holds */
     VEC(struct uplink_use) uplink_uses;
+    VEC(const struct link *) vlans; /* of the links that are there, those of this kind */
     VEC(struct planned_nic) nics;   /* by machine and index; nics_find */
     uint32_t shaper_number;         /* the last one given */
     VEC(struct firewall) firewalls; /* what each network's rules are, the steps so far being done */
@@ -107,6 +108,7 @@ bool port_vlan_differs(const struct planner *planner, const struct passage *pass
                        const struct wired_nic *nic, struct port *now, struct port *want);
 /* Several networks may have one uplink: was it up before the first of them came?  The last that leaves it
  * sets it down where it was. */
+/* And which links are VLANs. */
 void uplink_uses_read(struct planner *planner);
 bool uplink_formerly_up(const struct planner *planner, const struct passage *passage,
                         const struct link *uplink);

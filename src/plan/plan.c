@@ -90,19 +90,6 @@ bool plan_selects(const struct planner *planner, const char *name)
     return false;
 }
 
-struct names {
-    VEC(const char *) list;
-};
-
-static void name_add(struct planner *planner, struct names *names, const char *name)
-{
-    vec_foreach (&names->list, known) {
-        if (strcmp(*known, name) == 0)
-            return;
-    }
-    *vec_push(planner->arena, &names->list) = name;
-}
-
 /* Every network that this host shows a trace of: a tagged bridge, rules, files. */
 static void networks_here(struct planner *planner, struct names *names)
 {
@@ -110,31 +97,31 @@ static void networks_here(struct planner *planner, struct names *names)
     vec_foreach (&observed->links, link) {
         const char *network = owner_network(planner->arena, link->alias);
         if (network && (strcmp(link->kind, "bridge") == 0 || strcmp(link->kind, "vlan") == 0))
-            name_add(planner, names, network);
+            names_add(planner->arena, names, network);
     }
     vec_foreach (&observed->firewall_traces, trace)
-        name_add(planner, names, *trace);
+        names_add(planner->arena, names, *trace);
     vec_foreach (&observed->locks, lock)
-        name_add(planner, names, lock->network);
+        names_add(planner->arena, names, lock->network);
     vec_foreach (&observed->shapers, shaper)
-        name_add(planner, names, shaper->network);
+        names_add(planner->arena, names, shaper->network);
     vec_foreach (&observed->shared_traces, trace)
-        name_add(planner, names, *trace);
+        names_add(planner->arena, names, *trace);
     struct device_records records;
     if (device_records_read(planner->arena, observed, &records, NULL) == 0) {
         planner->devices = records.list.count > 0;
         vec_foreach (&records.list, record)
-            name_add(planner, names, record->network);
+            names_add(planner->arena, names, record->network);
     }
     vec_foreach (&observed->admissions, admission)
-        name_add(planner, names, admission->network);
+        names_add(planner->arena, names, admission->network);
     vec_foreach (&observed->unmanaged, unmanaged)
-        name_add(planner, names, unmanaged->network);
+        names_add(planner->arena, names, unmanaged->network);
     const char *folder = arena_printf(planner->arena, "%s/network/", observed->run_dir);
     vec_foreach (&observed->files, file) {
         const char *name = file->path + strlen(folder), *end;
         if (strncmp(file->path, folder, strlen(folder)) == 0 && (end = strchr(name, '/')))
-            name_add(planner, names, arena_strndup(planner->arena, name, (size_t)(end - name)));
+            names_add(planner->arena, names, arena_strndup(planner->arena, name, (size_t)(end - name)));
     }
 }
 

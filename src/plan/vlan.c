@@ -25,6 +25,10 @@ void uplink_uses_read(struct planner *planner)
     static const char bridged[] = "mode bridged\n";
     const struct observed *observed = planner->observed;
     size_t folder = strlen(observed->run_dir) + strlen("/network/");
+    vec_foreach (&observed->links, link) {
+        if (strcmp(link->kind, "vlan") == 0)
+            *vec_push(planner->arena, &planner->vlans) = link;
+    }
     vec_foreach (&observed->files, file) {
         struct record record;
         const char *end = strlen(file->path) > folder ? strchr(file->path + folder, '/') : NULL;
@@ -138,17 +142,17 @@ static bool is_stale(const struct planner *planner, const struct passage *passag
 
 void vlan_detach(struct planner *planner, const struct passage *passage)
 {
-    vec_foreach (&planner->observed->links, link) {
-        if (is_stale(planner, passage, link) && strcmp(link->master, passage->name) == 0)
-            change_port(planner, passage, link->name, false);
+    vec_foreach (&planner->vlans, link) {
+        if (is_stale(planner, passage, *link) && strcmp((*link)->master, passage->name) == 0)
+            change_port(planner, passage, (*link)->name, false);
     }
 }
 
 void vlan_remove(struct planner *planner, const struct passage *passage)
 {
-    vec_foreach (&planner->observed->links, link) {
-        if (is_stale(planner, passage, link))
-            delete_vlan(planner, passage, link);
+    vec_foreach (&planner->vlans, link) {
+        if (is_stale(planner, passage, *link))
+            delete_vlan(planner, passage, *link);
     }
     if (passage->now.vlan && !text_equal(passage->now.uplink, passage->want.uplink))
         uplink_leave(planner, passage);

@@ -161,9 +161,10 @@ static void add_other_networks(struct text *out, const struct network *network, 
 {
     for (size_t i = 0; model && i < model->networks.count; i++) {
         const struct network *other = &model->networks.items[i];
+        if (!other->dns || !network_reaches(network, other) || strcmp(other->domain, network->domain) == 0)
+            continue;
         struct prefix host = network_host_address(other);
-        if (other->dns && network_reaches(network, other) && strcmp(other->domain, network->domain) != 0)
-            text_add(out, "server=/%s/%s\n", other->domain, IP_TEXT(&host.ip));
+        text_add(out, "server=/%s/%s\n", other->domain, IP_TEXT(&host.ip));
     }
 }
 
@@ -207,6 +208,39 @@ static const char *config_text(struct arena *arena, const struct network *networ
     return text_get(&out);
 }
 
+const char *dnsmasq_config_path(struct arena *arena, const char *run_dir, const char *network)
+{
+    return path_of(arena, run_dir, network, "dnsmasq.conf");
+}
+
+void dnsmasq_served(struct arena *arena, const char *config, struct served *served)
+{
+    const char *domain = strstr(config, "\ndomain=");
+    *served = (struct served){.dhcp = strstr(config, "\ndhcp-authoritative\n"),
+                              .dns = !strstr(config, "\nport=0\n"),
+                              .ra = strstr(config, "\nenable-ra\n")};
+    if (domain)
+        served->domain = arena_strndup(arena, domain + 8, strcspn(domain + 8, "\n"));
+}
+
+const char *served_text(struct arena *arena, const struct served *served)
+{
+    const char *words[3];
+    size_t count = 0;
+    if (!served->domain)
+        return "";
+    if (served->dhcp)
+        words[count++] = "DHCP";
+    if (served->dns)
+        words[count++] = "DNS";
+    if (served->ra)
+        words[count++] = "RA";
+    return count == 3   ? arena_printf(arena, "%s, %s and %s", words[0], words[1], words[2])
+           : count == 2 ? arena_printf(arena, "%s and %s", words[0], words[1])
+           : count      ? words[0]
+                        : "";
+}
+
 static const char *const *argv_of(struct arena *arena, const char *program, const char *argument)
 {
     const char **argv = arena_alloc(arena, 3 * sizeof(*argv));
@@ -229,7 +263,7 @@ bool dnsmasq_service(struct arena *arena, const struct network *network,
                      const struct service_options *options, struct dnsmasq *dnsmasq)
 {
     const char *run_dir = options->run_dir, *name = network->name;
-    const char *path = path_of(arena, run_dir, name, "dnsmasq.conf");
+    const char *path = dnsmasq_config_path(arena, run_dir, name);
     *dnsmasq = (struct dnsmasq){0};
     if (!network->dhcp && !network->dns && !network_has_subnet6(network))
         return false;

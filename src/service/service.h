@@ -34,6 +34,18 @@ struct dnsmasq {
 bool dnsmasq_service(struct arena *arena, const struct network *network,
                      const struct service_options *options, struct dnsmasq *dnsmasq);
 
+/* What a network's dnsmasq serves. */
+struct served {
+    bool dhcp, dns, ra; /* DHCP of IPv4; of IPv6 with `ra`, router advertisements */
+    const char *domain; /* of guests' names; NULL: nothing is served */
+};
+
+/* Read that from the configuration that dnsmasq_service made. */
+void dnsmasq_served(struct arena *arena, const char *config, struct served *served);
+const char *dnsmasq_config_path(struct arena *arena, const char *run_dir, const char *network);
+/* "DHCP, DNS and RA"; "" for nothing. */
+const char *served_text(struct arena *arena, const struct served *served);
+
 /* One DHCP lease of dnsmasq's file. */
 struct lease {
     int64_t expires; /* seconds since 1970, 0: never */

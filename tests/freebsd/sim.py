@@ -526,6 +526,8 @@ def devctl(host, words):
 def processes():
     for entry in sorted((entry for entry in os.listdir("/proc") if entry.isdigit()), key=int):
         try:
+            if os.readlink(f"/proc/{entry}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+                continue  # not of this host
             with open(f"/proc/{entry}/cmdline") as file:
                 words = file.read().split("\0")
         except OSError:

@@ -25,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     freebsd_anchors_parse(&arena, text, &names);
     freebsd_anchor_parse(&arena, "brnat", text, text, &firewall);
     freebsd_main_judge(&arena, text, text, text, &main);
+    struct freebsd_rates rates = {.sysctls = text, .rules = text, .pipes = text};
+    freebsd_rates_judge(&arena, &rates, &observed);
     freebsd_sysctl_parse(&arena, text, "net.link.tap.up_on_open");
     freebsd_dhclient_parse(text, "re0");
     freebsd_sockstat_list(&arena, text, &listeners);

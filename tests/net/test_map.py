@@ -188,3 +188,60 @@ def test_wrong_command_lines(wired):
     assert wired.vmwire("map", "brnat", check=False).returncode == 2
     assert wired.vmwire("map", "--svg", check=False).returncode == 2
     assert wired.vmwire("map", "--svg", "-", check=False).returncode == 2
+
+
+WORDS = """networks:
+  brnat:
+    mode: nat
+    subnet: 10.0.0.0/24
+    subnet6: fd00:1:2:3::/64
+    domain: lab.internal
+    isolate: yes
+    mtu: 1400
+    rate: {in: 100Mbit, out: 50Mbit, burst: 1MB}
+    forward: "tcp 2222 -> vm0:22"
+  brext: {mode: bridged, uplink: re1, lock: [mac, ip], isolate: yes, rate: 20Mbit}
+  brin: {mode: isolated, subnet: 10.2.0.0/24, dhcp: off}
+  brout: {mode: routed, subnet: 10.3.0.0/24, dns: off}
+machines:
+  vm0: {nics: [{network: brnat, address: 10.0.0.9, mac: "00:a0:98:1b:c8:00", rate: {in: 10Mbit, out: 5Mbit}}]}
+"""
+
+
+def test_what_guests_are_held_to_and_served_is_in_status_and_map(host):
+    host.uplink("re0", "192.168.87.44/24", "192.168.87.1/24")
+    host.uplink("re1")
+    host.config(WORDS)
+    host.vmwire("up")
+    guest = Nics(host, "brnat", ["vm0"], 0xc8)
+    host.vmwire("up")
+    inside = "fd00:1:2:3:2a0:98ff:fe1b:c800"
+    _, nodes, _ = drawn(host)
+    kinds = "lock mac, ip, arp, dhcp, ra"
+    bridge = [line for line in nodes["bridge:brnat"]["lines"] if not line.startswith("02:")]
+    assert bridge == ["10.0.0.1/24", "fd00:1:2:3::1/64", "DHCP, DNS and RA", "domain lab.internal", "MTU 1400", "isolate", kinds,
+                      "rate in 100Mbit, out 50Mbit, burst 1MB"]
+    assert nodes["nat:brnat"]["lines"] == ["10.0.0.0/24 as 192.168.87.44", "fd00:1:2:3::/64", "tcp 2222 -> 10.0.0.9:22",
+                                          f"tcp [::]:2222 -> [{inside}]:22"]
+    assert nodes["bridge:brext"]["lines"][1:] == ["isolate", "lock mac, ip", "rate 20Mbit"]
+    assert nodes["bridge:brin"]["lines"][:3] == ["isolated", "10.2.0.1/24", "DNS"]
+    assert nodes["bridge:brout"]["lines"][:3] == ["routed", "10.3.0.1/24", "DHCP"]
+    assert nodes[f"nic:{guest.taps['vm0']}"]["lines"] == ["10.0.0.9", inside, "00:a0:98:1b:c8:00", "rate in 10Mbit, out 5Mbit"]
+    assert nodes["machine:vm0"]["lines"] == ["10.0.0.9", inside]
+    assert "rate in 10Mbit, out 5Mbit" in svg(host) and "rate in 10Mbit, out 5Mbit" in host.vmwire("map").stdout
+    told = {row["name"]: row for row in json.loads(host.vmwire("status", "--json").stdout)["networks"]}
+    assert [(row["serves"], row["domain"], row["isolate"]) for row in told.values()] == [
+        (["dhcp", "dns", "ra"], "lab.internal", True), ([], None, True), (["dns"], "brin", False), (["dhcp"], "brout", False)]
+    assert told["brnat"]["ports"][0]["addresses"] == ["10.0.0.9", inside]
+    lines = [line.split() for line in host.vmwire("status").stdout.splitlines()]
+    for row in ("brnat mac, ip, arp, dhcp, ra yes DHCP, DNS and RA lab.internal", "brext mac, ip yes - -",
+                "(all) brnat 100Mbit 50Mbit 1MB", f"{guest.taps['vm0']} brnat 10Mbit 5Mbit 64KiB",
+                f"{guest.taps['vm0']} brnat vm0/0 00:a0:98:1b:c8:00 10.0.0.9 {inside} up"):
+        assert row.split() in lines, row
+    # Of what is there, not of the file.
+    host.sh(f"bridge link set dev {guest.taps['vm0']} isolated off")
+    host.config(WORDS.replace("lab.internal", "other.internal"))
+    _, nodes, _ = drawn(host)
+    assert "domain lab.internal" in nodes["bridge:brnat"]["lines"] and "isolate" not in nodes["bridge:brnat"]["lines"]
+    guest.close()
+    host.vmwire("down")

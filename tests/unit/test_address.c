@@ -162,6 +162,21 @@ static void kinds_of_addresses(void **state)
     assert_true(ip_is_multicast(&ip));
 }
 
+static void containing_looks_at_the_bits_of_the_length_and_no_others(void **state)
+{
+    (void)state;
+    struct ip all = ip_of("a5a5:a5a5:a5a5:a5a5:a5a5:a5a5:a5a5:a5a5");
+    for (unsigned length = 0; length <= 128; length++) {
+        struct prefix prefix = {.ip = all, .length = (uint8_t)length};
+        for (unsigned bit = 0; bit < 128; bit++) {
+            struct ip other = all;
+            other.bytes[bit / 8] ^= (uint8_t)(0x80 >> (bit % 8));
+            assert_int_equal(prefix_contains(&prefix, &other), bit >= length);
+        }
+        assert_true(prefix_contains(&prefix, &all));
+    }
+}
+
 static void order_is_numeric(void **state)
 {
     (void)state;
@@ -182,6 +197,7 @@ int main(void)
         cmocka_unit_test(overlap_holds_both_ways_and_only_within_a_family),
         cmocka_unit_test(addition_carries_and_wraps),
         cmocka_unit_test(kinds_of_addresses),
+        cmocka_unit_test(containing_looks_at_the_bits_of_the_length_and_no_others),
         cmocka_unit_test(order_is_numeric),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

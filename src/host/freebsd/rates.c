@@ -290,11 +290,12 @@ static enum rate_way way_of(const struct ipfw_rule *rule)
 static bool rule_holds(struct arena *arena, const struct ipfw_rule *rule, const char *pipes)
 {
     bool out = way_of(rule) == RATE_OUT;
-    const char *way = arena_printf(arena, "%s %s", out ? "in recv" : "out xmit", rule->network);
+    const char *by = arena_printf(arena, "%s %s", out ? "recv" : "xmit", rule->network);
     const char *action = rule->bits_s ? arena_printf(arena, "pipe %u ip from any to any", rule->number)
                                       : "count ip from any to any";
     return strncmp(rule->body, action, strlen(action)) == 0 && has_words(rule, "layer2") &&
-           has_words(rule, way) && (!rule->bits_s || pipe_is(pipes, rule->number, rule->bits_s, rule->burst));
+           has_words(rule, out ? "in" : "out") && has_words(rule, by) &&
+           (!rule->bits_s || pipe_is(pipes, rule->number, rule->bits_s, rule->burst));
 }
 
 static void shaper_add(struct arena *arena, const struct ipfw_rule *rule, const char *pipes,

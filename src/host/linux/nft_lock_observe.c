@@ -12,6 +12,7 @@ struct reader {
     struct nft_table table;
     struct observed *observed;
     struct nft_rules_seen rules;
+    struct names networks; /* of observed->locks */
     bool strange;
     int kind; /* enum lock_kind of the set that is read */
 };
@@ -34,10 +35,9 @@ bool nft_lock_nic_parse(struct arena *arena, const char *ifname, const char *com
 
 static struct lock *lock_of(struct reader *reader, const char *network)
 {
-    vec_foreach (&reader->observed->locks, known) {
-        if (strcmp(known->network, network) == 0)
-            return known;
-    }
+    size_t place = names_add(reader->arena, &reader->networks, network);
+    if (place < reader->observed->locks.count)
+        return &reader->observed->locks.items[place];
     struct lock *fresh = vec_push(reader->arena, &reader->observed->locks);
     *fresh = (struct lock){.network = network};
     return fresh;

@@ -15,6 +15,7 @@ struct element {
     const char *bridge, *uplink, *verdict, *comment;
     struct ip host;         /* of HOSTS; of NAT_HAIRPIN the subnet's first */
     struct forward forward; /* of FORWARD_AT and FORWARD_ANY, one port */
+    size_t place;           /* as the kernel told them */
 };
 
 struct elements {
@@ -106,6 +107,7 @@ static void element_take(struct reader *reader, enum map map, const struct nft_e
         if (key.length >= 2 * KEY_SIZE)
             element.uplink = nft_ifname(reader->arena, &(struct nft_bytes){key.bytes + KEY_SIZE, KEY_SIZE});
     }
+    element.place = reader->elements[map].list.count;
     *vec_push(reader->arena, &reader->elements[map].list) = element;
 }
 
@@ -162,12 +164,50 @@ static int read_all(struct linux_host *host, struct reader *reader, struct err *
     return 0;
 }
 
+/* By bridge, so that each network's are found at once whatever the number of networks. */
+static int element_compare(const void *left, const void *right)
+{
+    const struct element *a = left, *b = right;
+    int order = strcmp(a->bridge, b->bridge);
+    return order ? order : (a->place > b->place) - (a->place < b->place);
+}
+
+static void sort_elements(struct reader *reader)
+{
+    for (int map = 0; map < MAP_COUNT; map++) {
+        if (reader->elements[map].list.count > 1)
+            qsort(reader->elements[map].list.items, reader->elements[map].list.count, sizeof(struct element),
+                  element_compare);
+    }
+}
+
+/* The elements of one bridge: the first of them, and how many. */
+static const struct element *elements_of(const struct reader *reader, enum map map, const char *bridge,
+                                         size_t *count)
+{
+    const struct elements *all = &reader->elements[map];
+    size_t low = 0, high = all->list.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(all->list.items[middle].bridge, bridge) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (high = low; high < all->list.count && strcmp(all->list.items[high].bridge, bridge) == 0;)
+        high++;
+    *count = high - low;
+    return all->list.items + low;
+}
+
 static const struct element *find(const struct reader *reader, enum map map, const char *bridge,
                                   const char *uplink)
 {
-    vec_foreach (&reader->elements[map].list, element) {
-        if (strcmp(element->bridge, bridge) == 0 && (!uplink || strcmp(element->uplink, uplink) == 0))
-            return element;
+    size_t count;
+    const struct element *of = elements_of(reader, map, bridge, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (!uplink || strcmp(of[i].uplink, uplink) == 0)
+            return &of[i];
     }
     return NULL;
 }
@@ -180,9 +220,11 @@ static bool is(const struct element *element, const char *verdict)
 /* The named uplink of a bridge: the other half of its translated pair, or of a routed network's way back. */
 static const char *uplink_of(const struct reader *reader, const char *bridge)
 {
-    vec_foreach (&reader->elements[NAT_PAIR].list, element) {
-        if (strcmp(element->bridge, bridge) == 0 && strcmp(element->verdict, "translate") == 0)
-            return element->uplink;
+    size_t count;
+    const struct element *pair = elements_of(reader, NAT_PAIR, bridge, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (is(&pair[i], "translate"))
+            return pair[i].uplink;
     }
     const struct element *back = find(reader, FORWARD_BACK, bridge, NULL);
     return back ? back->uplink : "";
@@ -246,32 +288,13 @@ static void subnets_read(struct arena *arena, const char *comment, struct firewa
         prefix_parse(comment + length + 1, &firewall->subnet6);
 }
 
-/* Each network's forwards, in one pass over the elements whatever the number of networks. */
-static int element_compare(const void *left, const void *right)
-{
-    return strcmp(((const struct element *)left)->bridge, ((const struct element *)right)->bridge);
-}
-
-static void sort_forwards(struct reader *reader)
-{
-    for (int map = FORWARD_AT; map < MAP_COUNT; map++) {
-        if (reader->elements[map].list.count > 1)
-            qsort(reader->elements[map].list.items, reader->elements[map].list.count, sizeof(struct element),
-                  element_compare);
-    }
-}
-
 static void forwards_of(const struct reader *reader, const char *bridge, struct forwards *forwards)
 {
     for (int map = FORWARD_AT; map < MAP_COUNT; map++) {
-        const struct element key = {.bridge = bridge}, *items = reader->elements[map].list.items;
-        size_t count = reader->elements[map].list.count;
-        const struct element *at =
-            count ? bsearch(&key, items, count, sizeof(*items), element_compare) : NULL;
-        while (at && at > items && strcmp(at[-1].bridge, bridge) == 0)
-            at--;
-        for (; at && at < items + count && strcmp(at->bridge, bridge) == 0; at++)
-            *vec_push(reader->arena, &forwards->list) = at->forward;
+        size_t count;
+        const struct element *of = elements_of(reader, (enum map)map, bridge, &count);
+        for (size_t i = 0; i < count; i++)
+            *vec_push(reader->arena, &forwards->list) = of[i].forward;
     }
     forwards_settle(forwards);
 }
@@ -280,15 +303,6 @@ static bool translates(const struct reader *reader, const char *bridge)
 {
     return reader->translating &&
            (is(find(reader, NAT_FROM, bridge, NULL), "translate") || *uplink_of(reader, bridge));
-}
-
-static void add_trace(struct arena *arena, struct observed *observed, const char *bridge)
-{
-    vec_foreach (&observed->firewall_traces, known) {
-        if (strcmp(*known, bridge) == 0)
-            return;
-    }
-    *vec_push(arena, &observed->firewall_traces) = bridge;
 }
 
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err)
@@ -309,15 +323,14 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
         return err_wrap(err, "reading the firewall rules");
     observed->firewall_base = reader.rules.count == rule_count && reader.table.chains.count == CHAIN_COUNT &&
                               reader.maps == MAP_COUNT && !reader.strange;
-    sort_forwards(&reader);
+    sort_elements(&reader);
+    struct names traces = {0};
     for (int map = 0; map < MAP_COUNT; map++) {
-        const char *last = NULL;
-        vec_foreach (&reader.elements[map].list, element) {
-            if (!last || strcmp(last, element->bridge) != 0)
-                add_trace(arena, observed, element->bridge);
-            last = element->bridge;
-        }
+        vec_foreach (&reader.elements[map].list, element)
+            names_add(arena, &traces, element->bridge);
     }
+    vec_foreach (&traces.list, bridge)
+        *vec_push(arena, &observed->firewall_traces) = *bridge;
     vec_foreach (&observed->firewall_traces, bridge) {
         if (translates(&reader, *bridge))
             *vec_push(arena, &observed->firewall_translates) = *bridge;
