@@ -147,8 +147,35 @@ static void check_translation(struct patient *patient)
                                                   : "lacks rules of the chain 'postrouting'");
 }
 
+static bool has_address(const struct observed *observed, const struct ip *ip)
+{
+    vec_foreach (&observed->addresses, address) {
+        if (ip_equal(&address->prefix.ip, ip))
+            return true;
+    }
+    return ip_is_loopback(ip) || ip_equal(ip, &(struct ip){.family = ip->family});
+}
+
+/* The first that is at an address of nobody's; nothing is refused, since the host may get it yet. */
+static void check_forwards(struct patient *patient)
+{
+    vec_foreach (&patient->observed->firewalls, firewall) {
+        if (strcmp(firewall->network, patient->network->name) != 0)
+            continue;
+        vec_foreach (&firewall->forwards.list, forward) {
+            if (!ip_is_set(&forward->listen) || has_address(patient->observed, &forward->listen))
+                continue;
+            PATIENT_FIND(patient, "forward-address-missing", patient->subject,
+                         "%s: the host has no address %s", forward_format(patient->arena, forward),
+                         IP_TEXT(&forward->listen));
+            return;
+        }
+    }
+}
+
 void doctor_firewall(struct patient *patient)
 {
+    check_forwards(patient);
     if (!patient->observed->ruleset.read)
         return;
     struct refusal_request request = request_make(patient);

@@ -270,6 +270,45 @@ static void clashes_check(struct check *check)
     }
 }
 
+/* What a network's own servers have at the host's address there leads nowhere else, whether they run or not
+ * (OWN_PORTS of host/linux/nft_text.c). */
+static void own_port_check(struct check *check, const struct forward_entry *entry)
+{
+    static const uint16_t ports[2][3] = {{53, 67, 69}, {53, 69, 547}};
+    const struct forward *forward = &entry->forward;
+    bool six = forward->listen.family == AF_INET6;
+    for (size_t i = 0; ip_is_set(&forward->listen) && i < check->model->networks.count; i++) {
+        const struct network *network = &check->model->networks.items[i];
+        struct prefix own = {0};
+        if (six ? network_has_subnet6(network) : network_has_subnet(network))
+            own = six ? network_host_address6(network) : network_host_address(network);
+        for (size_t j = 0; ip_equal(&own.ip, &forward->listen) && j < 3; j++) {
+            if (ports[six][j] < forward->first || ports[six][j] > forward->last)
+                continue;
+            problem_add(
+                check->problems, entry->pos,
+                "%s port %u of %s is that of the servers of network '%s'; take another port, or another "
+                "of the host's addresses",
+                forward_protocol_name(forward), ports[six][j], IP_TEXT(&forward->listen), network->name);
+            return;
+        }
+    }
+}
+
+static void own_ports_check(struct check *check)
+{
+    vec_foreach (&check->model->networks, network) {
+        vec_foreach (&network->forward_entries.list, entry)
+            own_port_check(check, entry);
+    }
+    vec_foreach (&check->model->machines, machine) {
+        vec_foreach (&machine->nics, nic) {
+            vec_foreach (&nic->forward_entries.list, entry)
+                own_port_check(check, entry);
+        }
+    }
+}
+
 void forwards_check(struct check *check)
 {
     vec_foreach (&check->model->networks, network) {
@@ -285,4 +324,5 @@ void forwards_check(struct check *check)
     vec_foreach (&check->model->networks, network)
         forwards_settle(&network->forwards);
     clashes_check(check);
+    own_ports_check(check);
 }

@@ -201,6 +201,20 @@ def test_a_forward_to_nobody(nat):
     assert code == "forward-target-silent" and "10.0.0.2" in evidence
 
 
+def test_a_forward_at_an_address_that_the_host_has_not(nat):
+    config = (nat.directory / "vmwire.yaml").read_text()
+    forward = "forward: [tcp 127.0.0.1:80 -> 10.0.0.2, tcp 192.168.87.44:81 -> 10.0.0.2:80, tcp 0.0.0.0:82 -> 10.0.0.2:80%s]"
+    nat.config(config.replace("subnet: 10.0.0.0/24", "subnet: 10.0.0.0/24, " + forward % ""))
+    nat.vmwire("up")
+    assert doctor(nat) == []
+    nat.config(config.replace("subnet: 10.0.0.0/24", "subnet: 10.0.0.0/24, " + forward % ", tcp 192.168.87.99:90 -> 10.0.0.2"))
+    nat.vmwire("up")
+    code, evidence = first(nat)
+    assert code == "forward-address-missing" and evidence == "tcp 192.168.87.99:90 -> 10.0.0.2:90: the host has no address 192.168.87.99"
+    nat.sh("ip addr add 192.168.87.99/24 dev re0")
+    assert doctor(nat) == []
+
+
 def test_it_is_fast(guest):
     times = []
     for _ in range(5):
