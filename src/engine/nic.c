@@ -249,6 +249,15 @@ void nics_close(struct nics *nics)
     nics->open.count = 0;
 }
 
+/* Another may have taken its place. */
+static bool bridge_gone(struct arena *arena, struct host *host, const char *network,
+                        const struct link *bridge)
+{
+    struct link now = {0};
+    int rc = host->backend->bridge_get(host, arena, network, &now, NULL);
+    return rc == -ENODEV || (rc == 0 && now.index != bridge->index);
+}
+
 static int open_one(struct arena *arena, struct host *host, struct nics *nics, size_t index,
                     const char *const argv[], struct err *err)
 {
@@ -291,7 +300,8 @@ static int open_one(struct arena *arena, struct host *host, struct nics *nics, s
     memset(nic->vhost_fds, -1, sizeof(nic->vhost_fds));
     nic->lock_fd = -1;
     rc = host->backend->nic_open(host, &request, nic, err);
-    if (rc == -ENODEV && host->backend->bridge_get(host, arena, spec->network, &bridge, NULL) == -ENODEV)
+    /* The kernel has either for a master that is gone. */
+    if ((rc == -ENODEV || rc == -EINVAL) && bridge_gone(arena, host, spec->network, &bridge))
         err_set(err, ENODEV, "it is not up any longer");
     if (rc < 0) {
         nics->open.count--; /* what a failed nic_open left in it is not to be closed */
