@@ -69,6 +69,36 @@ static int journal_parse(struct arena *arena, const char *text, struct undo_list
     return 0;
 }
 
+/* What may be undone before or after a bridge is deleted that was made before it. */
+static bool leaves_bridges_alone(enum op_kind kind)
+{
+    return kind == OP_ADDRESS_REMOVE || kind == OP_FIREWALL_REMOVE || kind == OP_LOCK_REMOVE ||
+           kind == OP_FILE_REMOVE || kind == OP_FILE_WRITE || kind == OP_SYSCTL_SET;
+}
+
+/* From the last to the first, but that bridges wait for each other where nothing forbids it: the kernel waits
+ * three times for each alone, and once for each of many. */
+static const struct op **undos_order(struct arena *arena, const struct undo_list *undos)
+{
+    size_t count = 0, waiting = 0;
+    const struct op **ops = arena_alloc(arena, (undos->ops.count + 1) * sizeof(*ops));
+    const struct op **bridges = arena_alloc(arena, (undos->ops.count + 1) * sizeof(*bridges));
+    for (size_t i = undos->ops.count; i-- > 0;) {
+        const struct op *op = &undos->ops.items[i];
+        if (op->kind == OP_LINK_DELETE && strcmp(op->link.kind, "bridge") == 0) {
+            bridges[waiting++] = op;
+            continue;
+        }
+        for (size_t k = 0; k < waiting && !leaves_bridges_alone(op->kind); k++)
+            ops[count++] = bridges[k];
+        waiting = leaves_bridges_alone(op->kind) ? waiting : 0;
+        ops[count++] = op;
+    }
+    for (size_t k = 0; k < waiting; k++)
+        ops[count++] = bridges[k];
+    return ops;
+}
+
 int journal_roll_back(struct host *host, struct arena *arena, const char *run_dir, size_t *undone,
                       struct err *err)
 {
@@ -86,9 +116,7 @@ int journal_roll_back(struct host *host, struct arena *arena, const char *run_di
 
     int result = 0;
     size_t count = undos.ops.count;
-    const struct op **ops = arena_alloc(arena, count * sizeof(*ops));
-    for (size_t i = 0; i < count; i++)
-        ops[i] = &undos.ops.items[count - 1 - i];
+    const struct op **ops = undos_order(arena, &undos);
     for (size_t batch; *undone < count; *undone += batch) {
         struct err failure = {0};
         const struct op *const *now = ops + *undone;

@@ -1,4 +1,5 @@
 """Many networks: what each takes of the host's means is there before it is needed, and given back."""
+import os
 import random
 import signal
 import subprocess
@@ -105,3 +106,18 @@ def test_killed_while_many_start_or_end_it_is_undone(many, command):
         many.vmwire("down")
     many.vmwire("down")
     assert many.snapshot() == before
+
+
+def test_killed_while_many_are_rolled_back_the_next_command_ends_it(many):
+    before = many.snapshot()
+    chance = random.Random("back")
+    for number in range(6):
+        process = many.popen(FAULTY, "up", env={**os.environ, "VMWIRE_FAULT": "fail-after 250"}, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+        many.wait_for(lambda: many.run("test", "-e", "/sys/class/net/n25", check=False).returncode == 0
+                      or process.poll() is not None)
+        time.sleep(chance.random() * 0.5)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        many.vmwire("down")
+        assert many.snapshot() == before, number
