@@ -82,7 +82,7 @@ int cli_config_read(struct cli *cli)
     struct err err = {0};
     const char *path = cli_config_path(cli);
     cli->problems = (struct problems){.arena = &cli->arena, .file = path};
-    const char *seed = cli->host->backend->identity(cli->host, &cli->arena);
+    const char *seed = cli->foreign ? "" : cli->host->backend->identity(cli->host, &cli->arena);
     int rc = config_load(&cli->arena, path, seed, &cli->model, &cli->problems, &err);
     if (rc < 0) {
         cli_fail(cli, &err);

@@ -28,6 +28,7 @@ struct cli {
     const struct command *command;
     bool verbose;       /* -v: show each operation as it runs */
     bool color;         /* standard output is a terminal and NO_COLOR is unset */
+    bool foreign;       /* the file is for another host: what is made from an identity is made from none */
     struct host *host;  /* opened by cli_host */
     struct model model; /* read by cli_config */
     struct problems problems;

@@ -113,9 +113,12 @@ int cmd_plan(struct cli *cli, int argc, char **argv)
                                          {0}};
     int status = cli_options(cli, &argc, argv, options);
     if (status == EXIT_DONE)
-        status = down ? cli_host(cli) : cli_config(cli);
+        status = cli_host(cli);
     if (status == EXIT_DONE)
         status = foreign_host(cli, host, down, &foreign);
+    cli->foreign = foreign != NULL;
+    if (status == EXIT_DONE && !down)
+        status = cli_config(cli);
     const char *const *names;
     if (status == EXIT_DONE)
         status = change_names(cli, argc, argv, !down, &names);

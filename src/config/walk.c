@@ -206,13 +206,17 @@ static const struct key *key_find(const struct section *section, const char *nam
     return NULL;
 }
 
-/* "bridged and nat" for the bits of a key's modes. */
+/* "bridged, nat and routed" for the bits of a key's modes. */
 static const char *modes_show(struct walk *walk, unsigned modes)
 {
     struct text out = {.arena = walk->problems->arena};
     for (enum network_mode mode = NETWORK_BRIDGED; mode < NETWORK_MODE_COUNT; mode++) {
         if (modes & 1u << mode)
-            text_add(&out, "%s%s", out.length ? " and " : "", network_mode_name(mode));
+            text_add(&out, "%s%s",
+                     !out.length           ? ""
+                     : modes >> (mode + 1) ? ", "
+                                           : " and ",
+                     network_mode_name(mode));
     }
     return text_get(&out);
 }
