@@ -20,7 +20,7 @@ def plan(path=os.path.join(EXAMPLES, "article.yaml"), *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["article", "forward", "ipv6", "lock", "rates"])
+@pytest.mark.parametrize("name", ["article", "forward", "ipv6", "lock", "modes", "names", "rates"])
 def test_networks_come_out_word_for_word(name):
     with open(os.path.join(EXAMPLES, f"{name}.plan")) as golden:
         assert plan(os.path.join(EXAMPLES, f"{name}.yaml")) == golden.read()
