@@ -121,6 +121,18 @@ static void member_print(const struct tree *tree, const struct members *members,
     }
 }
 
+/* What each of them has on this bridge: VLAN, rate. */
+static void shared_print(const struct tree *tree, size_t bridge, const struct map_node *member)
+{
+    const struct map *map = tree->map;
+    vec_foreach (&member->above, above) {
+        const struct map_node *tap = &map->nodes.items[map->edges.items[*above].from];
+        bool here = strcmp(tap->network, map->nodes.items[bridge].network) == 0;
+        for (size_t i = tap->own; here && i < tap->lines.count; i++)
+            printf("%s  %s%s", paint(tree, "2"), tap->lines.items[i], paint(tree, "0"));
+    }
+}
+
 /* In as many columns as the terminal has room for. */
 static void group_print(struct tree *tree, size_t bridge, size_t group, bool last)
 {
@@ -130,8 +142,10 @@ static void group_print(struct tree *tree, size_t bridge, size_t group, bool las
     size_t indent = cli_width(tree->prefix) + 4;
     size_t columns = tree->width > indent + each ? (tree->width - indent + 4) / each : 1;
     size_t rows = (members.count + columns - 1) / columns;
-    printf("%s%s %s%zu guests%s\n", tree->prefix, last ? "└──" : "├──", paint(tree, "1"), members.count,
+    printf("%s%s %s%zu guests%s", tree->prefix, last ? "└──" : "├──", paint(tree, "1"), members.count,
            paint(tree, "0"));
+    shared_print(tree, bridge, map_group_member(tree->map, group));
+    putchar('\n');
     vec_foreach (&map_group_member(tree->map, group)->reasons, reason)
         printf("%s%s%s%s %s%s\n", tree->prefix, last ? "    " : "│   ", state_paint(tree, reason->state),
                reason->state == MAP_BROKEN ? "✗" : "!", reason->text, paint(tree, "0"));

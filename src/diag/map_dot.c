@@ -263,6 +263,17 @@ static void group_node(struct text *out, const struct map *map, size_t group)
     table_start(out, members.items[0]);
     text_add(out, "<TR><TD COLSPAN=\"%zu\" HEIGHT=\"24\"><B>%zu guests</B></TD></TR>", columns * 2 + 2,
              count);
+    vec_foreach (&members.items[0]->above, above) {
+        const struct map_node *tap = &map->nodes.items[map->edges.items[*above].from];
+        for (size_t i = tap->own; i < tap->lines.count; i++) {
+            text_add(out, "<TR><TD COLSPAN=\"%zu\"><FONT POINT-SIZE=\"10\" COLOR=\"#334155\">",
+                     columns * 2 + 2);
+            escaped(out, tap->network, strlen(tap->network));
+            text_add(out, ": ");
+            escaped(out, tap->lines.items[i], strlen(tap->lines.items[i]));
+            text_add(out, "</FONT></TD></TR>");
+        }
+    }
     vec_foreach (&members.items[0]->reasons, reason) {
         text_add(out, "<TR><TD COLSPAN=\"%zu\"><FONT POINT-SIZE=\"10\" COLOR=\"%s\">", columns * 2 + 2,
                  reason_color(reason));

@@ -5,8 +5,8 @@
 #include "base/text.h"
 #include "diag/map.h"
 
-/* The networks of a machine and what is wrong with it, as a word that equals for equal ones.  NULL: it hangs
- * on something that is broken, or is no bridge. */
+/* The networks of a machine, what its nics have there (VLAN, rate), and what is wrong with it, as a word that
+ * equals for equal ones.  NULL: it hangs on something that is broken, or is no bridge. */
 static const char *machine_place(const struct map *map, size_t machine)
 {
     struct text place = {.arena = map->arena};
@@ -16,6 +16,8 @@ static const char *machine_place(const struct map *map, size_t machine)
         const struct map_node *port = &map->nodes.items[edge->from];
         whole &= !edge->broken && port->state == MAP_FINE && port->kind == MAP_NIC;
         text_add(&place, "%s ", port->network);
+        for (size_t i = port->own; i < port->lines.count; i++)
+            text_add(&place, "%s ", port->lines.items[i]);
         vec_foreach (&port->above, upper)
             whole &= !map->edges.items[*upper].broken;
     }

@@ -287,6 +287,24 @@ static void test_many_guests_become_one_box_and_broken_ones_stay_out(void **stat
     assert_non_null(strstr(dot, "the nic's tap is down"));
 }
 
+static void test_guests_with_another_rate_are_another_box(void **state)
+{
+    struct world *world = *state;
+    for (unsigned i = 1; i <= 20; i++) {
+        add_nic(world, arena_printf(&world->arena, "tap%u", 100 + i), "brnat",
+                arena_printf(&world->arena, "web%u", i), 100 + i);
+        struct link *link = &world->observed.links.items[world->observed.links.count - 1];
+        link->rates[RATE_IN].rate = (struct rate){i % 2 ? 5000000 : 0, 65536};
+    }
+    build(world);
+    map_group(&world->map, 8);
+    assert_int_equal(world->map.groups, 2);
+    assert_int_not_equal(node(world, "machine:web1")->group, node(world, "machine:web2")->group);
+    const char *dot = map_dot(&world->map), *once = strstr(dot, ">brnat: rate in 5Mbit<");
+    assert_non_null(once);
+    assert_null(strstr(once + strlen(">brnat: rate"), "rate in"));
+}
+
 static void test_what_is_wrong_with_many_is_said_once(void **state)
 {
     struct world *world = *state;
@@ -415,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_the_file_has_and_the_host_has_not, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_guests_become_one_box_and_broken_ones_stay_out, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_guests_with_another_rate_are_another_box, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_wrong_with_many_is_said_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_finding_of_a_tap_is_at_the_tap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_addresses_that_the_kernel_knows, setup, teardown),
