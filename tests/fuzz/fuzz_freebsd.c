@@ -25,6 +25,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     freebsd_anchors_parse(&arena, text, &names);
     freebsd_anchor_parse(&arena, "brnat", text, text, &firewall);
     freebsd_main_judge(&arena, text, text, text, &main);
+    struct lock_nic nic;
+    struct lock_drops drops;
+    freebsd_lock_anchors_parse(&arena, text, &names);
+    freebsd_lock_parse(&arena, "tap0", text, &nic);
+    freebsd_lock_drops_parse(&arena, "tap0", text, &drops);
+    freebsd_lock_static(text, "tap0", &nic.mac);
+    freebsd_lock_limit(&arena, text, "tap0");
     struct freebsd_rates rates = {.sysctls = text, .rules = text, .pipes = text};
     freebsd_rates_judge(&arena, &rates, &observed);
     freebsd_sysctl_parse(&arena, text, "net.link.tap.up_on_open");
