@@ -523,10 +523,16 @@ def devctl(host, words):
 # --- processes
 
 
+def root_mount(pid):
+    """Its number is the mount namespace's own.  (ns/mnt is not shown to a helper that vmwire took capabilities from.)"""
+    with open(f"/proc/{pid}/mountinfo") as file:
+        return file.readline().split(" ")[0]
+
+
 def processes():
     for entry in sorted((entry for entry in os.listdir("/proc") if entry.isdigit()), key=int):
         try:
-            if os.readlink(f"/proc/{entry}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+            if root_mount(entry) != root_mount("self"):
                 continue  # not of this host
             with open(f"/proc/{entry}/cmdline") as file:
                 words = file.read().split("\0")
