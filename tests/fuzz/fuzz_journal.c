@@ -24,7 +24,8 @@ static int apply(struct host *host, const struct op *op, unsigned flags, struct 
     return 0;
 }
 
-static const struct host_backend backend = {.name = "linux", .run_dir = "", .apply = apply};
+static const struct host_backend backend = {
+    .name = "linux", .run_dir = "", .apply = apply, .apply_many = host_apply_each};
 
 static char folder[] = "/tmp/fuzz-journal-XXXXXX";
 
