@@ -55,6 +55,8 @@ def test_every_example_comes_and_goes_without_a_trace(host, name):
     if not wanted:
         pytest.skip("passthrough alone: tests/guest/test_passthrough.py")
     assert uplinks <= {"re0", "re1", "re2"}, uplinks
+    for folder in re.findall(r"root: (/srv/[^\s}]+)", text):  # what guests boot from
+        host.sh(f"mount -t tmpfs tmpfs /srv; mkdir {folder}")
     host.sh("sysctl -qw net.ipv4.conf.re0.forwarding=0 net.ipv4.conf.re0.rp_filter=2 net.ipv6.conf.re1.accept_ra=2; "
             "ip neigh add 172.20.2.99 lladdr 02:00:00:00:00:99 dev re2 nud permanent")
     for vlan in set(re.findall(r"^    vlan: (\d+)", text, flags=re.M)):  # whose segments have a DHCP server as well

@@ -117,7 +117,7 @@ def test_what_was_harmed_is_seen_and_mended(practice):
     assert status["rate"] == {"in": {"bits_s": 10**8, "burst": 65536}, "out": None}
     nic = next(port for port in status["ports"] if port["kind"] == "nic")
     assert nic["rate"]["in"] is None and nic["rate"]["out"]["bits_s"] == 2 * 10**7
-    assert re.search(r"\(all\) +brnat +100Mbit +-\n" + guest.tap + r" +brnat +- +20Mbit\n", practice.vmwire("status").stdout)
+    assert re.search(r"\(all\) +brnat +100Mbit +- +64KiB\n" + guest.tap + r" +brnat +- +20Mbit +64KiB\n", practice.vmwire("status").stdout)
     for harm in HARM:
         practice.sh(harm.format(into=into, out=out, tap=guest.tap))
         assert practice.vmwire("status", check=False).returncode == 3, harm
