@@ -455,8 +455,8 @@ def bridges_deleted(count):
 
 
 SCALE = {  # what a command may take at 4,000 nics, and how much more at twice as many
-    "up from nothing": (3, 2.2), "down": (6, 2.2), "up, nothing to do": (0.3, 2.4), "plan, nothing to do": (0.3, 2.4),
-    "status": (0.6, 2.4), "doctor": (0.6, 2.4), "map": (0.6, 2.4)}
+    "up from nothing": (3, 2.2), "down": (6, 2.2), "up, nothing to do": (0.3, 2.2), "plan, nothing to do": (0.3, 2.2),
+    "status": (0.6, 2.2), "doctor": (0.6, 2.2), "map": (0.6, 2.2)}
 
 
 def scale_times(host):
