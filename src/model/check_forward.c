@@ -270,11 +270,11 @@ static void clashes_check(struct check *check)
     }
 }
 
-/* What a network's own servers have at the host's address there leads nowhere else, whether they run or not
- * (OWN_PORTS of host/linux/nft_text.c). */
+/* What a network's own servers have at the host's address there leads nowhere else, whether they run or not.
+ */
 static void own_port_check(struct check *check, const struct forward_entry *entry)
 {
-    static const uint16_t ports[2][3] = {{53, 67, 69}, {53, 69, 547}};
+    static const uint16_t ports[2][3] = {{FORWARD_OWN_PORTS}, {FORWARD_OWN_PORTS6}};
     const struct forward *forward = &entry->forward;
     bool six = forward->listen.family == AF_INET6;
     for (size_t i = 0; ip_is_set(&forward->listen) && i < check->model->networks.count; i++) {

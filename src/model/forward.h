@@ -8,6 +8,10 @@
 #include "base/arena.h"
 #include "model/address.h"
 
+/* At a host's address on a network these are its servers': DNS, DHCP and TFTP; DNS, TFTP and DHCPv6. */
+#define FORWARD_OWN_PORTS 53, 67, 69
+#define FORWARD_OWN_PORTS6 53, 69, 547
+
 /* Ports `first` to `last` at `listen` lead to the same number of ports from `target_first` on, of one guest.
  */
 struct forward {

@@ -44,8 +44,10 @@
 #define FORWARD_ANY "fib daddr type local dnat ip to meta l4proto . th dport map @forward_any"
 #define FORWARD6_AT "fib daddr type local dnat ip6 to ip6 daddr . meta l4proto . th dport map @forward6_at"
 #define FORWARD6_ANY "fib daddr type local dnat ip6 to meta l4proto . th dport map @forward6_any"
-#define OWN_PORTS "ip daddr @hosts th dport { 53, 67, 69 } accept"
-#define OWN_PORTS6 "ip6 daddr @hosts6 th dport { 53, 69, 547 } accept"
+#define WORDS_OF(...) #__VA_ARGS__
+#define WORDS(...) WORDS_OF(__VA_ARGS__)
+#define OWN_PORTS "ip daddr @hosts th dport { " WORDS(FORWARD_OWN_PORTS) " } accept"
+#define OWN_PORTS6 "ip6 daddr @hosts6 th dport { " WORDS(FORWARD_OWN_PORTS6) " } accept"
 
 const struct nft_rule nft_rules[] = {
     {"forward", "inside a network, and to its uplink", "iifname . oifname vmap @forward_pair"},
