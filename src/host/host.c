@@ -4,17 +4,30 @@
 #include <stddef.h>
 #include <string.h>
 
-static bool goes_with_others(const struct op *op)
+/* What goes together: operations of one kind, and what changes vmwire's own rules.  OP_NONE: goes alone. */
+static enum op_kind company(const struct op *op)
 {
-    return op->kind == OP_SERVICE_START || op->kind == OP_SERVICE_STOP ||
-           (op->kind == OP_LINK_DELETE && strcmp(op->link.kind, "bridge") == 0);
+    switch (op->kind) {
+    case OP_SERVICE_START:
+    case OP_SERVICE_STOP:
+        return op->kind;
+    case OP_LINK_DELETE:
+        return strcmp(op->link.kind, "bridge") == 0 ? op->kind : OP_NONE;
+    case OP_FIREWALL_SET:
+    case OP_FIREWALL_REMOVE:
+    case OP_LOCK_SET:
+    case OP_LOCK_REMOVE:
+        return OP_FIREWALL_SET;
+    default:
+        return OP_NONE;
+    }
 }
 
 size_t host_batch(const struct op *const ops[], size_t count)
 {
     size_t batch = 1;
-    while (batch < count && goes_with_others(ops[0]) && goes_with_others(ops[batch]) &&
-           ops[batch]->kind == ops[0]->kind)
+    enum op_kind first = company(ops[0]);
+    while (batch < count && first != OP_NONE && company(ops[batch]) == first)
         batch++;
     return batch;
 }

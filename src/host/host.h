@@ -130,8 +130,8 @@ struct host_backend {
     int (*observe)(struct host *host, struct arena *arena, unsigned what, struct observed *observed,
                    struct err *err);
     int (*apply)(struct host *host, const struct op *op, unsigned flags, struct err *err);
-    /* Several operations of one kind, none of which needs another (host_batch): at once, in any order, so
-     * that their waits overlap.  `failed` gets the index of the first that failed, which err is about.  With
+    /* Several operations, none of which needs another (host_batch): at once, so that their waits overlap, or
+     * as one transaction.  `failed` gets the index of the first that failed, which err is about.  With
      * HOST_APPLY_TOLERANT all are tried; else some may have been done by then, and others not. */
     int (*apply_many)(struct host *host, const struct op *const ops[], size_t count, unsigned flags,
                       size_t *failed, struct err *err);

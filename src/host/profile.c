@@ -65,6 +65,7 @@ static const struct host_profile profiles[] = {
                    .loopback_closed = true,
                    .fixed_nics = true,
                    .equal_mtus = true,
+                   .rules_in_turn = true,
                    .locks_by_nic = true,
                    .passthrough_driver = "ppt",
                    .no_shared_mac = true,

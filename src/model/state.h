@@ -366,6 +366,7 @@ struct host_traits {
                                 default route's of the moment */
     bool fixed_nics;         /* none can come or go while its machine runs */
     bool equal_mtus;         /* the ports of a bridge have its MTU, each of them */
+    bool rules_in_turn;      /* each network's rules are a ruleset of their own, not lines of one for all */
     bool locks_by_nic;       /* rules are each nic's own, go with its port, see no ARP and know no leases */
     bool loopback_closed;    /* a port of the loopback cannot lead to a guest */
     const char *passthrough_driver; /* that hands PCI devices to guests; NULL: vfio-pci */
@@ -393,6 +394,7 @@ struct observed {
     const char *ipv6_refusal; /* why no network can have IPv6 here; NULL: it can */
     struct firewall_main firewall_main;
     bool firewall_base; /* the table is there with every chain, map and rule of ours, and nothing else */
+    bool firewall_none; /* it is not there, or has nothing in it */
     VEC(struct firewall) firewalls;        /* networks whose elements are all there and right */
     VEC(const char *) firewall_translates; /* networks whose packets are translated on their way out */
     VEC(const char *)

@@ -98,7 +98,7 @@ void firewall_steps_down(struct planner *planner, const struct passage *passage)
     struct firewall rest = {.network = passage->name, .bridge = passage->name, .uplink = "", .way = ""};
     op.firewall = now ? *now : rest;
     undo.firewall = op.firewall;
-    step_add(planner, &op, now ? &undo : &(struct op){0});
+    step_add_at(planner, rules_stage(planner, passage), &op, now ? &undo : &(struct op){0});
 }
 
 void firewall_steps_up(struct planner *planner, const struct passage *passage)
@@ -114,7 +114,7 @@ void firewall_steps_up(struct planner *planner, const struct passage *passage)
         undo.kind = now ? OP_FIREWALL_SET : OP_FIREWALL_REMOVE;
         if (now)
             undo.firewall = *now;
-        step_add(planner, &op, &undo);
+        step_add_at(planner, rules_stage(planner, passage), &op, &undo);
     }
     if (wants_loopback(planner, &want) && !(passage->bridge && passage->bridge->localnet))
         set_localnet(planner, passage, true);

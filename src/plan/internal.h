@@ -12,8 +12,9 @@ enum stage {
     STAGE_FIRST,   /* what moves from one network to another is let go */
     STAGE_STOP,    /* servers */
     STAGE_GO,      /* networks that go, one after the other, but for */
-    STAGE_BRIDGES, /* their bridges */
-    STAGE_GONE,    /* and their files */
+    STAGE_RULES,   /* their rules, and those of networks that come (rules_stage), */
+    STAGE_BRIDGES, /* and their bridges */
+    STAGE_GONE,    /* the files of networks that go */
     STAGE_COME,    /* networks that stay or come, one after the other */
     STAGE_START,   /* servers */
     STAGE_LAST,    /* what the host has for all */
@@ -229,6 +230,10 @@ static inline struct op op_for(const struct passage *passage, enum op_kind kind)
 
 void step_add(struct planner *planner, const struct op *op, const struct op *undo);
 void step_add_at(struct planner *planner, enum stage stage, const struct op *op, const struct op *undo);
+/* When a network's rules and its lock change.  Of networks that come or go: all at once,
+ * while there is no bridge that needs them, so that the host makes one transaction of them; else, and where
+ * rules_in_turn, in the network's own turn. */
+enum stage rules_stage(const struct planner *planner, const struct passage *passage);
 /* Does this plan bring that network to what the file says, or take it away? */
 bool plan_selects(const struct planner *planner, const char *name);
 /* "net.ipv6.conf.re0.accept_ra": a dot in the name would part levels, and sysctl(8) writes '/' for it. */

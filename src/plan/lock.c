@@ -136,7 +136,7 @@ void lock_steps_down(struct planner *planner, const struct passage *passage)
         return;
     struct op op = op_for(passage, OP_LOCK_REMOVE), undo = op_for(passage, OP_LOCK_SET);
     op.lock = undo.lock = *now;
-    step_add(planner, &op, &undo);
+    step_add_at(planner, rules_stage(planner, passage), &op, &undo);
 }
 
 void lock_steps_up(struct planner *planner, const struct passage *passage)
@@ -156,7 +156,7 @@ void lock_steps_up(struct planner *planner, const struct passage *passage)
         undo.kind = OP_LOCK_SET;
         undo.lock = *now;
     }
-    step_add(planner, &op, &undo);
+    step_add_at(planner, rules_stage(planner, passage), &op, &undo);
 }
 
 /* What the file, or `exec`, gave it. */

@@ -23,6 +23,12 @@ void step_add(struct planner *planner, const struct op *op, const struct op *und
     step_add_at(planner, planner->stage, op, undo);
 }
 
+enum stage rules_stage(const struct planner *planner, const struct passage *passage)
+{
+    bool bare = passage->want.mode ? !passage->bridge : planner->stage == STAGE_GO;
+    return bare && !planner->observed->traits.rules_in_turn ? STAGE_RULES : planner->stage;
+}
+
 static void steps_order(struct planner *planner)
 {
     struct plan *plan = planner->plan;

@@ -138,3 +138,34 @@ def test_a_lock_is_free_once_its_holder_is_killed(host, kill):
     begun = time.monotonic()
     host.vmwire("down")
     assert time.monotonic() - begun < 5
+
+
+def test_rules_of_all_networks_are_one_transaction(host):
+    """nft(8) counts them: with one a network, `up` and `down` of many would take time by their square."""
+    host.config("networks:\n" + "".join(f"  br{i}:\n    mode: nat\n    subnet: 10.0.{i}.0/24\n" for i in range(3)))
+    monitor = host.popen("stdbuf", "-oL", "nft", "monitor", stdout=subprocess.PIPE, text=True)
+    seen = []
+    threading.Thread(target=lambda: seen.extend(monitor.stdout), daemon=True).start()
+
+    def generations(after):
+        host.sh(f"nft add table ip {after}")
+        host.wait_for(lambda: any(f"add table ip {after}" in line for line in seen) and seen[-1].startswith("# new generation"))
+        found = [line for line in seen if line.startswith("# new generation") and "vmwire" in line]
+        seen.clear()
+        return len(found)
+
+    try:
+        generations("ready")
+        host.vmwire("up")
+        assert generations("upped") == 1
+        assert "10.0.2.0/24" in host.sh("nft list table inet vmwire") and '"br2"' in host.sh("nft list table bridge vmwire_lock")
+        assert "nothing to do" in host.vmwire("up").stdout
+        host.vmwire("down", "br1")
+        assert generations("one") == 1
+        host.vmwire("up")
+        assert generations("again") == 1
+        host.vmwire("down")
+        assert generations("downed") == 1 and "vmwire" not in host.sh("nft list tables")
+    finally:
+        monitor.kill()
+        monitor.wait()

@@ -308,6 +308,36 @@ static void a_foreign_interface_of_that_name_is_refused(void **state)
     assert_non_null(strstr(first_problem(world), "it is not vmwire's"));
 }
 
+static void rules_of_networks_that_come_or_go_are_one_transaction(void **state)
+{
+    struct world *world = *state;
+    add_home(world);
+    add_network(world, "br0", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
+    add_network(world, "br1", NETWORK_NAT)->subnet = prefix("10.0.1.0/24");
+    world->model.networks.items[0].lock[LOCK_MAC] = world->model.networks.items[1].lock[LOCK_MAC] = true;
+    const char *up = plan_text(world, false);
+    assert_ptr_equal(strstr(up, "lock-set"), up);
+    assert_non_null(strstr(up, "\nfirewall-set setting the firewall rules of 'br0'\nlock-set"));
+    assert_non_null(
+        strstr(up, "\nfirewall-set setting the firewall rules of 'br1'\nfile-write\nlink-create"));
+    /* Guests of a bridge that is there are never without them. */
+    for (size_t i = 0; i < 2; i++) {
+        const char *name = i ? "br1" : "br0";
+        struct link *bridge = add_link(world, name);
+        bridge->kind = "bridge";
+        bridge->alias = i ? "vmwire:br1" : "vmwire:br0";
+        add_link(world, i ? "tap1" : "tap0")->master = name;
+        *vec_push(&world->arena, &world->observed.firewalls) =
+            (struct firewall){.network = name, .bridge = name, .uplink = "", .way = ""};
+        *vec_push(&world->arena, &world->observed.firewall_traces) = name;
+        *vec_push(&world->arena, &world->observed.locks) = (struct lock){.network = name};
+    }
+    const char *down = plan_text(world, true), *rules = strstr(down, "firewall-remove");
+    assert_non_null(strstr(rules, "\nlock-remove"));
+    assert_null(strstr(rules, "port-remove"));
+    assert_non_null(strstr(down, "\nlink-delete deleting bridge 'br0'\nlink-delete deleting bridge 'br1'\n"));
+}
+
 static void forwarding_comes_last_and_is_recorded(void **state)
 {
     struct world *world = *state;
@@ -315,10 +345,10 @@ static void forwarding_comes_last_and_is_recorded(void **state)
     *vec_push(&world->arena, &world->observed.forwarding) =
         (struct forwarding_sysctl){.name = "net.ipv4.ip_forward", .now = "0", .wanted = "1"};
     add_network(world, "brnat", NETWORK_NAT)->subnet = prefix("10.0.0.0/24");
-    assert_string_equal(plan_text(world, false), "file-write\n"
+    assert_string_equal(plan_text(world, false), "firewall-set setting the firewall rules of 'brnat'\n"
+                                                 "file-write\n"
                                                  "link-create creating bridge 'brnat'\n"
                                                  "address-add adding address 10.0.0.1/24 to 'brnat'\n"
-                                                 "firewall-set setting the firewall rules of 'brnat'\n"
                                                  "file-write\n"
                                                  "sysctl-set setting sysctl net.ipv4.ip_forward to '1'\n");
 }
@@ -555,6 +585,7 @@ int main(void)
         TEST(uplinks_that_cannot_be_are_refused),
         TEST(a_subnet_that_is_routed_is_refused_with_the_route),
         TEST(a_foreign_interface_of_that_name_is_refused),
+        TEST(rules_of_networks_that_come_or_go_are_one_transaction),
         TEST(forwarding_comes_last_and_is_recorded),
         TEST(servers_start_last_stop_first_and_bridges_go_together),
         TEST(nothing_here_means_nothing_to_take_down),

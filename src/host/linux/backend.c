@@ -98,7 +98,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
         return neighbour_apply(host, op, flags, err);
     case OP_FIREWALL_SET:
     case OP_FIREWALL_REMOVE:
-        return nft_apply(host, op, flags, err);
+    case OP_LOCK_SET:
+    case OP_LOCK_REMOVE:
+        return nft_apply(host, &op, 1, flags, &(size_t){0}, err);
     case OP_ADMISSION_ADD:
     case OP_ADMISSION_REMOVE:
         return admission_apply(host, op, flags, err);
@@ -116,11 +118,9 @@ static int dispatch(struct host *base, const struct op *op, unsigned flags, stru
     case OP_SERVICE_START:
     case OP_SERVICE_STOP:
         return service_apply(base, op, flags, err);
-    case OP_LOCK_SET:
-    case OP_LOCK_REMOVE:
     case OP_NIC_SET:
     case OP_NIC_REMOVE:
-        return nft_lock_apply(host, op, flags, err);
+        return nft_lock_nic_apply(host, op, err);
     case OP_SHAPER_SET:
     case OP_SHAPER_REMOVE:
     case OP_RATE_SET:
@@ -163,9 +163,20 @@ static int linux_apply(struct host *base, const struct op *op, unsigned flags, s
 static int linux_apply_many(struct host *base, const struct op *const ops[], size_t count, unsigned flags,
                             size_t *failed, struct err *err)
 {
-    int rc = ops[0]->kind == OP_LINK_DELETE
-                 ? bridges_delete((struct linux_host *)base, ops, count, flags, failed, err)
-                 : services_apply(base, ops, count, flags, failed, err);
+    struct linux_host *host = (struct linux_host *)base;
+    int rc;
+    switch (ops[0]->kind) {
+    case OP_LINK_DELETE:
+        rc = bridges_delete(host, ops, count, flags, failed, err);
+        break;
+    case OP_SERVICE_START:
+    case OP_SERVICE_STOP:
+        rc = services_apply(base, ops, count, flags, failed, err);
+        break;
+    default:
+        rc = nft_apply(host, ops, count, flags, failed, err);
+        break;
+    }
     return permission(ops[*failed], rc, err);
 }
 

@@ -67,7 +67,9 @@ int sysctl_apply(const struct sysctl *sysctl, unsigned flags, struct err *err);
 void interface_sysctls_observe(struct arena *arena, struct device *device);
 
 /* nft.c: writes through libnftables; nft_observe.c: reads through nfnetlink. */
-int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* Networks' rules and locks, in this order, in one transaction; where that fails, each by itself. */
+int nft_apply(struct linux_host *host, const struct op *const ops[], size_t count, unsigned flags,
+              size_t *failed, struct err *err);
 int nft_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 int nft_open(struct linux_host *host, struct err *err);
 void nft_close(struct linux_host *host);
@@ -93,8 +95,14 @@ int ruleset_observe(struct linux_host *host, struct arena *arena, struct observe
 /* nft_seen.c: vmwire's table and its locks', read only when somebody else has changed nftables since.  What
  * is returned stays until the next call. */
 int nft_seen_get(struct linux_host *host, const struct observed **observed, struct err *err);
-/* After a transaction that set or removed one network's rules or lock in a table that is whole. */
-void nft_seen_note(struct linux_host *host, const struct op *op);
+/* How much of its table a change of one network's rules or lock makes anew. */
+enum nft_extent {
+    NFT_ELEMENTS, /* the network's elements */
+    NFT_TABLE,    /* all of it */
+    NFT_NO_TABLE, /* there is none behind it */
+};
+/* After nft_seen_get, of what the next transaction will do; nft_seen_forget where it did not. */
+int nft_seen_note(struct linux_host *host, const struct op *op, enum nft_extent extent, struct err *err);
 /* After any transaction of vmwire's own. */
 void nft_seen_moved(struct linux_host *host);
 void nft_seen_forget(struct linux_host *host);
@@ -166,7 +174,12 @@ void vlan_probe(struct linux_host *host, struct observed *observed);
 int nft_lock_observe(struct linux_host *host, struct arena *arena, struct observed *observed,
                      struct err *err);
 int nft_lock_health(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
-int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
+/* What lock-set or lock-remove does to the table, as nft's text. */
+int nft_lock_change(struct arena *arena, const struct observed *observed, const struct op *op, unsigned flags,
+                    struct text *out, enum nft_extent *extent, struct err *err);
+/* Says what the kernel lacks where it lacks some of it. */
+int nft_lock_lacking(int rc, struct err *err);
+int nft_lock_nic_apply(struct linux_host *host, const struct op *op, struct err *err);
 /* What a nic may say that it is, instead of what a nic of that tap might before; network NULL: nothing more.
  * Does nothing where there are no locks at all.  `fresh`: the tap is new. */
 int nft_lock_nic_set(struct linux_host *host, const struct lock_nic *nic, bool fresh, struct err *err);

@@ -1,4 +1,4 @@
-/* nft.c: writes the ruleset through libnftables, one transaction an operation. */
+/* nft.c: writes vmwire's own rules through libnftables: what is applied together is one transaction. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -114,64 +114,90 @@ static bool any_trace(const struct observed *observed, const char *network)
 static void rebuild(struct arena *arena, const struct observed *observed, const char *without,
                     struct text *out)
 {
-    text_add(out, "add table inet vmwire\ndelete table inet vmwire\n%s", nft_base_text(arena));
+    /* What is deleted, the kernel waits for when this program ends. */
+    if (!observed->firewall_none)
+        text_add(out, "add table inet vmwire\ndelete table inet vmwire\n");
+    text_add(out, "%s", nft_base_text(arena));
     vec_foreach (&observed->firewalls, firewall) {
         if (strcmp(firewall->network, without) != 0)
             text_add(out, "%s", nft_set_text(arena, firewall));
     }
 }
 
-static int firewall_set(struct linux_host *host, struct arena *arena, const struct observed *observed,
-                        const struct firewall *firewall, struct err *err)
+static enum nft_extent firewall_set(struct arena *arena, const struct observed *observed,
+                                    const struct firewall *firewall, struct text *out)
 {
-    struct text out = {.arena = arena};
     const struct firewall *old = known_network(observed, firewall->network);
-    bool half = any_trace(observed, firewall->network) && !old;
-    if (!observed->firewall_base || half)
-        rebuild(arena, observed, firewall->network, &out);
+    bool half = any_trace(observed, firewall->network) && !old, whole = observed->firewall_base && !half;
+    if (!whole)
+        rebuild(arena, observed, firewall->network, out);
     else if (old)
-        text_add(&out, "%s", nft_remove_text(arena, old));
-    text_add(&out, "%s", nft_set_text(arena, firewall));
-    return nft_run(host, text_get(&out), err);
+        text_add(out, "%s", nft_remove_text(arena, old));
+    text_add(out, "%s", nft_set_text(arena, firewall));
+    return whole ? NFT_ELEMENTS : NFT_TABLE;
 }
 
-static int firewall_remove(struct linux_host *host, struct arena *arena, const struct observed *observed,
-                           const struct firewall *firewall, unsigned flags, struct err *err)
+static int firewall_remove(struct arena *arena, const struct observed *observed,
+                           const struct firewall *firewall, unsigned flags, struct text *out,
+                           enum nft_extent *extent, struct err *err)
 {
-    struct text out = {.arena = arena};
     const struct firewall *old = known_network(observed, firewall->network);
-    if (!any_trace(observed, firewall->network) && !(flags & HOST_APPLY_TOLERANT))
+    bool trace = any_trace(observed, firewall->network), last = true;
+    if (!trace && !(flags & HOST_APPLY_TOLERANT))
         return err_set(err, ENOENT, "there are no rules of network '%s'", firewall->network);
-    bool last = true;
-    vec_foreach (&observed->firewall_traces, trace)
-        last &= strcmp(*trace, firewall->network) == 0;
+    vec_foreach (&observed->firewall_traces, name)
+        last &= strcmp(*name, firewall->network) == 0;
+    *extent = last ? NFT_NO_TABLE : old && observed->firewall_base ? NFT_ELEMENTS : NFT_TABLE;
     if (last)
-        text_add(&out, "add table inet vmwire\ndelete table inet vmwire\n");
-    else if (old && observed->firewall_base)
-        text_add(&out, "%s", nft_remove_text(arena, old));
-    else if (any_trace(observed, firewall->network))
-        rebuild(arena, observed, firewall->network, &out);
-    int rc = out.length ? nft_run(host, text_get(&out), err) : 0;
-    /* Where there are no rules at all there are none to take back. */
-    return rc == -EOPNOTSUPP && (flags & HOST_APPLY_TOLERANT) ? 0 : rc;
+        text_add(out, "add table inet vmwire\ndelete table inet vmwire\n");
+    else if (*extent == NFT_ELEMENTS)
+        text_add(out, "%s", nft_remove_text(arena, old));
+    else if (trace)
+        rebuild(arena, observed, firewall->network, out);
+    else
+        *extent = NFT_ELEMENTS;
+    return 0;
 }
 
-int nft_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+/* Of one operation; noted as if it were done. */
+static int change_add(struct linux_host *host, struct arena *arena, const struct observed *observed,
+                      const struct op *op, unsigned flags, struct text *out, struct err *err)
+{
+    enum nft_extent extent = NFT_ELEMENTS;
+    int rc = 0;
+    if (op->kind == OP_FIREWALL_SET)
+        extent = firewall_set(arena, observed, &op->firewall, out);
+    else if (op->kind == OP_FIREWALL_REMOVE)
+        rc = firewall_remove(arena, observed, &op->firewall, flags, out, &extent, err);
+    else
+        rc = nft_lock_change(arena, observed, op, flags, out, &extent, err);
+    return rc < 0 ? rc : nft_seen_note(host, op, extent, err);
+}
+
+int nft_apply(struct linux_host *host, const struct op *const ops[], size_t count, unsigned flags,
+              size_t *failed, struct err *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     const struct observed *observed;
+    struct text out = {.arena = &arena};
+    *failed = 0;
     int rc = nft_seen_get(host, &observed, err);
     if (rc < 0)
         return rc;
-    bool set = op->kind == OP_FIREWALL_SET, known = known_network(observed, op->network);
-    /* A change of one network's elements, not of the table. */
-    bool part = observed->firewall_base && (known || (set && !any_trace(observed, op->network))) &&
-                (set || observed->firewalls.count > 1);
-    rc = set ? firewall_set(host, &arena, observed, &op->firewall, err)
-             : firewall_remove(host, &arena, observed, &op->firewall, flags, err);
-    if (rc == 0 && part)
-        nft_seen_note(host, op);
-    else
-        nft_seen_forget(host);
-    return rc;
+    bool none = !observed->firewall_traces.count;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = change_add(host, &arena, observed, ops[i], flags, &out, err);
+    if (rc == 0 && out.length)
+        rc = nft_run(host, text_get(&out), err);
+    if (rc == 0)
+        return 0;
+    nft_seen_forget(host);
+    /* None of it is done: which one is it? */
+    if (count > 1)
+        return host_apply_each(&host->host, ops, count, flags, failed, err);
+    /* Where there are no rules at all there are none to take back. */
+    if ((rc == -EOPNOTSUPP || (rc == -EPERM && none)) && ops[0]->kind == OP_FIREWALL_REMOVE &&
+        (flags & HOST_APPLY_TOLERANT))
+        return 0;
+    return ops[0]->kind == OP_LOCK_SET || ops[0]->kind == OP_LOCK_REMOVE ? nft_lock_lacking(rc, err) : rc;
 }

@@ -1,5 +1,5 @@
-/* nft_lock.c: writes the table of locks (nft_lock_text.c), one transaction an operation, of which one costs
- * what the first did. */
+/* nft_lock.c: writes the table of locks (nft_lock_text.c): what a network's lock changes of it, each nic, and
+ * the question whether this kernel can have it. */
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -13,7 +13,7 @@
 #define TABLE "bridge vmwire_lock"
 
 /* What nft says of a kernel that lacks something is of no use to those who read it. */
-static int lacking(int rc, struct err *err)
+int nft_lock_lacking(int rc, struct err *err)
 {
     return rc == -EOPNOTSUPP ? err_set(err, rc,
                                        "this kernel's nf_tables has no bridge family, or one without sets "
@@ -31,45 +31,34 @@ static const struct lock *known(const struct observed *observed, const char *net
     return NULL;
 }
 
-static int lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+int nft_lock_change(struct arena *arena, const struct observed *observed, const struct op *op, unsigned flags,
+                    struct text *out, enum nft_extent *extent, struct err *err)
 {
-    _cleanup_arena_ struct arena arena = {0};
-    const struct observed *observed;
-    struct text out = {.arena = &arena};
-    int rc = nft_seen_get(host, &observed, err);
-    if (rc < 0)
-        return rc;
     const struct lock *now = known(observed, op->network);
-    if (op->kind == OP_LOCK_REMOVE && !now)
+    bool set = op->kind == OP_LOCK_SET, whole = observed->lock_base && observed->locks.count;
+    if (!set && !now)
         return flags & HOST_APPLY_TOLERANT
                    ? 0
                    : err_set(err, ENOENT, "there are no such rules of network '%s'", op->network);
-    if (op->kind == OP_LOCK_REMOVE && observed->locks.count == 1) {
-        nft_seen_forget(host);
-        return nft_run(host, "delete table " TABLE "\n", err);
+    *extent = !set && observed->locks.count == 1 ? NFT_NO_TABLE : set && !whole ? NFT_TABLE : NFT_ELEMENTS;
+    if (*extent == NFT_NO_TABLE) {
+        text_add(out, "delete table " TABLE "\n");
+        return 0;
     }
-    if (op->kind == OP_LOCK_SET && (!observed->lock_base || !observed->locks.count))
-        text_add(&out, "%s", nft_lock_base_text(&arena));
+    if (*extent == NFT_TABLE)
+        text_add(out, "%s", nft_lock_base_text(arena));
     if (now)
-        text_add(&out, "%s", nft_lock_elements(&arena, now, false));
-    if (op->kind == OP_LOCK_SET)
-        text_add(&out, "%s", nft_lock_elements(&arena, &op->lock, true));
-    bool part = observed->lock_base && observed->locks.count;
-    rc = nft_run(host, text_get(&out), err);
-    if (rc == 0 && part)
-        nft_seen_note(host, op);
-    else
-        nft_seen_forget(host);
-    return rc;
+        text_add(out, "%s", nft_lock_elements(arena, now, false));
+    if (set)
+        text_add(out, "%s", nft_lock_elements(arena, &op->lock, true));
+    return 0;
 }
 
-int nft_lock_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err)
+int nft_lock_nic_apply(struct linux_host *host, const struct op *op, struct err *err)
 {
-    if (op->kind == OP_NIC_SET)
-        return lacking(nft_lock_nic_set(host, &op->nic, false, err), err);
-    if (op->kind == OP_NIC_REMOVE)
-        return lacking(nft_lock_nic_set(host, &(struct lock_nic){.ifname = op->nic.ifname}, false, err), err);
-    return lacking(lock_apply(host, op, flags, err), err);
+    struct lock_nic none = {.ifname = op->nic.ifname};
+    return nft_lock_lacking(nft_lock_nic_set(host, op->kind == OP_NIC_SET ? &op->nic : &none, false, err),
+                            err);
 }
 
 static int table_each(const struct nlmsghdr *header, void *data)
@@ -151,7 +140,7 @@ int nft_lock_probe(struct linux_host *host, struct arena *arena, struct observed
         return 0;
     if (rc != -EOPNOTSUPP && passing(err->text))
         return err_wrap(err, "asking the kernel for locks");
-    lacking(rc, err);
+    nft_lock_lacking(rc, err);
     observed->lock_refusal = arena_strdup(arena, err->text);
     return 0;
 }

@@ -323,6 +323,7 @@ int nft_observe(struct linux_host *host, struct arena *arena, struct observed *o
         return err_wrap(err, "reading the firewall rules");
     observed->firewall_base = reader.rules.count == rule_count && reader.table.chains.count == CHAIN_COUNT &&
                               reader.maps == MAP_COUNT && !reader.strange;
+    observed->firewall_none = !reader.rules.count && !reader.table.chains.count && !reader.table.sets.count;
     sort_elements(&reader);
     struct names traces = {0};
     for (int map = 0; map < MAP_COUNT; map++) {

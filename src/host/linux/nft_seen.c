@@ -1,9 +1,9 @@
 /* nft_seen.c: vmwire's table and that of its locks as the last look, and what was done since, left them.
  *
- * A plan changes them once a network.  To read all of it each time would make the whole quadratic, so
+ * A plan changes them network by network.  To read all of it each time would make the whole quadratic, so
  * what was read is kept with the generation of nftables (every transaction of anybody makes it one more), and
- * after a transaction of vmwire's that alone moved it, what that did is noted.  Any other generation: it is
- * read. */
+ * what is about to be done is noted, for the operations behind it in the same transaction and for the next
+ * one, which reads it all again unless that transaction alone has moved the generation. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
@@ -72,7 +72,7 @@ int nft_seen_get(struct linux_host *host, const struct observed **observed, stru
     return rc;
 }
 
-static void note_lock(struct nft_seen *seen, const struct op *op)
+static void note_lock(struct nft_seen *seen, const struct op *op, enum nft_extent extent)
 {
     struct observed *observed = &seen->observed;
     for (size_t i = observed->locks.count; i-- > 0;) {
@@ -81,9 +81,10 @@ static void note_lock(struct nft_seen *seen, const struct op *op)
     }
     if (op->kind == OP_LOCK_SET)
         *vec_push(&seen->arena, &observed->locks) = op->lock;
+    observed->lock_base |= extent != NFT_ELEMENTS;
 }
 
-static void note_firewall(struct nft_seen *seen, const struct op *op)
+static void note_firewall(struct nft_seen *seen, const struct op *op, enum nft_extent extent)
 {
     struct observed *observed = &seen->observed;
     for (size_t i = observed->firewalls.count; i-- > 0;) {
@@ -95,27 +96,32 @@ static void note_firewall(struct nft_seen *seen, const struct op *op)
             observed->firewall_traces.items[i] =
                 observed->firewall_traces.items[--observed->firewall_traces.count];
     }
+    if (extent != NFT_ELEMENTS) { /* half a network does not come through it */
+        observed->firewall_base = extent == NFT_TABLE;
+        observed->firewall_none = extent == NFT_NO_TABLE;
+        observed->firewall_traces.count = 0;
+        vec_foreach (&observed->firewalls, firewall)
+            *vec_push(&seen->arena, &observed->firewall_traces) = firewall->network;
+    }
     if (op->kind == OP_FIREWALL_SET) {
         *vec_push(&seen->arena, &observed->firewalls) = op->firewall;
         *vec_push(&seen->arena, &observed->firewall_traces) = op->network;
     }
 }
 
-void nft_seen_note(struct linux_host *host, const struct op *op)
+int nft_seen_note(struct linux_host *host, const struct op *op, enum nft_extent extent, struct err *err)
 {
     struct nft_seen *seen = host->seen;
     /* The plan's memory may go before the host does. */
     struct op copy;
-    if (!seen->generation)
-        return;
-    if (op_parse(&seen->arena, op_format(&seen->arena, op), &copy, NULL) < 0) {
-        seen->generation = 0;
-        return;
-    }
+    int rc = op_parse(&seen->arena, op_format(&seen->arena, op), &copy, err);
+    if (rc < 0)
+        return rc;
     if (op->kind == OP_LOCK_SET || op->kind == OP_LOCK_REMOVE)
-        note_lock(seen, &copy);
+        note_lock(seen, &copy, extent);
     else
-        note_firewall(seen, &copy);
+        note_firewall(seen, &copy, extent);
+    return 0;
 }
 
 void nft_seen_moved(struct linux_host *host)
