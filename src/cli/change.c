@@ -88,17 +88,21 @@ int change_host(struct cli *cli, const char *const *names, bool down, const stru
     if (engine_lock(&engine, LOCK_WAIT_MS, &err) < 0)
         return cli_fail(cli, &err);
     struct plan plan;
-    bool pending = false;
-    if (make_plan(cli, &engine, names, down, &plan, &err) < 0)
-        return cli_fail(cli, &err);
-    int status = cli_problems(cli);
-    if (status != EXIT_DONE)
-        return status;
-    struct guard_request patience = *guard;
-    if (patience.guard_ms < 0)
-        patience.guard_ms = record_guard_ms(&cli->arena, &engine.observed, names);
-    if (engine_check_programs(&engine, &plan, &err) < 0 ||
-        engine_change(&engine, &plan, &patience, &pending, &err) < 0) {
+    bool pending = false, done;
+    engine.attempts = !down;
+    do {
+        if (make_plan(cli, &engine, names, down, &plan, &err) < 0)
+            return cli_fail(cli, &err);
+        int status = cli_problems(cli);
+        if (status != EXIT_DONE)
+            return status;
+        struct guard_request patience = *guard;
+        if (patience.guard_ms < 0)
+            patience.guard_ms = record_guard_ms(&cli->arena, &engine.observed, names);
+        done = engine_check_programs(&engine, &plan, &err) == 0 &&
+               engine_change(&engine, &plan, &patience, &pending, &err) == 0;
+    } while (!done && engine_lacks(&engine));
+    if (!done) {
         if (!cli->verbose && isatty(STDERR_FILENO))
             fputs("\r\033[K", stderr);
         return cli_fail(cli, &err);

@@ -336,6 +336,15 @@ static int observe_tagging(struct engine *engine, const struct model *model, str
                   : 0;
 }
 
+static bool any_bridge(struct engine *engine)
+{
+    vec_foreach (&engine->observed.links, link) {
+        if (strcmp(link->kind, "bridge") == 0 && owner_network(engine->arena, link->alias))
+            return true;
+    }
+    return false;
+}
+
 /* Likewise of locks. */
 static int observe_locking(struct engine *engine, const struct model *model, struct err *err)
 {
@@ -344,9 +353,24 @@ static int observe_locking(struct engine *engine, const struct model *model, str
         for (int kind = 0; kind < LOCK_KIND_COUNT; kind++)
             needed |= network->lock[kind] && !engine->observed.locks.count;
     }
-    return needed ? engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_LOCKING,
-                                                   &engine->observed, err)
-                  : 0;
+    /* The kernel takes 10 ms to try and forget.  Where nothing is up, locks come before anything else
+     * (rules_stage): that they cannot be had is then learned while nothing is changed. */
+    engine->unasked = needed && engine->attempts && !any_bridge(engine);
+    return needed && !engine->unasked
+               ? engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_LOCKING,
+                                                &engine->observed, err)
+               : 0;
+}
+
+bool engine_lacks(struct engine *engine)
+{
+    struct err ignored;
+    if (!engine->unasked)
+        return false;
+    engine->attempts = engine->unasked = false;
+    return engine->host->backend->observe(engine->host, engine->arena, HOST_OBSERVE_LOCKING,
+                                          &engine->observed, &ignored) == 0 &&
+           engine->observed.lock_refusal;
 }
 
 /* What guests lease now, for rules that have to be made anew. */

@@ -30,6 +30,8 @@ struct engine {
     struct observed observed;               /* filled by engine_observe */
     int lock_fd;                            /* -1 while not locked */
     bool busy; /* a change is under way and takes its time: what is seen may be half of it (engine_settle) */
+    bool attempts;  /* the plan is applied at once: what the kernel lacks may show in that (engine_lacks) */
+    bool unasked;   /* it was left to that */
     int confirm_ms; /* a change waits to be confirmed, for so long yet (engine_settle); -1: none */
 };
 
@@ -59,6 +61,10 @@ void engine_note(struct engine *engine, const char *format, ...) __attribute__((
 
 /* Observe `what` (enum host_observe_flags) into engine->observed. */
 int engine_observe(struct engine *engine, unsigned what, struct err *err);
+
+/* After a change with `attempts` failed: was it for what this kernel lacks?  Then it is to be planned anew,
+ * which says so, or does without. */
+bool engine_lacks(struct engine *engine);
 
 /* What `up` would do for `names` (NULL: all of the model's, and away with those that left it). engine_observe
  * has been called with HOST_OBSERVE_ALL. */

@@ -192,3 +192,43 @@ def test_a_kernel_without_nftables(host):
     assert "setting the firewall rules of 'brnat'" in done.stderr and "CONFIG_NF_TABLES" in done.stderr, done.stderr
     assert "rolled back" in done.stderr
     assert host.snapshot() == before
+
+
+NO_BRIDGE_FAMILY = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+static int refused;
+int nft_run_cmd_from_buffer(void *context, const char *text)
+{
+    refused = strstr(text, "table bridge vmwire_lock") != 0;
+    return refused ? -1 : ((int (*)(void *, const char *))dlsym(RTLD_NEXT, "nft_run_cmd_from_buffer"))(context, text);
+}
+const char *nft_ctx_get_error_buffer(void *context)
+{
+    return refused ? "<cmdline>:1:1-1: Error: Could not process rule: Operation not supported\n"
+                   : ((const char *(*)(void *))dlsym(RTLD_NEXT, "nft_ctx_get_error_buffer"))(context);
+}
+"""
+
+
+def test_a_kernel_without_the_bridge_family_of_nftables(host):
+    """`up` leaves it to the change itself to show that; it is undone, and what nobody wrote is done without."""
+    library = host.directory / "no-bridge-family.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=NO_BRIDGE_FAMILY, text=True, check=True)
+    env = {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    before = host.snapshot()
+    host.config(NAT + "    lock: [mac]\n")
+    for command in ("plan", "up"):
+        done = host.vmwire(command, check=False, env=env)
+        assert done.returncode == 2 and ":5:11: " in done.stderr and "'lock' cannot be had: this kernel's nf_tables has no bridge" \
+            in done.stderr, done.stderr
+        assert host.snapshot() == before
+    host.config(NAT)
+    assert "guests may use any MAC and address: 'lock' cannot be had" in host.vmwire("plan", check=False, env=env).stderr
+    said = host.vmwire("up", env=env)
+    assert said.stderr.count("guests may use any MAC and address: 'lock' cannot be had") == 1 and "up: 1" in said.stdout, said
+    assert "vmwire_lock" not in host.sh("nft list tables") and "table inet vmwire" in host.sh("nft list tables")
+    assert "nothing to do" in host.vmwire("up", env=env).stdout
+    host.vmwire("down", env=env)
+    assert host.snapshot() == before
