@@ -20,6 +20,7 @@ import time
 import tty
 
 HOME = "/mnt/sim"
+caller = None  # the process that stands for this one (simcall.c)
 FLAGS = {"UP": 0x1, "BROADCAST": 0x2, "RUNNING": 0x40, "PROMISC": 0x100, "SIMPLEX": 0x800, "LINK0": 0x1000,
          "MULTICAST": 0x8000}
 
@@ -542,7 +543,7 @@ def processes():
 
 
 def pgrep(host, words):
-    found = [f"{pid} {line}\n" for pid, line in processes() if words[1] in line and pid != os.getpid()]
+    found = [f"{pid} {line}\n" for pid, line in processes() if words[1] in line and pid not in (os.getpid(), caller)]
     if not found:
         fail("")
     return "".join(found)
@@ -749,10 +750,7 @@ def bhyvectl(words):
         open(f"{HOME}/poweroff-{name}", "w").close()
 
 
-def main():
-    program, words = os.path.basename(sys.argv[0]), sys.argv[1:]
-    if program == "sim.py":
-        program, words = words[0], words[1:]
+def main(program, words):
     if program == "sleep":
         signal.pause()
         return
@@ -778,4 +776,62 @@ def main():
         sys.exit(status)
 
 
-main()
+def exit_status(reason):
+    """As the interpreter ends by it."""
+    if isinstance(reason, str):
+        sys.stderr.write(f"{reason}\n")
+        return 1
+    return 0 if reason is None else reason
+
+
+def answer(connection):
+    """One call of simcall's, in a process of its own."""
+    global caller
+    caller = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    message, fds, _, _ = socket.recv_fds(connection, 200000, 3)
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+        os.close(fd)
+    folder, count, *rest = [os.fsdecode(word) for word in message.split(b"\0")[:-1]]
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(word.split("=", 1) for word in rest[int(count):])
+    status = 1
+    try:
+        main(os.path.basename(rest[0]), rest[1:int(count)])
+        status = 0
+    except SystemExit as end:
+        status = exit_status(end.code)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(bytes([status]))
+
+
+def serve():
+    listener = socket.socket(fileno=3)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            listener.close()
+            try:
+                answer(connection)
+            finally:
+                os._exit(0)
+        connection.close()
+
+
+if sys.argv[1:] == ["--serve"]:
+    import socket
+    import struct
+    import traceback
+    sys.dont_write_bytecode = True
+    import sim_ipfw  # noqa: F401  (for those that are forked)
+    serve()
+elif os.path.basename(sys.argv[0]) in ("sim.py", "call.sim"):
+    main(sys.argv[1], sys.argv[2:])
+else:
+    main(os.path.basename(sys.argv[0]), sys.argv[1:])

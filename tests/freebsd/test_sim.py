@@ -1,11 +1,15 @@
 """The FreeBSD backend, whole: vmwire-freebsd in a mount namespace whose ifconfig, pfctl, bhyve and the rest are sim.py,
 which answers as a FreeBSD 12.1 was seen to.  Nothing of this host is touched: none of its network programs is run."""
+import atexit
 import copy
+import functools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -14,7 +18,8 @@ from conftest import BUILD, dies_with_us
 HERE = pathlib.Path(__file__).resolve().parent
 VMWIRE = BUILD / "tests" / "freebsd" / "vmwire-freebsd"
 PROGRAMS = ["ifconfig", "ipfw", "kldload", "kldunload", "pfctl", "resolvconf", "route", "sysctl", "kenv", "pgrep", "netstat", "sockstat", "devctl",
-            "pciconf", "arp", "ndp", "dhclient", "dnsmasq", "bhyve", "bhyvectl"]
+            "pciconf", "arp", "ndp"]
+PROCESSES = ["dhclient", "dnsmasq", "bhyve", "bhyvectl"]  # what somebody looks at while it runs: sim.py itself
 
 # /usr/bin and /usr/sbin become folders of links to what they were, with sim.py under the names of FreeBSD's programs.
 SETUP = """
@@ -25,11 +30,16 @@ for folder in bin sbin; do
     mount --bind /usr/$folder /mnt/$folder
     cp -s /mnt/$folder/* /mnt/new-$folder/ 2>/dev/null || :
 done
-for name in @PROGRAMS@; do
-    rm -f /mnt/new-bin/$name /mnt/new-sbin/$name
-    ln -s @SIM@ /mnt/new-bin/$name
-    ln -s @SIM@ /mnt/new-sbin/$name
-done
+links() {
+    program=$1
+    shift
+    for name; do
+        ln -sf $program /mnt/new-bin/$name
+        ln -sf $program /mnt/new-sbin/$name
+    done
+}
+links @CALL@ @PROGRAMS@
+links @SIM@ @PROCESSES@
 mount --bind /mnt/new-bin /usr/bin
 mount --bind /mnt/new-sbin /usr/sbin
 mkdir /mnt/run /mnt/dev /mnt/sim
@@ -41,6 +51,8 @@ mkdir /mnt/dev/pts
 mount -t devpts -o newinstance,ptmxmode=0666 devpts /mnt/dev/pts
 ln -s pts/ptmx /mnt/dev/ptmx
 mount --rbind /mnt/dev /dev
+@CALL@ --serve @SIM@ >/dev/null &
+until [ -S /mnt/call ]; do sleep 0.01; done
 echo ready
 exec sleep infinity >/dev/null
 """
@@ -75,14 +87,25 @@ FRESH = {
 }
 
 
+@functools.cache
+def simcall():
+    """simcall.c, compiled: each process of pytest has its own."""
+    program = pathlib.Path(tempfile.mkdtemp()) / "simcall"
+    atexit.register(shutil.rmtree, program.parent)
+    subprocess.run(["cc", "-O1", "-D_GNU_SOURCE", "-o", program, HERE / "simcall.c"], check=True)
+    return program
+
+
 class FreeBSD:
     def __init__(self, directory):
         self.directory = directory
         self.state = directory / "host.json"
         self.change(lambda host: host.update(copy.deepcopy(FRESH)))
         (directory / "guest").write_text("")
-        setup = SETUP.replace("@PROGRAMS@", " ".join(PROGRAMS)).replace("@SIM@", str(HERE / "sim.py")).replace(
-            "@DIRECTORY@", str(directory))
+        setup = SETUP
+        for name, value in (("PROGRAMS", " ".join(PROGRAMS)), ("PROCESSES", " ".join(PROCESSES)), ("SIM", HERE / "sim.py"),
+                            ("CALL", simcall()), ("DIRECTORY", directory)):
+            setup = setup.replace(f"@{name}@", str(value))
         self.holder = subprocess.Popen(["unshare", "-m", "-n", "sh", "-ec", setup], stdout=subprocess.PIPE, text=True,
                                        stdin=subprocess.DEVNULL, preexec_fn=dies_with_us)
         assert self.holder.stdout.readline() == "ready\n"
