@@ -495,7 +495,7 @@ def bench_scale():
             hosts[networks] = practice()
             hosts[networks].config(scale_text(networks))
         large = {networks: hosts[networks] for networks in (200, 400)}
-        cycles = in_turns(large, 3, scale_cycle)
+        cycles = in_turns(large, 7, scale_cycle)
         hosts[200].vmwire("up", timeout=300)
         floors = {"up from nothing": ("its 200 dnsmasq by hand", servers_by_hand(hosts[200])),
                   "down": ("ip link delete, 200 bridges", bridges_deleted(200))}
