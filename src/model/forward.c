@@ -32,13 +32,13 @@ static bool port_parse(const char *text, size_t length, unsigned *port)
     return *port <= PORT_MAX;
 }
 
-/* "N" or "N-M"; `last` is 0 for the first form. */
+/* "N" or "N-M"; `last` is 0 for the first form.  NULL: none, behind an address in brackets. */
 static const char *ports_parse(struct arena *arena, const char *text, unsigned *first, unsigned *last)
 {
-    size_t length = strcspn(text, "-");
     *last = 0;
-    if (!*text)
+    if (!text || !*text)
         return "a port is missing";
+    size_t length = strcspn(text, "-");
     if (!port_parse(text, length, first) ||
         (text[length] && !port_parse(text + length + 1, strlen(text + length + 1), last)))
         return arena_printf(arena, "'%s' is no port (1 to 65535) and no range such as 8000-8010", text);
