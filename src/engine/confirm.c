@@ -42,6 +42,27 @@ static bool address_fill(const char *path, struct sockaddr_un *address)
     return true;
 }
 
+static volatile sig_atomic_t told_to_end;
+static sigset_t while_waiting;
+
+static void end_now(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
+
+/* Blocked but while waiting, so that it is not missed; `while_waiting` lets it through. */
+static void signal_watch(void)
+{
+    sigset_t end;
+    struct sigaction action = {.sa_handler = end_now};
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigprocmask(SIG_BLOCK, &end, &while_waiting);
+    sigdelset(&while_waiting, SIGTERM);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 int confirm_open(const char *path, struct err *err)
 {
     struct sockaddr_un address;
@@ -54,6 +75,7 @@ int confirm_open(const char *path, struct err *err)
     umask(old);
     if (!bound || listen(fd, WAITING_MAX) < 0)
         return err_errno(err, errno, "waiting for a confirmation at '%s'", path);
+    signal_watch();
     return fd_steal(&fd);
 }
 
@@ -67,32 +89,10 @@ static char word_read(int fd, int timeout_ms)
     return word;
 }
 
-static volatile sig_atomic_t told_to_end;
-
-static void end_now(int number)
-{
-    (void)number;
-    told_to_end = 1;
-}
-
-/* Blocked but while waiting, so that it is not missed; `while_waiting` lets it through. */
-static void signal_watch(sigset_t *while_waiting)
-{
-    sigset_t end;
-    struct sigaction action = {.sa_handler = end_now};
-    sigemptyset(&end);
-    sigaddset(&end, SIGTERM);
-    sigprocmask(SIG_BLOCK, &end, while_waiting);
-    sigdelset(while_waiting, SIGTERM);
-    sigaction(SIGTERM, &action, NULL);
-}
-
 enum confirm_end confirm_wait(int fd, int timeout_ms, int *answer_fd)
 {
     int64_t end_ms = now_ms() + timeout_ms, left_ms;
-    sigset_t while_waiting;
     *answer_fd = -1;
-    signal_watch(&while_waiting);
     while ((left_ms = end_ms - now_ms()) > 0) {
         struct pollfd input = {.fd = fd, .events = POLLIN};
         struct timespec left = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};

@@ -16,7 +16,7 @@ enum confirm_end { CONFIRM_KEEP, CONFIRM_UNDO, CONFIRM_TIMEOUT };
 /* RUN/confirm */
 const char *confirm_path(struct arena *arena, const char *run_dir);
 
-/* The guard's side.  Listen; a descriptor or a negative errno. */
+/* The guard's side.  Listen; a descriptor or a negative errno.  From then on SIGTERM is an end. */
 int confirm_open(const char *path, struct err *err);
 /* Answer those who ask, until one of them decides, the time is over, or SIGTERM comes (CONFIRM_UNDO: the host
  * may be going down, and waits for nobody).  `answer_fd` gets the connection of the one who decided, to be

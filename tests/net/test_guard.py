@@ -299,6 +299,23 @@ def test_a_guard_that_waits_undoes_at_once_when_the_host_goes_down(host):
     settled(host, before)
 
 
+def test_a_guard_that_is_about_to_wait_hears_that_the_host_goes_down(host):
+    """It has said that it waits, and is slow to do so."""
+    home(host)
+    host.config(BOTH)
+    before = host.snapshot()
+    with open(host.directory / "said", "w+", encoding="ascii") as said:
+        slow = host.popen("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=dup2", "-e", "inject=dup2:delay_enter=300000",
+                          VMWIRE, "up", "--confirm", "600", stdout=said, stderr=said)
+        host.wait_for(lambda: "undone in 600 s unless you confirm it" in (host.directory / "said").read_text())
+        for pid, words in host.processes():
+            if words.split()[0].endswith("vmwire"):
+                os.kill(pid, signal.SIGTERM)
+        slow.wait(timeout=20)
+    settled(host, before)
+
+
+
 def test_a_terminal_that_goes_while_a_change_waits_does_not_matter(host):
     home(host)
     host.config(KEEP)
