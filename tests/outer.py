@@ -91,12 +91,18 @@ class Outer:
     # Making and ending it.
 
     def __enter__(self):
-        with self.stack:
-            self.outside()
-            self.boot()
-            self.settle()
-            self.stack = self.stack.pop_all()
-        return self
+        for last in (False, False, True):
+            try:
+                with self.stack:
+                    self.outside()
+                    self.boot()
+                    self.settle()
+                    self.stack = self.stack.pop_all()
+                return self
+            except OuterError:
+                if last or not self.hung:
+                    raise
+                self.renew()
 
     def __exit__(self, *_):
         self.stack.close()
@@ -104,9 +110,12 @@ class Outer:
     def reboot(self):
         """A fresh one, where the emulation has lost it."""
         self.stack.close()
+        self.renew()
+        self.__enter__()
+
+    def renew(self):
         self.stack = contextlib.ExitStack()
         self.answers, self.dead, self.hung = {}, None, False
-        self.__enter__()
 
     def outside(self):
         """The network outside: a bridge with the taps of the outer machine's NICs, and the router on it."""
@@ -165,7 +174,7 @@ class Outer:
         except TimeoutError:
             raise OuterError(f"the outer QEMU did not start:\n{self.told()}") from None
         threading.Thread(target=self.listen, args=[self.port], daemon=True).start()
-        self.wait(0, 300)
+        self.wait(0, 100)  # it takes seconds; where the emulation loses it, another one is booted
 
     def settle(self):
         """What udev and a distribution's start would have done: the drivers, the names, the uplink's address."""
