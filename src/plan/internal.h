@@ -230,9 +230,9 @@ static inline struct op op_for(const struct passage *passage, enum op_kind kind)
 
 void step_add(struct planner *planner, const struct op *op, const struct op *undo);
 void step_add_at(struct planner *planner, enum stage stage, const struct op *op, const struct op *undo);
-/* When a network's rules and its lock change.  Of networks that come or go: all at once,
- * while there is no bridge that needs them, so that the host makes one transaction of them; else, and where
- * rules_in_turn, in the network's own turn. */
+/* When a network's rules and its lock change.  Of networks that come or go: all at once, while no guest is on
+ * their bridges, so that the host makes one transaction of them; else, and where rules_in_turn, in the
+ * network's own turn. */
 enum stage rules_stage(const struct planner *planner, const struct passage *passage);
 /* Does this plan bring that network to what the file says, or take it away? */
 bool plan_selects(const struct planner *planner, const char *name);

@@ -11,7 +11,10 @@
  *  4. the bridge comes up with the uplink's MAC, MTU and addresses, the uplink becomes its port, each route
  * moves in its slot, and only then do the uplink's own addresses go.  A frame that arrives in between finds
  * the address on one of the two;
- *  5. rules before forwarding (plan.c), files before the service that reads them. */
+ *  5. rules before forwarding (plan.c), files before the service that reads them.
+ *
+ * Rules of a network that comes or goes have a stage of their own (rules_stage), with those of the others:
+ * before there is a bridge, and when the guests have left it. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -2,7 +2,8 @@
 """sim.py: the programs of a FreeBSD 12.1 that vmwire runs, over a host kept as JSON in /mnt/sim/host.json.
 
 It answers, and fails, as the transcripts of a real one have it: what is made although a command fails, what stays
-behind, which words and exit statuses come.  Called by the name of the program that it stands for.
+behind, which words and exit statuses come.  Called by the name of the program that it stands for, or through simcall.c,
+for which one process of it serves.
 
 A host with "real" is real too: its interfaces are Linux's, in a network namespace of the test, and a jail is another
 namespace, whose number is its first process's.
@@ -19,6 +20,7 @@ import sys
 import time
 import tty
 
+sys.dont_write_bytecode = True  # of sim_ipfw, in the tree
 HOME = "/mnt/sim"
 caller = None  # the process that stands for this one (simcall.c)
 FLAGS = {"UP": 0x1, "BROADCAST": 0x2, "RUNNING": 0x40, "PROMISC": 0x100, "SIMPLEX": 0x800, "LINK0": 0x1000,
@@ -406,7 +408,6 @@ def kldload(host, words):
     if module in host.missing:
         fail(f"kldload: can't load {module}: No such file or directory\n")
     if module in ("ipfw", "dummynet"):
-        sys.dont_write_bytecode = True
         import sim_ipfw
         sim_ipfw.load(host, module)
     host.modules[module] = True
@@ -762,7 +763,6 @@ def main(program, words):
         elif program == "resolvconf":
             pass
         elif program in ("ipfw", "kenv", "kldunload"):
-            sys.dont_write_bytecode = True
             import sim_ipfw
             with Host() as host:
                 sys.stdout.write(getattr(sim_ipfw, program)(host, words, fail))
@@ -828,7 +828,6 @@ if sys.argv[1:] == ["--serve"]:
     import socket
     import struct
     import traceback
-    sys.dont_write_bytecode = True
     import sim_ipfw  # noqa: F401  (for those that are forked)
     serve()
 elif os.path.basename(sys.argv[0]) in ("sim.py", "call.sim"):
