@@ -248,8 +248,9 @@ int cmd_capture(struct cli *cli, int argc, char **argv)
     int status = options_read(&it, argc, argv);
     if (status != EXIT_DONE)
         return status;
-    if (capture_filter_check(it.filter, &err) < 0)
-        return cli_usage(cli, "%s", err.text);
+    int rc = capture_filter_check(it.filter, &err);
+    if (rc < 0)
+        return rc == -EINVAL ? cli_usage(cli, "%s", err.text) : cli_fail(cli, &err);
     status = cli_config_optional(cli);
     if (status != EXIT_DONE)
         return status;

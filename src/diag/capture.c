@@ -7,6 +7,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/library.h"
+
+/* clang-format off */
+#define PCAP_FUNCTIONS(DO) \
+    DO(pcap_activate) DO(pcap_close) DO(pcap_compile) DO(pcap_create) DO(pcap_datalink) DO(pcap_dispatch) \
+    DO(pcap_freecode) DO(pcap_get_selectable_fd) DO(pcap_get_tstamp_precision) DO(pcap_geterr) \
+    DO(pcap_open_dead) DO(pcap_set_buffer_size) DO(pcap_set_immediate_mode) DO(pcap_set_promisc) \
+    DO(pcap_set_snaplen) DO(pcap_set_timeout) DO(pcap_set_tstamp_precision) DO(pcap_setdirection) \
+    DO(pcap_setfilter) DO(pcap_setnonblock) DO(pcap_stats) DO(pcap_statustostr)
+/* clang-format on */
+
+/* Debian's, others', FreeBSD's. */
+LIBRARY(pcap_library, PCAP_FUNCTIONS, "libpcap.so.0.8", "libpcap.so.1", "libpcap.so.8");
+
 enum {
     SNAP_ALL = 262144,
     BUFFER_DEFAULT = 2 << 20,
@@ -70,17 +84,19 @@ const char *capture_direction_name(enum capture_direction direction)
 int capture_filter_check(const char *filter, struct err *err)
 {
     struct bpf_program program;
-    pcap_t *dead = pcap_open_dead(DLT_EN10MB, SNAP_ALL);
+    int rc = library_load(&pcap_library, err);
+    if (rc < 0)
+        return rc;
+    pcap_t *dead = sym_pcap_open_dead(DLT_EN10MB, SNAP_ALL);
     if (!dead)
         return err_set(err, ENOMEM, "libpcap could not be started");
-    int rc = 0;
     if (filter && *filter) {
-        if (pcap_compile(dead, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-            rc = err_set(err, EINVAL, "filter '%s': %s", filter, pcap_geterr(dead));
+        if (sym_pcap_compile(dead, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
+            rc = err_set(err, EINVAL, "filter '%s': %s", filter, sym_pcap_geterr(dead));
         else
-            pcap_freecode(&program);
+            sym_pcap_freecode(&program);
     }
-    pcap_close(dead);
+    sym_pcap_close(dead);
     return rc;
 }
 
@@ -91,11 +107,11 @@ static int filter_set(pcap_t *pcap, const char *filter, struct err *err)
     struct bpf_program program;
     if (!filter || !*filter)
         return 0;
-    if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-        return err_set(err, EINVAL, "filter '%s': %s", filter, pcap_geterr(pcap));
-    int rc = pcap_setfilter(pcap, &program);
-    pcap_freecode(&program);
-    return rc < 0 ? err_set(err, EIO, "setting the filter: %s", pcap_geterr(pcap)) : 0;
+    if (sym_pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
+        return err_set(err, EINVAL, "filter '%s': %s", filter, sym_pcap_geterr(pcap));
+    int rc = sym_pcap_setfilter(pcap, &program);
+    sym_pcap_freecode(&program);
+    return rc < 0 ? err_set(err, EIO, "setting the filter: %s", sym_pcap_geterr(pcap)) : 0;
 }
 
 /* pcap_activate(3PCAP)'s answers that mean: there is nothing to see on this interface now. */
@@ -111,40 +127,40 @@ static int activate_refusal(pcap_t *pcap, int status, const char *ifname, struct
     if (status == PCAP_ERROR_PERM_DENIED || status == PCAP_ERROR_PROMISC_PERM_DENIED)
         return err_set(err, EPERM, "capturing on '%s' is not permitted: CAP_NET_RAW is needed (run as root)",
                        ifname);
-    const char *words = pcap_geterr(pcap);
-    return err_set(err, EIO, "capturing on '%s': %s", ifname, *words ? words : pcap_statustostr(status));
+    const char *words = sym_pcap_geterr(pcap);
+    return err_set(err, EIO, "capturing on '%s': %s", ifname, *words ? words : sym_pcap_statustostr(status));
 }
 
 static int handle_open(struct source *source, const char *ifname, const struct capture_options *options,
                        struct err *err)
 {
     char words[PCAP_ERRBUF_SIZE] = "";
-    pcap_t *pcap = pcap_create(ifname, words);
+    pcap_t *pcap = sym_pcap_create(ifname, words);
     if (!pcap)
         return err_set(err, EIO, "capturing on '%s': %s", ifname, words);
-    pcap_set_snaplen(pcap, options->snap_bytes ? (int)options->snap_bytes : SNAP_ALL);
-    pcap_set_promisc(pcap, !options->not_promiscuous);
-    pcap_set_timeout(pcap, RELAXED_TIMEOUT_MS);
-    pcap_set_immediate_mode(pcap, !options->relaxed);
-    pcap_set_buffer_size(pcap, options->buffer_bytes ? (int)options->buffer_bytes : BUFFER_DEFAULT);
-    pcap_set_tstamp_precision(pcap, PCAP_TSTAMP_PRECISION_NANO);
-    int rc = pcap_activate(pcap);
+    sym_pcap_set_snaplen(pcap, options->snap_bytes ? (int)options->snap_bytes : SNAP_ALL);
+    sym_pcap_set_promisc(pcap, !options->not_promiscuous);
+    sym_pcap_set_timeout(pcap, RELAXED_TIMEOUT_MS);
+    sym_pcap_set_immediate_mode(pcap, !options->relaxed);
+    sym_pcap_set_buffer_size(pcap, options->buffer_bytes ? (int)options->buffer_bytes : BUFFER_DEFAULT);
+    sym_pcap_set_tstamp_precision(pcap, PCAP_TSTAMP_PRECISION_NANO);
+    int rc = sym_pcap_activate(pcap);
     if (rc < 0)
         rc = activate_refusal(pcap, rc, ifname, err);
-    else if (pcap_datalink(pcap) != DLT_EN10MB)
+    else if (sym_pcap_datalink(pcap) != DLT_EN10MB)
         rc = err_set(err, EPROTONOSUPPORT, "capturing on '%s': it is no Ethernet interface", ifname);
     else
         rc = filter_set(pcap, options->filter, err);
-    if (rc == 0 && pcap_setnonblock(pcap, 1, words) < 0)
+    if (rc == 0 && sym_pcap_setnonblock(pcap, 1, words) < 0)
         rc = err_set(err, EIO, "capturing on '%s': %s", ifname, words);
     pcap_direction_t direction = source->direction == CAPTURE_IN ? PCAP_D_IN : PCAP_D_OUT;
-    if (rc == 0 && source->direction != CAPTURE_UNKNOWN && pcap_setdirection(pcap, direction) < 0)
+    if (rc == 0 && source->direction != CAPTURE_UNKNOWN && sym_pcap_setdirection(pcap, direction) < 0)
         rc = -EOPNOTSUPP;
     if (rc < 0) {
-        pcap_close(pcap);
+        sym_pcap_close(pcap);
         return rc;
     }
-    source->nanoseconds = pcap_get_tstamp_precision(pcap) == PCAP_TSTAMP_PRECISION_NANO;
+    source->nanoseconds = sym_pcap_get_tstamp_precision(pcap) == PCAP_TSTAMP_PRECISION_NANO;
     source->pcap = pcap;
     return 0;
 }
@@ -154,9 +170,9 @@ static void source_close(struct source *source)
     struct pcap_stat counts;
     if (!source->pcap)
         return;
-    if (pcap_stats(source->pcap, &counts) == 0)
+    if (sym_pcap_stats(source->pcap, &counts) == 0)
         source->capture->dropped_closed += counts.ps_drop;
-    pcap_close(source->pcap);
+    sym_pcap_close(source->pcap);
     source->pcap = NULL;
 }
 
@@ -301,7 +317,7 @@ static void drain(struct capture *capture)
         struct source *source = &capture->sources[i];
         int taken = 0, got = 1;
         while (source->pcap && taken < DISPATCH_MAX && got > 0) {
-            got = pcap_dispatch(source->pcap, DISPATCH_MAX, take, (u_char *)source);
+            got = sym_pcap_dispatch(source->pcap, DISPATCH_MAX, take, (u_char *)source);
             taken += got > 0 ? got : 0;
         }
         if (got < 0)
@@ -340,7 +356,7 @@ size_t capture_pollfds(const struct capture *capture, struct pollfd *fds, size_t
     size_t count = 0;
     for (size_t i = 0; i < capture->source_count; i++) {
         pcap_t *pcap = capture->sources[i].pcap;
-        int fd = pcap ? pcap_get_selectable_fd(pcap) : -1;
+        int fd = pcap ? sym_pcap_get_selectable_fd(pcap) : -1;
         if (fd < 0)
             continue;
         if (count < max)
@@ -394,7 +410,7 @@ void capture_counts(const struct capture *capture, struct capture_counts *counts
     *counts = (struct capture_counts){.captured = capture->captured, .dropped = capture->dropped_closed};
     for (size_t i = 0; i < capture->source_count; i++) {
         struct pcap_stat stat;
-        if (capture->sources[i].pcap && pcap_stats(capture->sources[i].pcap, &stat) == 0)
+        if (capture->sources[i].pcap && sym_pcap_stats(capture->sources[i].pcap, &stat) == 0)
             counts->dropped += stat.ps_drop;
     }
 }

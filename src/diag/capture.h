@@ -79,7 +79,8 @@ struct capture_packet {
 
 struct capture;
 
-/* Is this a filter?  -EINVAL with libpcap's words when it is not.  Opens nothing. */
+/* Is this a filter?  -EINVAL with libpcap's words when it is not; -ENOENT without libpcap.  Opens
+ * nothing. */
 int capture_filter_check(const char *filter, struct err *err);
 
 /* Open every hop.  An interface that is down or has just gone is passed over (capture_seeing tells); -ENODEV

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libkmod.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
@@ -227,19 +226,6 @@ static bool remaps(struct arena *arena)
            interrupts_remapped(text);
 }
 
-/* Loaded, built in, or to be found by modprobe. */
-static bool vfio_available(void)
-{
-    if (access("/sys/bus/pci/drivers/vfio-pci", F_OK) == 0)
-        return true;
-    struct kmod_ctx *context = kmod_new(NULL, NULL);
-    struct kmod_list *list = NULL;
-    bool found = context && kmod_module_new_from_lookup(context, "vfio-pci", &list) == 0 && list;
-    kmod_module_unref_list(list);
-    kmod_unref(context);
-    return found;
-}
-
 /* --- what parents know of their functions */
 
 struct functions_walk {
@@ -310,6 +296,6 @@ int devices_observe(struct linux_host *host, struct arena *arena, struct observe
     if (rc == 0)
         rc = functions_observe(host, arena, observed, err);
     observed->iommu_remaps = remaps(arena);
-    observed->vfio = vfio_available();
+    observed->vfio = access("/sys/bus/pci/drivers/vfio-pci", F_OK) == 0 || module_available("vfio-pci");
     return rc;
 }

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libkmod.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -47,28 +46,6 @@ static const char *driver_now(struct arena *arena, const char *address)
     target[length] = '\0';
     const char *slash = strrchr(target, '/');
     return arena_strdup(arena, slash ? slash + 1 : target);
-}
-
-static int module_load(const char *name, struct err *err)
-{
-    struct kmod_ctx *context = kmod_new(NULL, NULL);
-    struct kmod_list *list = NULL, *item;
-    int rc = context ? kmod_module_new_from_lookup(context, name, &list) : -ENOMEM;
-    if (rc == 0 && !list)
-        rc = -ENOENT;
-    if (rc == 0) {
-        kmod_list_foreach(item, list)
-        {
-            struct kmod_module *module = kmod_module_get_module(item);
-            rc = kmod_module_probe_insert_module(module, 0, NULL, NULL, NULL, NULL);
-            kmod_module_unref(module);
-            if (rc != 0)
-                break;
-        }
-    }
-    kmod_module_unref_list(list);
-    kmod_unref(context);
-    return rc < 0 ? err_errno(err, rc, "loading the kernel module '%s'", name) : 0;
 }
 
 static int driver_leave(struct arena *arena, const char *address, struct err *err)

@@ -127,6 +127,9 @@ extern const struct host_chain_trace nft_chain_trace;
 /* device.c: looking; device_apply.c: binding, functions. */
 int devices_observe(struct linux_host *host, struct arena *arena, struct observed *observed, struct err *err);
 void device_names_observe(struct arena *arena, struct observed *observed); /* device_name.c */
+/* module.c: is it loaded, built in, or to be found by modprobe? */
+bool module_available(const char *name);
+int module_load(const char *name, struct err *err);
 int device_apply(struct linux_host *host, const struct op *op, unsigned flags, struct err *err);
 
 /* resolved.c: systemd-resolved; observing needs the links. */
