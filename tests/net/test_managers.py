@@ -55,8 +55,10 @@ def test_networkd_lets_go_of_the_uplink_and_gets_it_back(networkd):
     host.wait_for(lambda: managed_by(host, "re0") == managed_by(host, "brext") == managed_by(host, "brnat") == "unmanaged")
     assert has_address(host, "brext") and not has_address(host)
     assert "nothing to do" in host.vmwire("up").stdout
-    # It is told again where somebody took the file away.
+    # It is told again where somebody took the file away, and it has taken the uplink out of the bridge.
     host.sh(f"rm {TOLD}; networkctl reload")
+    host.wait_for(lambda: has_address(host) and "default via 192.168.87.1 dev re0" in host.sh("ip route"))
+    assert "master" not in host.sh("ip link show re0")
     assert host.vmwire("status", check=False).returncode == 3
     host.vmwire("up")
     host.wait_for(lambda: managed_by(host, "re0") == "unmanaged")

@@ -147,6 +147,10 @@ def test_rules_of_all_networks_are_one_transaction(host):
     seen = []
     threading.Thread(target=lambda: seen.extend(monitor.stdout), daemon=True).start()
 
+    def listening():
+        host.sh("nft add table ip ready; nft delete table ip ready")
+        return seen
+
     def generations(after):
         host.sh(f"nft add table ip {after}")
         host.wait_for(lambda: any(f"add table ip {after}" in line for line in seen) and seen[-1].startswith("# new generation"))
@@ -155,7 +159,8 @@ def test_rules_of_all_networks_are_one_transaction(host):
         return len(found)
 
     try:
-        generations("ready")
+        host.wait_for(listening)
+        generations("begun")
         host.vmwire("up")
         assert generations("upped") == 1
         assert "10.0.2.0/24" in host.sh("nft list table inet vmwire") and '"br2"' in host.sh("nft list table bridge vmwire_lock")
