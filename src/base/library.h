@@ -1,5 +1,5 @@
 /* library.h: shared libraries that few commands need, loaded where they are used.  Linked, libpcap, libkmod,
- * libpci and what they need in turn would be most of the time of a start. */
+ * libpci and what they need in turn (D-Bus, OpenSSL, udev) would take most of the time of a start. */
 #pragma once
 
 #include <stddef.h>

@@ -23,7 +23,7 @@ def test_what_needs_none_works_without_them(bare):
     bare.vmwire("down")
 
 
-def test_devices_have_their_numbers_where_libpci_is_missing(bare):
+def test_devices_are_listed_where_libpci_is_missing(bare):
     assert bare.vmwire("devices").stderr == ""
 
 
